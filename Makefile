@@ -1,0 +1,46 @@
+# make demo · test · check · bench · train-default        (PYTHON=python3.12 make … to choose)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+    $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+    && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+INSTALLED_BY := requirements.txt pyproject.toml setup.py
+DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
+
+.PHONY: demo test check bench train-default clean
+
+demo: $(VENV)/runtime.stamp
+	@mkdir -p out
+	$(BIN)/dancetomusic generate $(DEMO) out/demo.wav out/demo.mp4
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --doctest-modules dancetomusic tests
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/run.py
+
+train-default: $(VENV)/dev.stamp
+	$(BIN)/dancetomusic train --model codec --config configs/codec.yaml --output runs/codec
+
+clean:
+	rm -rf out build dist *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: $(INSTALLED_BY) | $(BIN)/python
+	$(INSTALL) -r requirements.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(INSTALLED_BY) | $(BIN)/python
+	$(INSTALL) -c requirements.txt -e .[dev]
+	@touch $@ $(VENV)/runtime.stamp

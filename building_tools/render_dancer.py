@@ -1,0 +1,72 @@
+"""Render videos of a procedural dancer, of given poses, or the shipped demo clips."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dancetomusic.errors import DanceToMusicError, InputError
+
+
+def main(
+    output: Annotated[Optional[Path], typer.Argument(help="Video to write (.mp4).")] = None,
+    demo: Annotated[Optional[Path], typer.Option(help="Make the demo clips in here.")] = None,
+    poses: Annotated[Optional[Path], typer.Option(help="Render this pose file (.npz).")] = None,
+    style: Annotated[str, typer.Option(help="Style of the dance.")] = "bounce",
+    bpm: Annotated[float, typer.Option(help="Beats a minute, 70 to 180.")] = 120.0,
+    seconds: Annotated[float, typer.Option(help="Length of the dance.")] = 20.0,
+    dancers: Annotated[int, typer.Option(help="Dancers side by side, 1 to 4.")] = 1,
+    seed: Annotated[int, typer.Option(help="Chooses the movement.")] = 0,
+    fps: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
+    width: Annotated[int, typer.Option(help="Of the picture, in pixels.")] = 640,
+    height: Annotated[int, typer.Option(help="Of the picture, in pixels.")] = 480,
+    camera_distance: Annotated[
+        Optional[float], typer.Option("--camera_distance", help="In metres; fits if not given.")
+    ] = None,
+    camera_height: Annotated[
+        float, typer.Option("--camera_height", help="Above the floor, in metres.")
+    ] = 1.25,
+    camera_yaw: Annotated[
+        float, typer.Option("--camera_yaw", help="Way round the dancers, in degrees.")
+    ] = 0.0,
+) -> None:
+    """Render a dance, or the poses in a file, or the demo clips."""
+    from dancetomusic.synthesis import choreography, demo as demos, scene
+
+    if demo is not None:
+        for path in demos.make_demo(demo):
+            typer.echo(path)
+        return
+    if output is None:
+        raise InputError("no output is named", "Name a video to write, or use --demo FOLDER.")
+    look = {
+        "width": width,
+        "height": height,
+        "camera": scene.Camera(camera_distance, camera_height, yaw_deg=camera_yaw),
+    }
+    if poses is not None:
+        from dancetomusic.pose.files import load_poses
+
+        sequence = load_poses(poses)
+        demos.render_poses(output, [scene.stand_on_floor(sequence.world)], sequence.fps, **look)
+        return
+    first = choreography.choreograph(style, bpm, seconds, seed, fps=fps)
+    start = float(first.beat_times[0]) if len(first.beat_times) else 0.0
+    others = [
+        choreography.choreograph(style, bpm, seconds, seed + i, fps=fps, first_beat_s=start)
+        for i in range(1, dancers)
+    ]
+    demos.render_dances(output, [first, *others], **look)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except DanceToMusicError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)

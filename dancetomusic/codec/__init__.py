@@ -1,0 +1,1 @@
+"""Neural codecs: sound to a few discrete codes a frame, and back."""

@@ -1,0 +1,1 @@
+"""Dances to learn from and to be measured on."""

@@ -1,0 +1,1 @@
+"""From a dance to its music."""

@@ -1,0 +1,78 @@
+"""Codes of any length: overlapping windows on one rhythm, each going on from the codes before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+WINDOW_S = 6
+"""What the decoder was trained on, in whole seconds."""
+HOP_S = 3
+"""Newly written in each further window; the rest is context."""
+
+
+class Generator(Protocol):
+    """The part of ``TokenDecoder.generate`` that a window needs."""
+
+    def __call__(
+        self,
+        rhythm: Tensor,
+        memory: Tensor | None,
+        memory_mask: Tensor | None,
+        *,
+        prefix_codes: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Write codes for all frames of ``rhythm``."""
+        ...
+
+
+def generate_codes(
+    generate: Generator,
+    rhythm: Float32[np.ndarray, "frames features"],
+    memory: Float[Tensor, "1 memory channels"],
+    memory_mask: Tensor,
+    *,
+    frame_rate: float,
+    memory_rate: float,
+    seed: int,
+    on_progress: Callable[[float], None] | None = None,
+) -> Int64[np.ndarray, "codebooks frames"]:
+    """Write codes for every frame of ``rhythm``; the working memory does not grow with it.
+
+    Args:
+        generate: A decoder's ``generate`` with its sampling options bound.
+        rhythm: Rhythm features of the whole piece.
+        memory: Pose memory of the whole piece.
+        memory_mask: Where ``memory`` is valid.
+        frame_rate: Code frames a second.
+        memory_rate: Memory positions a second.
+        seed: The same seed gives the same codes.
+        on_progress: Called with the share done.
+    """
+    n_frames = rhythm.shape[0]
+    source = torch.Generator().manual_seed(seed)
+    done = np.zeros((0, 0), np.int64)
+    start_s = 0
+    while done.shape[1] < n_frames:
+        start, end = (round(s * frame_rate) for s in (start_s, start_s + WINDOW_S))
+        seen = slice(round(start_s * memory_rate), round((start_s + WINDOW_S) * memory_rate))
+        prefix = torch.from_numpy(done[None, :, start:]) if done.size else None
+        window = generate(
+            torch.from_numpy(rhythm[None, start:end]),
+            memory[:, seen],
+            memory_mask[:, seen],
+            prefix_codes=prefix,
+            generator=source,
+        )[0].numpy()
+        fresh = window[:, done.shape[1] - start :] if done.size else window
+        done = np.concatenate([done, fresh], axis=1) if done.size else fresh
+        start_s += HOP_S
+        if on_progress is not None:
+            on_progress(done.shape[1] / n_frames)
+    return done

@@ -1,0 +1,414 @@
+"""Pictures of a video at a steady rate, each at its true time.
+
+Time 0 is the start of the file's presentation timeline. What an edit list hides lies before it.
+A file whose sound starts before its picture shows its first picture from time 0 on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from heapq import nlargest
+from pathlib import Path
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import TypeVar, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from dancetomusic.errors import VideoError
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_ROUNDING_S = Fraction(1, 2000)  # the coarsest usual container (Matroska) rounds times to 1 ms
+_SHORTFALL_S = Fraction(1, 2)  # a file this close to its declared end counts as complete
+_MAX_FPS = 300  # a header that says more speaks of its clock
+_TAIL_S = 2  # more than coded order differs from shown order
+_NOT_VIDEO = ("image2", "tty", "concat", "hls", "dash")  # pictures, text and lists of other files
+_GIVE_VIDEO = "Give a video file such as .mp4, .mov, .mkv or .webm."
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is, as a player shows it.
+
+    Attributes:
+        path: The file.
+        duration_s: When the last picture goes, in seconds; sound does not count.
+        source_fps: Mean picture rate of the file, in Hz.
+        width: In pixels, after rotation.
+        height: In pixels, after rotation.
+        rotation_deg: Clockwise turn that the file asks for: 0, 90, 180 or 270.
+        has_audio: Whether it has a sound track that can be decoded.
+        video_codec: Name of the codec, such as ``h264``.
+        truncated: Whether it ends, or cannot be read, before its declared end.
+    """
+
+    path: Path
+    duration_s: float
+    source_fps: float
+    width: int
+    height: int
+    rotation_deg: int
+    has_audio: bool
+    video_codec: str
+    truncated: bool
+
+
+def probe_video(path: Path | str) -> VideoInfo:
+    """Describe a video; decodes its first picture and reads its last packets.
+
+    Raises:
+        VideoError: If there is no such file, or no picture in it can be decoded.
+    """
+    with open_video(path) as source:
+        picture = next((picture for _, picture in source.pictures()), None)
+        if picture is None:
+            raise _no_picture(source.path)
+        width, height = source.shown_size(picture)
+        rotation = round(-picture.rotation / 90) * 90 % 360
+        stream = source.stream
+        has_audio = sound_stream(source.container) is not None
+        codec = stream.codec_context.codec.canonical_name
+        declared_fps = float(stream.average_rate or 0)
+    extent, truncated = _measure_extent(path)
+    return VideoInfo(
+        path=Path(path),
+        duration_s=float(extent.picture_end),
+        source_fps=declared_fps if 0 < declared_fps <= _MAX_FPS else extent.picture_rate,
+        width=height if rotation % 180 else width,
+        height=width if rotation % 180 else height,
+        rotation_deg=rotation,
+        has_audio=has_audio,
+        video_codec=codec,
+        truncated=truncated,
+    )
+
+
+def read_frames(
+    path: Path | str, fps: float = 24.0, *, max_side: int | None = None
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Yield RGB pictures: number ``k`` is the last one whose time is at most ``k / fps``.
+
+    Rotation is applied; before the first picture's time the first picture is given. A damaged
+    video gives what can be decoded and logs one warning. Memory does not grow with length.
+
+    Args:
+        path: The video.
+        fps: Pictures a second to give, in Hz.
+        max_side: Shrink pictures whose longer side exceeds this many pixels.
+
+    Raises:
+        VideoError: If there is no such file, or no picture in it can be decoded.
+    """
+    if fps <= 0 or (max_side is not None and max_side <= 0):
+        raise VideoError(f"fps is {fps} and max_side is {max_side}", "Give positive values.")
+    period = 1 / Fraction(fps)
+    with open_video(path) as source:
+        held, time, gap, k = None, Fraction(0), Fraction(0), 0
+        size = (0, 0)
+        for next_time, picture in source.pictures():
+            if held is None:
+                size = source.shown_size(picture, max_side)
+            else:
+                while k * period < next_time - source.tolerance:
+                    yield _to_rgb(held, size)
+                    k += 1
+                gap = next_time - time
+            held, time = picture, next_time
+        if held is None:
+            raise _no_picture(source.path)
+        end = time + source.length_of_last(held.duration, gap)
+        while k * period < end - 2 * source.tolerance:
+            yield _to_rgb(held, size)
+            k += 1
+        if k == 0:
+            raise _no_picture(source.path)
+        declared = source.declared_end or end
+        if source.damaged or declared - end > _SHORTFALL_S:
+            logger.warning(
+                "%s is damaged or incomplete: using the %.1f s that decode", path, float(end)
+            )
+
+
+def prefetch(iterator: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
+    """Run ``iterator`` in a thread of its own, at most ``depth`` items ahead.
+
+    What it raises is raised here. Closing this generator stops the thread and closes
+    ``iterator``.
+    """
+    items: Queue[tuple[bool, T | BaseException | None]] = Queue(maxsize=depth)
+    stopped = Event()
+
+    def put(more: bool, value: T | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return items.put((more, value), timeout=0.1)
+            except Full:
+                continue
+
+    def produce() -> None:
+        try:
+            for item in iterator:
+                put(True, item)
+                if stopped.is_set():
+                    break
+            put(False, None)
+        except BaseException as error:  # handed to the consumer, whatever it is
+            put(False, error)
+        finally:
+            if close := getattr(iterator, "close", None):
+                close()
+
+    thread = Thread(target=produce, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, value = items.get()
+            if more:
+                yield value  # type: ignore[misc]
+            elif isinstance(value, BaseException):
+                raise value
+            else:
+                return
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@dataclass
+class VideoSource:
+    """An open video, its picture track, and whether damage was met while reading it."""
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    damaged: bool = False
+
+    @property
+    def time_base(self) -> Fraction:
+        """Length of one tick of the picture track, in seconds."""
+        return self.stream.time_base or Fraction(1, av.time_base)
+
+    @property
+    def tolerance(self) -> Fraction:
+        """How far a stored time may lie from the true one, in seconds."""
+        return min(self.time_base / 2, _ROUNDING_S)
+
+    def packets(self, *others: av.stream.Stream) -> Iterator[av.Packet]:
+        """Packets of the picture track (and ``others``) up to the end or to damage."""
+        try:
+            for packet in self.container.demux(self.stream, *others):
+                if packet.is_corrupt:
+                    self.damaged = True
+                elif packet.size:
+                    yield packet
+        except av.FFmpegError:
+            self.damaged = True
+
+    def pictures(self) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Pictures with their times in seconds, in order of time."""
+        start, last = media_start(self.container), None
+        for picture in self._decoded():
+            ticks = picture.dts if picture.pts is None else picture.pts
+            if ticks is not None:
+                time = ticks * self.time_base - start
+            else:
+                time = Fraction(0) if last is None else last + self._usual_length()
+            if last is None or time > last:
+                yield time, picture
+                last = time
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        for packet in self.packets():
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            return self.stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            self.damaged = True
+            return []
+
+    def _usual_length(self) -> Fraction:
+        return 1 / (self.stream.average_rate or self.stream.guessed_rate or Fraction(24))
+
+    def length_of_last(self, ticks: int | None, gap: Fraction) -> Fraction:
+        """How long the last picture shows, in seconds.
+
+        Args:
+            ticks: What the file says, in ticks; 0 or ``None`` if nothing.
+            gap: Time between the last two pictures, in seconds; 0 if there is one.
+        """
+        return (ticks or 0) * self.time_base or gap or self._usual_length()
+
+    @property
+    def declared_end(self) -> Fraction | None:
+        """When the pictures end by the header, in seconds; ``None`` if it does not say."""
+        if self.stream.duration is None:
+            return None
+        ticks = self.stream.duration + (self.stream.start_time or 0)
+        return ticks * self.time_base - media_start(self.container)
+
+    def shown_size(self, picture: av.VideoFrame, max_side: int | None = None) -> tuple[int, int]:
+        """Width and height with square pixels, before rotation, at most ``max_side``."""
+        aspect = self.stream.sample_aspect_ratio or Fraction(1)
+        width, height = picture.width * aspect, Fraction(picture.height)
+        shrink = min(Fraction(1), (max_side or 10**9) / max(width, height))
+        return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
+@contextmanager
+def open_video(path: Path | str) -> Iterator[VideoSource]:
+    """Open a file for its pictures.
+
+    Raises:
+        VideoError: If it cannot be read or has no picture track that can be decoded.
+    """
+    with open_media(path) as container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise VideoError(f"{path} has no video stream", _GIVE_VIDEO)
+        if stream.codec_context is None:
+            raise VideoError(
+                f"the pictures of {path} are in an unknown codec", "Convert it to H.264 first."
+            )
+        stream.thread_type = "AUTO"
+        yield VideoSource(Path(path), container, stream)
+
+
+@contextmanager
+def open_media(path: Path | str) -> Iterator[InputContainer]:
+    """Open a file for its pictures or its sound.
+
+    Raises:
+        VideoError: If it is missing, a directory, empty, not readable or not a media file.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise VideoError(f"{file} is a directory", "Name a video file in it.")
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise VideoError(f"cannot read {file} ({error.strerror})", "Check the path.") from error
+    if not file.is_file():
+        raise VideoError(f"{file} is not a regular file", "Give a video file.")
+    if size == 0:
+        raise VideoError(f"{file} is empty", "Copy or export the video again.")
+    try:
+        container = av.open(str(file.absolute()))
+    except PermissionError as error:
+        raise VideoError(f"may not read {file}", "Change its permissions.") from error
+    except av.FFmpegError as error:
+        raise VideoError(
+            f"{file} is not a video or is incomplete ({error.strerror})",
+            "Give a video file, or copy it again.",
+        ) from error
+    with closing(container):
+        if container.format.name in _NOT_VIDEO or container.format.name.endswith("_pipe"):
+            raise VideoError(f"{file} is not a video ({container.format.long_name})", _GIVE_VIDEO)
+        yield container
+
+
+def media_start(container: InputContainer) -> Fraction:
+    """Container time of presentation time 0, in seconds."""
+    return Fraction(container.start_time or 0, av.time_base)
+
+
+def sound_stream(container: InputContainer) -> av.AudioStream | None:
+    """The sound track that a player plays, if one can be decoded."""
+    stream = container.streams.best("audio")
+    if isinstance(stream, av.AudioStream) and stream.codec_context is not None:
+        return stream
+    return None
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """What the packets of a file, or of its last part, say of its length."""
+
+    picture_end: Fraction  # seconds; 0 without any
+    sound_end: Fraction
+    picture_rate: float  # Hz
+
+
+def _measure_extent(path: Path | str) -> tuple[_Extent, bool]:
+    """The extent of a file and whether it was to go on after that; reads its end if it can."""
+    for whole in (False, True):
+        with open_video(path) as source:
+            container = source.container
+            length = container.duration or 0
+            if not whole and not _seek(container, length - _TAIL_S * av.time_base):
+                continue
+            extent = _packet_extent(source)
+            if extent.picture_end > 0:
+                reached, declared = extent.picture_end, source.declared_end
+                if declared is None:  # the header speaks of picture and sound together
+                    reached = max(reached, extent.sound_end)
+                    declared = Fraction(length, av.time_base)
+                return extent, source.damaged or declared - reached > _SHORTFALL_S
+    raise VideoError(f"no picture in {path} has a time to show it at", "Convert it to .mp4 first.")
+
+
+def _seek(container: InputContainer, offset: int) -> bool:
+    try:
+        container.seek(max(0, offset) + (container.start_time or 0))
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _packet_extent(source: VideoSource) -> _Extent:
+    """What the packets from here on say."""
+    start, sound = media_start(source.container), sound_stream(source.container)
+    sound_end, first, count = Fraction(0), None, 0
+    last_two: list[tuple[int, int]] = []
+    for packet in source.packets(*([sound] if sound else [])):
+        ticks, duration = packet.dts if packet.pts is None else packet.pts, packet.duration or 0
+        if ticks is None or packet.is_discard:
+            continue
+        if packet.stream_index == source.stream.index:
+            last_two = nlargest(2, [*last_two, (ticks, duration)])
+            first, count = min(ticks, ticks if first is None else first), count + 1
+        else:
+            sound_end = max(sound_end, (ticks + duration) * packet.time_base - start)
+    if first is None:
+        return _Extent(Fraction(0), sound_end, 0.0)
+    last, duration = last_two[0]
+    length = source.length_of_last(duration, (last - last_two[-1][0]) * source.time_base)
+    end = last * source.time_base - start + length
+    span = (last - first) * source.time_base + length
+    return _Extent(end, sound_end, float(count / span))
+
+
+def _to_rgb(picture: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert, shrink and turn in the order that touches the fewest bytes."""
+    width, height = size
+    rgb = picture.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+    matrix = picture.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return rgb
+    # Column vectors (x, y): x' = a x + c y, y' = b x + d y, with y pointing down.
+    a, b, _, c, d = np.frombuffer(cast(bytes, matrix), np.int32)[:5]
+    if abs(b) > abs(a):
+        rgb, a, d = rgb.swapaxes(0, 1), c, b
+    rgb = rgb[:, ::-1] if a < 0 else rgb
+    rgb = rgb[::-1] if d < 0 else rgb
+    return np.ascontiguousarray(rgb)
+
+
+def _no_picture(path: Path) -> VideoError:
+    return VideoError(
+        f"no picture in {path} can be decoded", "Copy the video again or convert it to H.264."
+    )

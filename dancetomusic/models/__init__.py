@@ -1,0 +1,1 @@
+"""The models: one module each, with its config, forward pass and generation."""

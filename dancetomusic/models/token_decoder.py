@@ -1,0 +1,434 @@
+"""The autoregressive transformer that writes codes on a rhythm, beside a dance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor, nn
+
+from dancetomusic.codec.patterns import CodePattern
+from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.nn.attention import KVCache
+from dancetomusic.nn.positional import rotation_table
+from dancetomusic.nn.sampling import check_sampling, sample
+from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class TokenDecoderConfig:
+    """Shape of a token decoder.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    rhythm_features: int
+    """Columns of the rhythm features."""
+
+    memory_dim: int
+    """Width of the pose memory."""
+
+    n_codebooks: int = 2
+    """Codebooks of the codec that are written."""
+
+    codebook_size: int = 1024
+    """Entries of each codebook."""
+
+    pattern: Literal["delay", "flatten"] = "delay"
+    """Order in which codes are written."""
+
+    d_model: int = 256
+    """Width of the transformer."""
+
+    n_layers: int = 6
+    """Decoder blocks."""
+
+    n_heads: int = 4
+    """Attention heads; each gets ``d_model / n_heads`` channels, an even number."""
+
+    ff_mult: int = 4
+    """Width of the feed-forward layers as a multiple of ``d_model``."""
+
+    memory_layers: int = 1
+    """Encoder blocks over the pose memory; 0 for none."""
+
+    rhythm_span: int = 31
+    """Code frames, past and future together, over which rhythm is gathered; odd."""
+
+    dropout: float = 0.1
+    """Share of activations dropped in training, in [0, 1)."""
+
+    frame_rate: float = 75.0
+    """Code frames a second."""
+
+    memory_rate: float = 12.0
+    """Positions of the pose memory a second."""
+
+    def __post_init__(self) -> None:
+        counts = (
+            "rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads ff_mult"
+        )
+        for key in counts.split():
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
+        if self.d_model % (2 * self.n_heads):
+            raise ConfigError(
+                f"d_model {self.d_model} does not split into {self.n_heads} heads of even width",
+                "Give a multiple of 2 · n_heads.",
+            )
+        if self.memory_layers < 0:
+            raise ConfigError(f"memory_layers is {self.memory_layers}", "Give 0 or more.")
+        if self.rhythm_span < 1 or self.rhythm_span % 2 == 0:
+            raise ConfigError(f"rhythm_span is {self.rhythm_span}", "Give an odd number ≥ 1.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}", "Give a share in [0, 1).")
+        for key in ("frame_rate", "memory_rate"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give a positive rate.")
+        CodePattern(self.pattern, self.n_codebooks)
+
+    @property
+    def empty(self) -> int:
+        """The token of a cell without a code: before the start, after the end, padding."""
+        return self.codebook_size
+
+
+@dataclass
+class Conditions:
+    """What the decoder plays to: computed once, then only read.
+
+    Attributes:
+        rhythm: Embedding to be added at each step.
+        rotation: Rotary table of the steps.
+        keys: Keys of the pose memory, one tensor a layer.
+        values: Its values, likewise.
+        mask: Memory positions that may be seen; ``None`` for all.
+    """
+
+    rhythm: Float[Tensor, "batch steps d_model"]
+    rotation: Complex[Tensor, "steps half"]
+    keys: list[Tensor]
+    values: list[Tensor]
+    mask: Bool[Tensor, "batch 1 1 memory"] | None
+
+
+@dataclass
+class DecodingState:
+    """A generation in progress: its conditions and one cache a layer."""
+
+    conditions: Conditions
+    caches: list[KVCache]
+
+    @property
+    def position(self) -> int:
+        """Steps taken so far."""
+        return self.caches[0].length
+
+
+Step = Callable[[Tensor], Tensor]
+"""Takes the tokens [batch, codebooks] of one step, gives the logits [batch, codebooks, classes]
+of the next."""
+
+
+class TokenDecoder(nn.Module):
+    """Writes codes one step after another, given rhythm features and a memory of poses.
+
+    Rhythm is known in advance: a convolution gathers it over ``rhythm_span`` frames, half of
+    them in the future, and the result is added frame by frame. The memory is reached by
+    cross-attention whose rotary positions are the time in code frames, as are those of
+    self-attention. A learned null position stands beside the memory: it alone is seen where
+    there are no poses (music without a dance) or where conditions are withheld.
+
+    Args:
+        config: Its shape.
+    """
+
+    def __init__(self, config: TokenDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.pattern = CodePattern(config.pattern, config.n_codebooks)
+        width, ff_dim = config.d_model, config.d_model * config.ff_mult
+        self.embedding = nn.Embedding(config.n_codebooks * (config.codebook_size + 1), width)
+        self.rhythm = nn.Sequential(
+            nn.Conv1d(
+                config.rhythm_features, width, config.rhythm_span, padding=config.rhythm_span // 2
+            ),
+            nn.GELU(),
+            nn.Conv1d(width, width, 1),
+        )
+        self.memory_in = nn.Linear(config.memory_dim, width)
+        self.null_memory = nn.Parameter(torch.zeros(width))
+        self.memory_blocks = nn.ModuleList(
+            EncoderBlock(width, config.n_heads, ff_dim, config.dropout)
+            for _ in range(config.memory_layers)
+        )
+        self.memory_norm = norm(width)
+        self.blocks = nn.ModuleList(
+            DecoderBlock(width, config.n_heads, ff_dim, config.dropout)
+            for _ in range(config.n_layers)
+        )
+        self.norm = norm(width)
+        self.heads = nn.Linear(width, config.n_codebooks * config.codebook_size, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self._initialise()
+
+    def forward(
+        self,
+        codes: Int[Tensor, "batch codebooks frames"],
+        rhythm: Float[Tensor, "batch frames features"],
+        memory: Float[Tensor, "batch memory memory_dim"] | None = None,
+        memory_mask: Bool[Tensor, "batch memory"] | None = None,
+        *,
+        withheld: Bool[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch codebooks frames classes"]:
+        """Logits of every code given those written before it: ``logits[b, k, f]`` is about
+        ``codes[b, k, f]``.
+
+        Args:
+            codes: Indices, padded at the end with ``config.empty``.
+            rhythm: Rhythm features, padded with zeros.
+            memory: Pose memory whose position 0 is at the time of frame 0.
+            memory_mask: True where ``memory`` is valid; all of it by default.
+            withheld: Items that see neither rhythm nor memory, to train guidance.
+        """
+        laid = self.pattern.lay_out(codes, self.config.empty)
+        before = F.pad(laid, (1, -1), value=self.config.empty)
+        conditions = self._conditions(rhythm, memory, memory_mask, withheld)
+        logits = self._run(before, conditions, slice(0, before.shape[2]), None)
+        return self.pattern.read_back(logits.transpose(1, 2), codes.shape[2])
+
+    @torch.inference_mode()
+    def start(
+        self,
+        rhythm: Float[Tensor, "batch frames features"],
+        memory: Float[Tensor, "batch memory memory_dim"] | None = None,
+        memory_mask: Bool[Tensor, "batch memory"] | None = None,
+        *,
+        withheld: Bool[Tensor, " batch"] | None = None,
+    ) -> DecodingState:
+        """Compute the conditions of ``forward`` and allocate the caches for all steps."""
+        conditions = self._conditions(rhythm, memory, memory_mask, withheld)
+        batch, steps, width = conditions.rhythm.shape
+        heads = self.config.n_heads
+        shape = (batch, heads, steps, width // heads)
+        caches = [
+            KVCache(rhythm.new_zeros(shape), rhythm.new_zeros(shape)) for _ in self.blocks
+        ]
+        return DecodingState(conditions, caches)
+
+    @torch.inference_mode()
+    def advance(
+        self, state: DecodingState, tokens: Int[Tensor, "batch codebooks steps"]
+    ) -> Float[Tensor, "batch codebooks classes"]:
+        """Read the next tokens of the pattern, and give logits for the step after them.
+
+        The first call begins with a column of ``config.empty``; later calls take one column.
+        """
+        span = slice(state.position, state.position + tokens.shape[2])
+        return self._run(tokens, state.conditions, span, state.caches)[:, 0]
+
+    def stepper(self, state: DecodingState) -> Step:
+        """``advance`` bound to a state, for one column at a time."""
+        return lambda tokens: self.advance(state, tokens[:, :, None])
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        rhythm: Float[Tensor, "batch frames features"],
+        memory: Float[Tensor, "batch memory memory_dim"] | None = None,
+        memory_mask: Bool[Tensor, "batch memory"] | None = None,
+        *,
+        prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        cfg_scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        stepper: Callable[[DecodingState], Step] | None = None,
+    ) -> Int[Tensor, "batch codebooks frames"]:
+        """Write one code per codebook for each frame of rhythm.
+
+        Args:
+            rhythm: Rhythm features of all frames, those of the prefix included.
+            memory: Pose memory whose position 0 is at the time of frame 0.
+            memory_mask: True where ``memory`` is valid; all of it by default.
+            prefix_codes: The first frames, to be continued; returned unchanged.
+            temperature: See ``dancetomusic.nn.sampling.sample``, as for the next two.
+            top_k: Likeliest classes kept.
+            top_p: Probability kept.
+            cfg_scale: Classifier-free guidance: how far the conditioned logits are taken
+                beyond those without rhythm and memory, at least 0. 1 is no guidance; anything
+                else costs a second row per item.
+            generator: Source of the noise; the same one in the same state gives the same codes.
+            stepper: Another implementation of ``stepper``.
+
+        Raises:
+            InputError: If a sampling value is out of range, or the prefix has more frames
+                than the rhythm.
+
+        References:
+            Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
+        """
+        check_sampling(temperature, top_k, top_p)
+        if not (math.isfinite(cfg_scale) and cfg_scale >= 0):
+            raise InputError(f"cfg_scale is {cfg_scale}", "Give 0 or more; 1 is no guidance.")
+        laid = self._laid_out_prefix(prefix_codes, rhythm)
+        unknown = laid == UNKNOWN
+        todo = unknown.any(0).any(0).nonzero()[:, 0].tolist()
+        was_training = self.training
+        self.eval()
+        try:
+            if not todo:
+                return self.pattern.read_back(laid, rhythm.shape[1])
+            guided = cfg_scale != 1.0
+            state = self._start_guided(rhythm, memory, memory_mask, guided)
+            step = (stepper or self.stepper)(state)
+            prompt = F.pad(laid, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
+            logits = self.advance(state, prompt.repeat(1 + guided, 1, 1))
+            for index in range(todo[0], laid.shape[2]):
+                if guided:
+                    without, given = logits.chunk(2)
+                    logits = torch.lerp(without, given, cfg_scale)
+                drawn = sample(
+                    logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+                )
+                column = torch.where(unknown[:, :, index], drawn, laid[:, :, index])
+                laid[:, :, index] = column
+                if index + 1 < laid.shape[2]:
+                    logits = step(torch.cat([column, column]) if guided else column)
+        finally:
+            self.train(was_training)
+        return self.pattern.read_back(laid, rhythm.shape[1])
+
+    def _laid_out_prefix(self, prefix: Tensor | None, rhythm: Tensor) -> Tensor:
+        """All steps, with the prefix in place and ``UNKNOWN`` where a code is to be drawn."""
+        config, (batch, frames, _) = self.config, rhythm.shape
+        codes = torch.full(
+            (batch, config.n_codebooks, frames), UNKNOWN, dtype=torch.long, device=rhythm.device
+        )
+        if prefix is not None:
+            given = prefix.shape[2]
+            if given > frames:
+                raise InputError(
+                    f"the prefix has {given} frames, the rhythm {frames}",
+                    "Give the rhythm of the prefix and of what follows it.",
+                )
+            if given and not 0 <= int(prefix.min()) <= int(prefix.max()) < config.codebook_size:
+                raise InputError(
+                    f"prefix codes go from {int(prefix.min())} to {int(prefix.max())}",
+                    f"Give indices from 0 to {config.codebook_size - 1}.",
+                )
+            codes[:, :, :given] = prefix
+        return self.pattern.lay_out(codes, config.empty)
+
+    def _start_guided(
+        self, rhythm: Tensor, memory: Tensor | None, memory_mask: Tensor | None, guided: bool
+    ) -> DecodingState:
+        """``start``; guidance puts a copy of the batch that sees no conditions in front."""
+        if not guided:
+            return self.start(rhythm, memory, memory_mask)
+        withheld = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
+        rhythm, memory, memory_mask = (
+            None if given is None else torch.cat([given, given])
+            for given in (rhythm, memory, memory_mask)
+        )
+        assert rhythm is not None
+        return self.start(rhythm, memory, memory_mask, withheld=withheld)
+
+    def _conditions(
+        self,
+        rhythm: Tensor,
+        memory: Tensor | None,
+        memory_mask: Tensor | None,
+        withheld: Tensor | None,
+    ) -> Conditions:
+        config, (batch, frames, _) = self.config, rhythm.shape
+        if memory is None:
+            memory = rhythm.new_zeros((batch, 0, config.memory_dim))
+            memory_mask = None
+        visible = memory_mask
+        if withheld is not None:
+            rhythm = rhythm.masked_fill(withheld[:, None, None], 0.0)
+            if visible is None:
+                visible = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
+            visible = visible & ~withheld[:, None]
+        head_dim = config.d_model // config.n_heads
+        steps_at = self.pattern.frame_of(self.pattern.n_steps(frames)).to(rhythm.device)
+        memory_at = torch.arange(memory.shape[1], device=memory.device) * (
+            config.frame_rate / config.memory_rate
+        )
+        # The null position comes first, at time 0.
+        memory_rotation = rotation_table(F.pad(memory_at, (1, 0)), head_dim)
+        mask = None if visible is None else F.pad(visible, (1, 0), value=True)[:, None, None]
+        null = self.null_memory.expand(batch, 1, -1)
+        remembered = torch.cat([null, self.memory_in(memory)], 1)
+        for block in self.memory_blocks:
+            remembered = block(remembered, memory_rotation, mask)
+        remembered = self.memory_norm(remembered)
+        pairs = [
+            block.cross_attention.remember(remembered, memory_rotation) for block in self.blocks
+        ]
+        return Conditions(
+            rhythm=self._rhythm_of_steps(rhythm, steps_at),
+            rotation=rotation_table(steps_at, head_dim),
+            keys=[keys for keys, _ in pairs],
+            values=[values for _, values in pairs],
+            mask=mask,
+        )
+
+    def _rhythm_of_steps(self, rhythm: Tensor, steps_at: Tensor) -> Tensor:
+        """Rhythm embedding at each step; zero features follow the last frame."""
+        frame_of_step = steps_at.long()
+        after = int(frame_of_step[-1]) + 1 - rhythm.shape[1] if len(frame_of_step) else 0
+        embedded = self.rhythm(F.pad(rhythm, (0, 0, 0, after)).transpose(1, 2)).transpose(1, 2)
+        return embedded[:, frame_of_step]
+
+    def _run(
+        self, tokens: Tensor, conditions: Conditions, span: slice, caches: list[KVCache] | None
+    ) -> Tensor:
+        """Logits [batch, steps, codebooks, classes]; with caches, of the last step only."""
+        config = self.config
+        offsets = torch.arange(config.n_codebooks, device=tokens.device)
+        rows = tokens + (offsets * (config.codebook_size + 1))[:, None]
+        x = self.dropout(self.embedding(rows).sum(1) + conditions.rhythm[:, span])
+        rotation = conditions.rotation[span]
+        for layer, block in enumerate(self.blocks):
+            x = block(
+                x,
+                rotation,
+                conditions.keys[layer],
+                conditions.values[layer],
+                conditions.mask,
+                caches[layer] if caches is not None else None,
+            )
+        if caches is not None:
+            x = x[:, -1:]
+        return self.heads(self.norm(x)).unflatten(-1, (config.n_codebooks, config.codebook_size))
+
+    def _initialise(self) -> None:
+        """Small normal weights; those that add to the residual stream shrink with depth."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                residual = name.endswith((".out", ".contract"))
+                depth = 3 * self.config.n_layers if residual else 1
+                nn.init.normal_(module.weight, std=0.02 / math.sqrt(depth))
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.rhythm[-1].weight, std=0.02)
+        nn.init.normal_(self.null_memory, std=0.02)
+
+
+def code_loss(
+    logits: Float[Tensor, "batch codebooks frames classes"],
+    codes: Int[Tensor, "batch codebooks frames"],
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats a code; codes equal to the number of classes are padding."""
+    return F.cross_entropy(logits.flatten(0, 2), codes.flatten(), ignore_index=logits.shape[-1])

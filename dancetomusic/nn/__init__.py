@@ -1,0 +1,1 @@
+"""Neural network parts that know nothing of dance or music."""

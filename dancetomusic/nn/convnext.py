@@ -1,0 +1,37 @@
+"""ConvNeXt blocks over time (Liu et al., "A ConvNet for the 2020s", 2022)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, layer norm and a two-layer perceptron, added to the input.
+
+    Args:
+        channels: Width.
+        lookahead: Future frames that the kernel of 7 sees; 3 is symmetric, 0 causal.
+        expansion: Width of the perceptron over ``channels``.
+    """
+
+    KERNEL = 7
+
+    def __init__(self, channels: int, *, lookahead: int = 3, expansion: int = 3) -> None:
+        super().__init__()
+        self.padding = (self.KERNEL - 1 - lookahead, lookahead)
+        self.depthwise = nn.Conv1d(channels, channels, self.KERNEL, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, channels * expansion)
+        self.contract = nn.Linear(channels * expansion, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+
+    def forward(
+        self, x: Float32[Tensor, "batch channels frames"]
+    ) -> Float32[Tensor, "batch channels frames"]:
+        """Same length out as in."""
+        hidden = self.depthwise(functional.pad(x, self.padding)).transpose(1, 2)
+        hidden = self.contract(functional.gelu(self.expand(self.norm(hidden))))
+        return x + (hidden * self.scale).transpose(1, 2)

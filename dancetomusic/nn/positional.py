@@ -1,0 +1,34 @@
+"""Rotary positions: attention that sees how far apart two moments are."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+
+def rotation_table(
+    positions: Float[Tensor, " positions"], head_dim: int, base: float = 10_000.0
+) -> Complex[Tensor, "positions half"]:
+    """Unit complex numbers by which a head's pairs of channels are turned at each position.
+
+    Args:
+        positions: In any unit of time, not necessarily whole.
+        head_dim: Channels of one head, even.
+        base: Ratio of the slowest to the fastest rotation, nearly.
+
+    References:
+        Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.
+    """
+    half = head_dim // 2
+    speeds = base ** (-torch.arange(half, device=positions.device) / half)
+    angles = positions[:, None] * speeds
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def rotate(
+    x: Float[Tensor, "*lead head_dim"], rotation: Complex[Tensor, "*turns half"]
+) -> Float[Tensor, "*lead head_dim"]:
+    """Turn neighbouring channel pairs of ``x``; ``rotation`` broadcasts against its pairs."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).type_as(x)

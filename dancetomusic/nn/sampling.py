@@ -1,0 +1,63 @@
+"""Draw classes from logits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dancetomusic.errors import InputError
+
+
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Refuse settings with which ``sample`` has no meaning.
+
+    Raises:
+        InputError: If a value is out of the range that ``sample`` names.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise InputError(f"temperature is {temperature}", "Give 0 (greedy) or more.")
+    if top_k is not None and top_k < 1:
+        raise InputError(f"top_k is {top_k}", "Give at least 1, or none.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise InputError(f"top_p is {top_p}", "Give a probability above 0, at most 1.")
+
+
+def sample(
+    logits: Float[Tensor, "*lead classes"],
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "*lead"]:
+    """Draw one class for each leading position, independently.
+
+    Args:
+        logits: Unnormalised log-probabilities.
+        temperature: Divides the logits, at least 0; 0 takes the likeliest class.
+        top_k: Keep only this many likeliest classes, at least 1.
+        top_p: Keep only the likeliest classes that together reach this probability, in
+            (0, 1]; the first one always stays.
+        generator: Source of the noise; the global one by default.
+
+    References:
+        Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019 (top-p).
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    n_classes = logits.shape[-1]
+    n_kept = min(top_k or n_classes, n_classes)
+    order = None
+    if n_kept < n_classes or top_p is not None:
+        logits, order = logits.topk(n_kept)
+    probabilities = torch.softmax(logits / temperature, -1)
+    if top_p is not None:
+        before = probabilities.cumsum(-1) - probabilities
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+    # The smallest of exponential waiting times falls on each class by its probability.
+    waiting = torch.empty_like(probabilities).exponential_(generator=generator)
+    drawn = (probabilities / waiting).argmax(-1)
+    return drawn if order is None else order.gather(-1, drawn[..., None])[..., 0]

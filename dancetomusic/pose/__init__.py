@@ -1,0 +1,1 @@
+"""Dancers in video: found, followed, cleaned, drawn, stored."""

@@ -1,0 +1,296 @@
+"""MediaPipe's pose landmarker on a video: its model, its quirks, its silence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from dancetomusic.atomic import atomic_output
+from dancetomusic.errors import DependencyError, InputError, OutputError
+from dancetomusic.pose.landmarks import TORSO
+
+DETECTION_SIDE = 640
+"""Longer side, in pixels, of the pictures that MediaPipe sees.
+
+It shrinks each picture to 224 pixels without averaging, so a dancer in a 1080p studio
+shot is missed in most frames unless the picture is averaged down before.
+"""
+
+CROWD = 4
+"""People looked for, at least, where more than one is in the picture."""
+
+SCOUT_INTERVAL_S = 1.0
+"""How often a video of one dancer is checked for a second person."""
+
+SCOUT_CONFIDENCE = 0.3
+"""Detection confidence in that check; a mistake costs time only."""
+
+SAME_BODY = 0.35
+"""Two detections closer than this many torso lengths are of one body."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One person in one frame, as the detector sees them.
+
+    Attributes:
+        image: x and y as a share of the picture's width and height, z on the scale of x.
+        world: Metres, hip-centred, x right in the image, y down, z away from the camera.
+        visibility: In [0, 1].
+        aspect: Width of the picture divided by its height.
+    """
+
+    image: Float32[np.ndarray, "33 3"]
+    world: Float32[np.ndarray, "33 3"]
+    visibility: Float32[np.ndarray, " 33"]
+    aspect: float
+
+    @property
+    def points(self) -> Float32[np.ndarray, "33 2"]:
+        """Places in the picture in units of its height, so that both axes measure alike."""
+        return self.image[:, :2] * np.array([self.aspect, 1.0], np.float32)
+
+    @property
+    def torso(self) -> float:
+        """Body scale in picture heights: the largest side or diagonal of the trunk."""
+        corners = self.points[list(TORSO)]
+        sides = np.linalg.norm(corners[:, None] - corners[None], axis=-1)
+        return max(float(sides.max()), 1e-3)
+
+    @property
+    def height(self) -> float:
+        """Extent of the body inside the picture, as a share of the picture's height."""
+        y = np.clip(self.image[:, 1], 0.0, 1.0)
+        return float(y.max() - y.min())
+
+
+def body_distance(a: Detection, b: Detection) -> float:
+    """Mean distance between the trunk corners of two bodies, in torso lengths."""
+    corners = list(TORSO)
+    gap = np.linalg.norm(a.points[corners] - b.points[corners], axis=-1).mean()
+    return float(gap) / max(a.torso, b.torso)
+
+
+def detect_poses(
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: float,
+    *,
+    num_dancers: int = 1,
+    model_path: Path | str | None = None,
+) -> Iterator[list[Detection]]:
+    """Find the people in each frame of one video; one list per frame, empty for nobody.
+
+    Looking for several people costs two to three times as much as for one, so with
+    ``num_dancers=1`` the video is followed with one, and looked at for others every
+    second; from where others are seen, all are reported.
+
+    Args:
+        frames: RGB pictures at ``fps``; large ones are averaged down first.
+        fps: Frames a second.
+        num_dancers: People wanted; a few more are reported where they are seen.
+        model_path: A ``.task`` file to use instead of the model in MediaPipe's wheel.
+
+    Raises:
+        DependencyError: If MediaPipe or a system library that it needs is missing.
+        InputError: If ``model_path`` is not a pose landmarker model.
+    """
+    vision = _import_vision()
+    # MediaPipe 0.10.14 causes this one with every result.
+    warnings.filterwarnings("ignore", message=r"SymbolDatabase\.GetPrototype")
+    model = Path(model_path) if model_path is not None else default_model()
+    crowd = max(CROWD, num_dancers + 2)
+    scout_every = max(1, round(SCOUT_INTERVAL_S * fps))
+    with contextlib.ExitStack() as stack:
+        video = vision.RunningMode.VIDEO
+        scout = None
+        if num_dancers == 1:
+            still = vision.RunningMode.IMAGE
+            scout = _landmarker(stack, vision, model, still, CROWD, SCOUT_CONFIDENCE)
+        landmarker = _landmarker(stack, vision, model, video, crowd if scout is None else 1)
+        for index, frame in enumerate(frames):
+            picture = shrink(frame)
+            aspect = picture.shape[1] / picture.shape[0]
+            image = _to_mediapipe(picture)
+            with _silence() if index == 0 else contextlib.nullcontext():
+                if scout is not None and index % scout_every == 0:
+                    seen = _to_detections(scout.detect(image), aspect)
+                    if len(seen) > 1:
+                        landmarker = _landmarker(stack, vision, model, video, crowd)
+                        scout = None
+                result = landmarker.detect_for_video(image, round(index * 1000 / fps))
+            yield _to_detections(result, aspect)
+
+
+def shrink(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height2 width2 3"]:
+    """The picture averaged down to what the detector needs; small ones as they are."""
+    height, width = frame.shape[:2]
+    scale = DETECTION_SIDE / max(height, width)
+    if scale >= 1:
+        return frame
+    import cv2
+
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def default_model() -> Path:
+    """The landmarker assembled from the models in MediaPipe's wheel, once per version.
+
+    It is kept in the user's cache, or in ``$DANCETOMUSIC_CACHE`` where that is set.
+
+    Raises:
+        DependencyError: If this MediaPipe carries no models.
+        OutputError: If the cache cannot be written.
+    """
+    import mediapipe
+
+    target = cache_directory() / f"pose_landmarker_full-{mediapipe.__version__}.task"
+    if target.is_file():
+        return target
+    modules = Path(mediapipe.__file__).parent / "modules"
+    parts = {
+        "pose_detector.tflite": modules / "pose_detection" / "pose_detection.tflite",
+        "pose_landmarks_detector.tflite": (modules / "pose_landmark" / "pose_landmark_full.tflite"),
+    }
+    if not all(part.is_file() for part in parts.values()):
+        raise DependencyError(
+            f"mediapipe {mediapipe.__version__} carries no pose models",
+            "Install mediapipe==0.10.14 or name a .task file.",
+        )
+    with _silence():
+        from mediapipe.tasks.python.metadata.metadata_writers import (
+            metadata_writer,
+            model_asset_bundle_utils,
+        )
+
+        models = {}
+        for name, part in parts.items():
+            writer = metadata_writer.MetadataWriter.create(bytearray(part.read_bytes()))
+            writer.add_image_input([0.0], [255.0])
+            models[name] = bytes(writer.populate()[0])
+    with atomic_output(target) as temporary:
+        model_asset_bundle_utils.create_model_asset_bundle(models, str(temporary))
+    return target
+
+
+def cache_directory() -> Path:
+    """The user's cache for this package, made if absent; ``$DANCETOMUSIC_CACHE`` overrides.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    import platformdirs
+
+    chosen = os.environ.get("DANCETOMUSIC_CACHE") or platformdirs.user_cache_dir("dancetomusic")
+    directory = Path(chosen)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the cache {directory} ({error.strerror})",
+            "Set DANCETOMUSIC_CACHE to a directory that you can write.",
+        ) from error
+    return directory
+
+
+def _import_vision() -> ModuleType:
+    try:
+        with _silence():
+            from mediapipe.tasks.python import vision
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"the package {error.name} is not installed", "Run: pip install mediapipe==0.10.14"
+        ) from error
+    except ImportError as error:
+        raise DependencyError(
+            f"MediaPipe cannot be loaded ({error})",
+            "Run: apt-get install libgl1 libglib2.0-0",
+        ) from error
+    return vision
+
+
+def _landmarker(
+    stack: contextlib.ExitStack,
+    vision: Any,
+    model: Path,
+    mode: Any,
+    num_poses: int,
+    confidence: float = 0.5,
+) -> Any:
+    """An open landmarker, closed by ``stack``."""
+    if not model.is_file():
+        raise InputError(f"pose model {model} does not exist", "Name a .task file.")
+    from mediapipe.tasks.python import BaseOptions
+
+    options = vision.PoseLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(model)),
+        running_mode=mode,
+        num_poses=num_poses,
+        min_pose_detection_confidence=confidence,
+    )
+    try:
+        with _silence():
+            landmarker = vision.PoseLandmarker.create_from_options(options)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{model} is not a pose landmarker model", "Name MediaPipe's pose_landmarker_*.task."
+        ) from error
+    return stack.enter_context(landmarker)
+
+
+def _to_mediapipe(picture: UInt8[np.ndarray, "height width 3"]) -> Any:
+    import mediapipe
+
+    return mediapipe.Image(
+        image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
+    )
+
+
+def _to_detections(result: Any, aspect: float) -> list[Detection]:
+    """Arrays from MediaPipe's result, each body once: it often reports one body twice."""
+    found = [
+        Detection(
+            image=np.array([(p.x, p.y, p.z) for p in image], np.float32),
+            world=np.array([(p.x, p.y, p.z) for p in world], np.float32),
+            visibility=np.clip(np.array([p.visibility for p in image], np.float32), 0, 1),
+            aspect=aspect,
+        )
+        for image, world in zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)
+    ]
+    return distinct_bodies(found)
+
+
+def distinct_bodies(found: list[Detection]) -> list[Detection]:
+    """Of detections on the same body, the most visible."""
+    kept: list[Detection] = []
+    for person in sorted(found, key=lambda person: -float(person.visibility.mean())):
+        if all(body_distance(person, other) > SAME_BODY for other in kept):
+            kept.append(person)
+    return kept
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what C++ libraries print at start from the user; exceptions pass."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)

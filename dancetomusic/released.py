@@ -1,0 +1,34 @@
+"""Where the released checkpoints are: inside an installed package, or in the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dancetomusic.errors import CheckpointError
+
+_PACKAGE = Path(__file__).resolve().parent
+_FOLDERS = (_PACKAGE / "_checkpoints", _PACKAGE.parent / "checkpoints")
+
+
+def released_checkpoints() -> dict[str, Path]:
+    """Every released checkpoint by name; empty if the package came without weights."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    if folder is None:
+        return {}
+    return {file.parent.name: file.parent for file in sorted(folder.glob("*/config.json"))}
+
+
+def released_checkpoint(name: str) -> Path:
+    """The directory of a released checkpoint, from any working directory.
+
+    Raises:
+        CheckpointError: If no released checkpoint has this name.
+    """
+    released = released_checkpoints()
+    if name not in released:
+        known = ", ".join(released) or "none is installed"
+        raise CheckpointError(
+            f"no released checkpoint is named {name!r}",
+            f"Give a checkpoint directory or a released name ({known}).",
+        )
+    return released[name]

@@ -1,0 +1,80 @@
+"""Strength of movement and loudness on one scale, so that one can stand for the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32
+from scipy.ndimage import gaussian_filter1d
+
+from dancetomusic.types import PoseSequence, Waveform
+
+ENERGY_RATE = 10.0
+SMOOTHING_S = 0.25
+SPREAD_DB = 6.0
+FLOOR_DB = -60.0
+
+
+def movement_energy(
+    poses: PoseSequence, rate: float = ENERGY_RATE
+) -> Float32[np.ndarray, " energy_frames"]:
+    """Strength of movement in [0, 1], ``rate`` values a second from 0 s.
+
+    The mean speed of the joints, smoothed over about half a second, in dB; its 10th and
+    90th percentile become 0.1 and 0.9 (at least 6 dB apart, so that even movement stays
+    near 0.5). Falls to 0 where no dancer is present.
+    """
+    n_values = _n_values(poses.duration_s, rate)
+    if len(poses) < 2:
+        return np.zeros(n_values, np.float32)
+    body = np.r_[0, 11:33]
+    steps = np.linalg.norm(np.diff(poses.world[:, body], axis=0), axis=-1)
+    per_frame = steps.mean(axis=1) * poses.fps
+    speed = np.append(per_frame[:1], per_frame)
+    known = poses.present & np.roll(poses.present, 1)
+    known[0] = poses.present[0]
+    sigma = SMOOTHING_S * poses.fps
+    share = gaussian_filter1d(known.astype(float), sigma, mode="nearest")
+    smooth = gaussian_filter1d(speed * known, sigma, mode="nearest") / np.maximum(share, 1e-6)
+    level = _unit_level(smooth, share > 0.1) * np.minimum(1.0, 2.0 * share)
+    return _sample(level, poses.fps, rate, n_values)
+
+
+def loudness_energy(
+    waveform: Waveform, rate: float = ENERGY_RATE
+) -> Float32[np.ndarray, " energy_frames"]:
+    """Loudness in [0, 1] on the scale of :func:`movement_energy`, ``rate`` values a second.
+
+    Root mean square over frames of 10 ms, smoothed and scaled in the same way; digital
+    silence is 0.
+    """
+    n_values = _n_values(waveform.duration_s, rate)
+    hop = max(1, waveform.sample_rate // 100)
+    samples = waveform.samples.mean(axis=0)
+    if samples.size < hop:
+        return np.zeros(n_values, np.float32)
+    frames = samples[: samples.size // hop * hop].reshape(-1, hop)
+    frame_rate = waveform.sample_rate / hop
+    power = (frames.astype(np.float64) ** 2).mean(axis=1)
+    smooth = gaussian_filter1d(power, SMOOTHING_S * frame_rate, mode="nearest")
+    amplitude = np.sqrt(np.maximum(smooth, 0.0))
+    audible = amplitude > 10 ** (FLOOR_DB / 20)
+    return _sample(_unit_level(amplitude, audible) * audible, frame_rate, rate, n_values)
+
+
+def _n_values(duration_s: float, rate: float) -> int:
+    return max(1, int(np.ceil(duration_s * rate - 1e-9)))
+
+
+def _unit_level(amplitude: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Amplitude to [0, 1] by percentiles of its level where ``known``."""
+    if not known.any():
+        return np.zeros_like(amplitude)
+    level = 20 * np.log10(np.maximum(amplitude, 10 ** (FLOOR_DB / 20)))
+    low, high = np.percentile(level[known], [10, 90])
+    spread = max(high - low, SPREAD_DB)
+    return np.clip(0.5 + 0.8 * (level - (low + high) / 2) / spread, 0.0, 1.0)
+
+
+def _sample(values: np.ndarray, source_rate: float, rate: float, n_values: int) -> np.ndarray:
+    times = np.arange(n_values) / rate
+    return np.interp(times, np.arange(values.size) / source_rate, values).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Drums and bass out of a mix."""

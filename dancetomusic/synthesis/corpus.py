@@ -1,0 +1,155 @@
+"""A corpus of rendered drum-and-bass pieces with exact beats, cached on disk."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, Int16
+
+from dancetomusic.atomic import atomic_output
+from dancetomusic.synthesis.groove import (
+    BASSES,
+    HARMONY_PROGRAMS,
+    HELD_OUT_BASSES,
+    HELD_OUT_DRUMMERS,
+    HELD_OUT_KITS,
+    KITS,
+    Groove,
+    Sound,
+    arrange,
+    compose_bass,
+    compose_harmony,
+    load_grooves,
+    render,
+    to_waltz,
+)
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What is rendered."""
+
+    n_pieces: int = 270
+    seconds: float = 40.0
+    """Length of each piece."""
+    held_out: bool = False
+    """Render held-out drummers, kits and basses instead of the training ones."""
+    waltz_share: float = 0.25
+    """Share of pieces in 3/4."""
+    harmony_share: float = 0.0
+    """Share of pieces with chords and a melody."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rendered pieces.
+
+    Attributes:
+        samples: Sound as 16-bit integers at 24 kHz, memory-mapped.
+        beat_times: Per piece, in seconds.
+        beat_numbers: Per piece, place in the bar from 1.
+        styles: Per piece, the groove's style.
+    """
+
+    samples: Int16[np.ndarray, "pieces samples"]
+    beat_times: list[Float[np.ndarray, " beats"]]
+    beat_numbers: list[Int[np.ndarray, " beats"]]
+    styles: list[str]
+
+
+def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str) -> Corpus:
+    """Read the corpus from ``cache``, or render it with every core and keep it there."""
+    directory = Path(cache)
+    directory.mkdir(parents=True, exist_ok=True)
+    sound_file, index_file = directory / "samples.npy", directory / "index.json"
+    wanted = json.loads(json.dumps(vars(config)))
+    index = json.loads(index_file.read_text()) if index_file.is_file() else {}
+    if index.get("config") != wanted:
+        pool = [
+            g for g in load_grooves(grooves) if (g.drummer in HELD_OUT_DRUMMERS) == config.held_out
+        ]
+        entries = []
+        with atomic_output(sound_file) as temporary:
+            samples = np.lib.format.open_memmap(
+                temporary,
+                mode="w+",
+                dtype=np.int16,
+                shape=(config.n_pieces, round(config.seconds * 24_000)),
+            )
+            with ProcessPoolExecutor() as executor:
+                jobs = [(config, number, pool) for number in range(config.n_pieces)]
+                pieces = executor.map(_render_piece, *zip(*jobs, strict=True), chunksize=4)
+                for number, (sound, entry) in enumerate(pieces):
+                    samples[number] = sound
+                    entries.append(entry)
+            samples.flush()
+        index = {"config": wanted, "pieces": entries}
+        with atomic_output(index_file) as temporary:
+            temporary.write_text(json.dumps(index))
+    return Corpus(
+        samples=np.load(sound_file, mmap_mode="r"),
+        beat_times=[np.array(p["beat_times"]) for p in index["pieces"]],
+        beat_numbers=[np.array(p["beat_numbers"]) for p in index["pieces"]],
+        styles=[p["style"] for p in index["pieces"]],
+    )
+
+
+def _render_piece(
+    config: CorpusConfig, number: int, pool: list[Groove]
+) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
+    rng = np.random.default_rng([config.seed, number])
+    groove = pool[rng.integers(len(pool))]
+    if rng.random() < config.waltz_share:
+        groove = to_waltz(groove)
+    if groove.n_beats > 64:
+        groove = replace(groove, notes=tuple(n for n in groove.notes if n.time < 63.9), n_beats=(
+            64 // groove.beats_per_bar * groove.beats_per_bar))  # fmt: skip
+    sound = random_sound(rng, held_out=config.held_out)
+    parts = list(compose_bass(groove, rng))
+    if rng.random() < config.harmony_share:
+        sound = replace(sound, harmony=int(rng.choice(HARMONY_PROGRAMS)))
+        parts += compose_harmony(groove, rng)
+    period = 60.0 / float(np.clip(groove.bpm * rng.uniform(0.75, 1.35), 60, 190))
+    beat_times = rng.uniform(0, period) + np.arange(int(config.seconds / period)) * period
+    offset = int(rng.integers(groove.beats_per_bar))
+    beat_numbers = (np.arange(beat_times.size) + offset) % groove.beats_per_bar + 1
+    notes = arrange(
+        groove,
+        parts,
+        beat_times,
+        beat_numbers,
+        dynamics=random_dynamics(beat_times.size, rng) if rng.random() < 0.6 else None,
+        rng=rng,
+    )
+    samples = render(notes, sound, config.seconds).samples[0]
+    loudest = np.abs(samples).max() + 1e-6
+    scaled = samples * (rng.uniform(0.5, 0.95) / loudest)
+    entry = {
+        "beat_times": beat_times.round(6).tolist(),
+        "beat_numbers": beat_numbers.tolist(),
+        "style": groove.style,
+        "groove": groove.name,
+    }
+    return (scaled * 32767).astype(np.int16), entry
+
+
+def random_sound(rng: np.random.Generator, *, held_out: bool = False) -> Sound:
+    """A kit and a bass, from the training instruments or from the held-out ones."""
+    kits = HELD_OUT_KITS if held_out else tuple(set(KITS) - set(HELD_OUT_KITS))
+    basses = HELD_OUT_BASSES if held_out else tuple(set(BASSES) - set(HELD_OUT_BASSES))
+    return Sound(
+        kit=int(rng.choice(sorted(kits))),
+        bass=int(rng.choice(sorted(basses))),
+        reverb=bool(rng.random() < 0.6),
+    )
+
+
+def random_dynamics(n_beats: int, rng: np.random.Generator) -> Float[np.ndarray, " beats"]:
+    """A slowly wandering intensity in [0, 1], one value a beat."""
+    knots = rng.uniform(0, 1, max(2, n_beats // 8 + 2))
+    return np.interp(np.linspace(0, knots.size - 1, n_beats), np.arange(knots.size), knots)

@@ -1,0 +1,57 @@
+"""What tests share: where data lies, fixed seeds, one thread, and a word about what was skipped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+ABSENT = "../shared/data is absent"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Development data beside the checkout; it is no part of the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(ABSENT)
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def demo_dir() -> Path:
+    """The shipped demo clips with their true beats and poses."""
+    return REPOSITORY / "data" / "demo"
+
+
+@pytest.fixture
+def tiny_rng() -> np.random.Generator:
+    """Small random inputs, the same in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_conditions() -> Iterator[None]:
+    """One thread and one seed for torch, if the test's module has imported it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+    yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    absent = sum(
+        ABSENT in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])
+    )
+    if absent:
+        terminalreporter.write_line(f"{absent} tests were skipped because {ABSENT}")

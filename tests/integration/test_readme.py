@@ -1,0 +1,80 @@
+"""The README shows what works: its commands and its Python are run, its paths exist."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="module")
+def readme(repository):
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, demo_dir):
+    """A directory as a reader would have it: only their own video in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    clips = sorted(demo_dir.glob("*.mp4"))
+    shutil.copy(clips[0], folder / "my_dance.mp4")
+    return folder
+
+
+def blocks(text, language):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [body for kind, body in fenced if kind == language]
+
+
+@pytest.mark.slow
+def test_the_commands_run_and_write_what_they_name(readme, folder):
+    (block,) = blocks(readme, "bash")
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "dancetomusic"
+        command = [sys.executable, "-m", "dancetomusic.cli", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stderr == "", line
+        for name in re.findall(r"\b\w+\.(?:wav|mp4|csv|npz)\b", line):
+            assert (folder / name).stat().st_size > 0
+    sound, rate = soundfile.read(folder / "out.wav")
+    assert rate == 24_000
+    assert np.abs(sound).max() > 0.01
+
+
+@pytest.mark.slow
+def test_the_python_runs(readme, folder):
+    (block,) = blocks(readme, "python")
+    done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\d+ BPM, \d+\.\d s\n", done.stdout)
+
+
+def test_the_first_commands_are_targets(readme, repository):
+    lines = blocks(readme, "sh")[0].splitlines()
+    assert [line.split()[:2] for line in lines] == [["make", "demo"], ["make", "test"]]
+    for line in lines:
+        command = ["make", "--dry-run", line.split()[1]]
+        subprocess.run(command, cwd=repository, check=True, capture_output=True)
+
+
+def test_every_path_of_the_tree_exists(readme, repository):
+    (tree,) = (block for block in blocks(readme, "") if block.startswith("Makefile"))
+    within = ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            within = name if name.endswith("/") else ""
+            assert (repository / name).exists(), name
+        else:
+            assert (repository / within / name).exists(), f"{within}{name}"
+
+
+def test_every_link_to_a_file_leads_somewhere(readme, repository):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (repository / target).exists(), target
