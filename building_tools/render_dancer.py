@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,9 @@ from dancetomusic.errors import DanceToMusicError, InputError
 
 
 def main(
-    output: Annotated[Optional[Path], typer.Argument(help="Video to write (.mp4).")] = None,
-    demo: Annotated[Optional[Path], typer.Option(help="Make the demo clips in here.")] = None,
-    poses: Annotated[Optional[Path], typer.Option(help="Render this pose file (.npz).")] = None,
+    output: Annotated[Path | None, typer.Argument(help="Video to write (.mp4).")] = None,
+    demo: Annotated[Path | None, typer.Option(help="Make the demo clips in here.")] = None,
+    poses: Annotated[Path | None, typer.Option(help="Render this pose file (.npz).")] = None,
     style: Annotated[str, typer.Option(help="Style of the dance.")] = "bounce",
     bpm: Annotated[float, typer.Option(help="Beats a minute, 70 to 180.")] = 120.0,
     seconds: Annotated[float, typer.Option(help="Length of the dance.")] = 20.0,
@@ -24,7 +24,7 @@ def main(
     width: Annotated[int, typer.Option(help="Of the picture, in pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Of the picture, in pixels.")] = 480,
     camera_distance: Annotated[
-        Optional[float], typer.Option("--camera_distance", help="In metres; fits if not given.")
+        float | None, typer.Option("--camera_distance", help="In metres; fits if not given.")
     ] = None,
     camera_height: Annotated[
         float, typer.Option("--camera_height", help="Above the floor, in metres.")
@@ -34,7 +34,8 @@ def main(
     ] = 0.0,
 ) -> None:
     """Render a dance, or the poses in a file, or the demo clips."""
-    from dancetomusic.synthesis import choreography, demo as demos, scene
+    from dancetomusic.synthesis import choreography, scene
+    from dancetomusic.synthesis import demo as demos
 
     if demo is not None:
         for path in demos.make_demo(demo):
@@ -42,16 +43,15 @@ def main(
         return
     if output is None:
         raise InputError("no output is named", "Name a video to write, or use --demo FOLDER.")
-    look = {
-        "width": width,
-        "height": height,
-        "camera": scene.Camera(camera_distance, camera_height, yaw_deg=camera_yaw),
-    }
+    camera = scene.Camera(camera_distance, camera_height, yaw_deg=camera_yaw)
     if poses is not None:
         from dancetomusic.pose.files import load_poses
 
         sequence = load_poses(poses)
-        demos.render_poses(output, [scene.stand_on_floor(sequence.world)], sequence.fps, **look)
+        room = scene.stand_on_floor(sequence.world)
+        demos.render_poses(
+            output, [room], sequence.fps, width=width, height=height, camera=camera
+        )
         return
     first = choreography.choreograph(style, bpm, seconds, seed, fps=fps)
     start = float(first.beat_times[0]) if len(first.beat_times) else 0.0
@@ -59,7 +59,7 @@ def main(
         choreography.choreograph(style, bpm, seconds, seed + i, fps=fps, first_beat_s=start)
         for i in range(1, dancers)
     ]
-    demos.render_dances(output, [first, *others], **look)
+    demos.render_dances(output, [first, *others], width=width, height=height, camera=camera)
 
 
 if __name__ == "__main__":

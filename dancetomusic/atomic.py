@@ -28,9 +28,7 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
     if not parent.is_dir():
         raise OutputError(f"directory {parent} does not exist", "Create it first.")
     try:
-        handle, name = tempfile.mkstemp(
-            dir=parent, prefix=f".{target.stem}.", suffix=target.suffix
-        )
+        handle, name = tempfile.mkstemp(dir=parent, prefix=f".{target.stem}.", suffix=target.suffix)
     except OSError as error:
         raise OutputError(
             f"cannot write in {parent} ({error.strerror})", "Choose another output path."

@@ -78,6 +78,14 @@ def save_checkpoint(
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def is_checkpoint(directory: Path | str) -> bool:
+    """Whether ``directory`` looks like one that ``save_checkpoint`` wrote."""
+    file = Path(directory) / CONFIG_FILE
+    return file.is_file() and '"schema_version"' in file.read_text(
+        encoding="utf-8", errors="replace"
+    )
+
+
 def load_checkpoint(directory: Path | str, *, model: str) -> Checkpoint:
     """Read a checkpoint of the family ``model``.
 

@@ -127,7 +127,6 @@ def generate(
     codec: Annotated[
         str | None, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="Where the model runs.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")
     ] = None,
@@ -143,7 +142,7 @@ def generate(
         if extra is not None:
             _check_output(extra, source, (suffix,))
     _check_choices(source, outputs, bpm, beats, overlay_skeleton, mix_original)
-    sampling = {
+    sampling: dict[str, Any] = {
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
@@ -153,7 +152,7 @@ def generate(
     from dancetomusic.inference.pipeline import DanceToMusic
 
     with _progress() as on_progress:
-        model = DanceToMusic.from_pretrained(checkpoint, codec, device=device, threads=threads)
+        model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         music = model.generate(
             source,
             seed=seed,

@@ -92,9 +92,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return tuple(_convert(inner, item, key) for item in value)
     if origin is typing.Literal:
         if value not in args:
-            raise ConfigError(
-                f"{key} is {value!r}", f"Choose one of {', '.join(map(repr, args))}."
-            )
+            raise ConfigError(f"{key} is {value!r}", f"Choose one of {', '.join(map(repr, args))}.")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

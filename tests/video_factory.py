@@ -91,6 +91,7 @@ def write_video(
     sound_rate: int = SAMPLE_RATE,
     sound_codec: str = "aac",
     sound_start_s: float = 0.0,
+    sound_gap_s: float = 0.0,
     gop: int = 12,
     time_base: Fraction | None = None,
     options: dict[str, str] | None = None,
@@ -98,7 +99,10 @@ def write_video(
     container_format: str | None = None,
     codec_tag: str | None = None,
 ) -> Path:
-    """Write a video whose picture ``k`` shows ``k`` at ``times[k]``, or at ``k / fps``."""
+    """Write a video whose picture ``k`` shows ``k`` at ``times[k]``, or at ``k / fps``.
+
+    The sound pauses for ``sound_gap_s`` after its first second.
+    """
     if times is None:
         times = [k / Fraction(fps) for k in range(n_frames)]
     base = time_base or (1 / Fraction(fps) if codec == "mpeg4" else Fraction(1, 120_000))
@@ -124,18 +128,20 @@ def write_video(
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
         if audio is not None and sound is not None:
-            for frame in _sound_frames(sound, sound_rate, sound_start_s):
+            for frame in _sound_frames(sound, sound_rate, sound_start_s, sound_gap_s):
                 output.mux(audio.encode(frame))
             output.mux(audio.encode(None))
     return path
 
 
-def _sound_frames(sound: np.ndarray, rate: int, start_s: float) -> Iterator[av.AudioFrame]:
+def _sound_frames(
+    sound: np.ndarray, rate: int, start_s: float = 0.0, gap_s: float = 0.0
+) -> Iterator[av.AudioFrame]:
     for start in range(0, sound.size, 960):
         chunk = np.ascontiguousarray(sound[None, start : start + 960])
         frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="mono")
         frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-        frame.pts = start + round(start_s * rate)
+        frame.pts = start + round((start_s + (gap_s if start >= rate else 0.0)) * rate)
         yield frame
 
 
@@ -144,7 +150,7 @@ def write_sound(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE, codec: s
     with av.open(str(path), "w") as output:
         audio = output.add_stream(codec, rate=rate)
         audio.layout = "mono"
-        for frame in _sound_frames(sound, rate, 0.0):
+        for frame in _sound_frames(sound, rate):
             output.mux(audio.encode(frame))
         output.mux(audio.encode(None))
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -10,12 +10,11 @@ from jaxtyping import Float32, Int
 from dancetomusic.types import CodeSequence, Waveform
 
 
+@runtime_checkable
 class DecoderStream(Protocol):
     """Decodes codes that arrive in chunks; the chunks joined equal one offline decode."""
 
-    def push(
-        self, codes: Int[np.ndarray, "codebooks frames"]
-    ) -> Float32[np.ndarray, " samples"]:
+    def push(self, codes: Int[np.ndarray, "codebooks frames"]) -> Float32[np.ndarray, " samples"]:
         """Take more code frames; return the samples that can no longer change."""
         ...
 
@@ -24,6 +23,7 @@ class DecoderStream(Protocol):
         ...
 
 
+@runtime_checkable
 class Codec(Protocol):
     """Sound as residual-quantiser indices.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 HUB_ID = "facebook/encodec_24khz"
 ORIGINAL_SHA256 = "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
-CODEBOOKS_BY_BANDWIDTH = {1.5: 2, 3.0: 4, 6.0: 8}
+BANDWIDTH_KBPS = {2: 1.5, 4: 3.0, 8: 6.0}
 HUB_TIMEOUT_S = 10.0
 
 _HUB_FILES = ("config.json", "model.safetensors")
@@ -43,21 +44,21 @@ class EncodecCodec:
 
     Args:
         model: A causal, mono, unchunked model: the architecture of ``facebook/encodec_24khz``.
-        bandwidth_kbps: 1.5, 3 or 6 kbit/s, which is 2, 4 or 8 codebooks.
+        n_codebooks: 2, 4 or 8, which is 1.5, 3 or 6 kbit/s.
 
     Raises:
         CheckpointError: If the model is of another kind, such as the 48 kHz one.
-        ConfigError: If the bandwidth is not one of the three.
+        ConfigError: If the number of codebooks is not one of the three.
 
     References:
         Défossez et al., "High Fidelity Neural Audio Compression", 2022.
     """
 
-    def __init__(self, model: EncodecModel, *, bandwidth_kbps: float = 1.5) -> None:
-        if bandwidth_kbps not in CODEBOOKS_BY_BANDWIDTH:
+    def __init__(self, model: EncodecModel, *, n_codebooks: int = 2) -> None:
+        if n_codebooks not in BANDWIDTH_KBPS:
             raise ConfigError(
-                f"EnCodec bandwidth is {bandwidth_kbps} kbit/s",
-                f"Choose one of {', '.join(map(str, CODEBOOKS_BY_BANDWIDTH))}.",
+                f"EnCodec cannot use {n_codebooks} codebooks",
+                f"Choose one of {', '.join(map(str, BANDWIDTH_KBPS))}.",
             )
         config = model.config
         streams = config.use_causal_conv and config.trim_right_ratio == 1.0
@@ -69,7 +70,7 @@ class EncodecCodec:
                 f"Use {HUB_ID}.",
             )
         self._model = model.eval()
-        self._bandwidth_kbps = bandwidth_kbps
+        self._n_codebooks = n_codebooks
         self._identity = f"encodec-{config.sampling_rate // 1000}khz:{_digest(model)}"
 
     @classmethod
@@ -77,7 +78,7 @@ class EncodecCodec:
         cls,
         source: str | Path = HUB_ID,
         *,
-        bandwidth_kbps: float = 1.5,
+        n_codebooks: int = 2,
         revision: str | None = None,
         expected_sha256: str = ORIGINAL_SHA256,
     ) -> EncodecCodec:
@@ -86,7 +87,7 @@ class EncodecCodec:
         Args:
             source: A hub id, a directory with ``config.json`` and ``model.safetensors``, or
                 the original file ``encodec_24khz-d7cc33bc.th``.
-            bandwidth_kbps: 1.5, 3 or 6.
+            n_codebooks: 2, 4 or 8.
             revision: Branch, tag or commit on the hub.
             expected_sha256: Digest that an original file must have, in hexadecimal.
 
@@ -103,7 +104,7 @@ class EncodecCodec:
             raise CheckpointError(f"{source} does not exist", "Name EnCodec weights or a hub id.")
         else:
             model = _load_directory(_fetch(source, revision))
-        return cls(model, bandwidth_kbps=bandwidth_kbps)
+        return cls(model, n_codebooks=n_codebooks)
 
     @property
     def identity(self) -> str:
@@ -128,7 +129,7 @@ class EncodecCodec:
     @property
     def n_codebooks(self) -> int:
         """Codebooks used for encoding."""
-        return CODEBOOKS_BY_BANDWIDTH[self._bandwidth_kbps]
+        return self._n_codebooks
 
     @property
     def codebook_size(self) -> int:
@@ -144,7 +145,8 @@ class EncodecCodec:
         if mono.samples.size:
             with torch.inference_mode():
                 encoded = self._model.encode(
-                    torch.from_numpy(mono.samples)[None], bandwidth=self._bandwidth_kbps
+                    torch.from_numpy(mono.samples)[None],
+                    bandwidth=BANDWIDTH_KBPS[self.n_codebooks],
                 )
             codes = encoded.audio_codes[0, 0].numpy()
         return CodeSequence(codes, self.frame_rate, self.identity)
@@ -259,6 +261,30 @@ class EncodecDecoderStream:
         return layer(hidden) if past is None else layer.conv(seen)
 
 
+def is_encodec(source: str | Path) -> bool:
+    """Whether a source names EnCodec: its ``.th`` file, directory, or a hub id such as ``HUB_ID``.
+
+    Example:
+        >>> is_encodec("facebook/encodec_24khz"), is_encodec("codec")
+        (True, False)
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _model_type(path) == "encodec"
+    owner, slash, name = str(source).partition("/")
+    is_hub_id = bool(owner and slash) and "/" not in name and "encodec" in name.lower()
+    return path.suffix == ".th" or is_hub_id
+
+
+def _model_type(directory: Path) -> str | None:
+    """What ``transformers`` calls the model in a directory; ``None`` if it is none of its own."""
+    try:
+        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values.get("model_type") if isinstance(values, dict) else None
+
+
 def rename_original(name: str) -> str:
     """The name in ``transformers.EncodecModel`` of a tensor in the original file.
 
@@ -298,17 +324,13 @@ def _load_original(path: Path, expected_sha256: str) -> EncodecModel:
 
 
 def _load_directory(path: Path) -> EncodecModel:
-    import json
-
     from safetensors import SafetensorError
-    from transformers import EncodecConfig, EncodecModel
+    from transformers import EncodecModel
 
     remedy = f"Name a directory with config.json and model.safetensors of {HUB_ID}."
+    if _model_type(path) != "encodec":
+        raise CheckpointError(f"{path} holds no EnCodec", remedy)
     try:
-        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        kind = values.get("model_type") if isinstance(values, dict) else None
-        if kind != EncodecConfig.model_type:
-            raise CheckpointError(f"{path} holds a model of type {kind!r}", remedy)
         model, info = EncodecModel.from_pretrained(
             path, local_files_only=True, use_safetensors=True, output_loading_info=True
         )

@@ -148,7 +148,8 @@ class SpectralCodecModel(nn.Module):
         return self._overlap_add(torch.polar(magnitude, phase))
 
     def _overlap_add(
-        self, spectrum: Tensor  # complex, [batch, frames, bins]
+        self,
+        spectrum: Tensor,  # complex, [batch, frames, bins]
     ) -> Float32[Tensor, "batch samples"]:
         config = self.config
         pieces = torch.fft.irfft(spectrum, config.n_fft) * self.window
@@ -288,12 +289,15 @@ class SpectralDecoderStream:
 
     def __init__(self, model: SpectralCodecModel) -> None:
         self._model = model
-        self.flush()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._held = np.zeros((0, 0), np.int64)  # codes that samples still to come depend on
+        self._first = 0  # number of the first held frame
+        self._done = 0  # frames emitted
 
     @torch.inference_mode()
-    def push(
-        self, codes: Int[np.ndarray, "codebooks frames"]
-    ) -> Float32[np.ndarray, " samples"]:
+    def push(self, codes: Int[np.ndarray, "codebooks frames"]) -> Float32[np.ndarray, " samples"]:
         """Take more code frames; return the samples that can no longer change."""
         self._append(codes)
         return self._emit(self._first + self._held.shape[1] - self._model.LOOKAHEAD)
@@ -301,13 +305,8 @@ class SpectralDecoderStream:
     @torch.inference_mode()
     def flush(self) -> Float32[np.ndarray, " samples"]:
         """Return the samples still held back and start anew."""
-        held = getattr(self, "_held", None)
-        tail = np.zeros(0, np.float32)
-        if held is not None and held.shape[1]:
-            tail = self._emit(self._first + held.shape[1])
-        self._held = np.zeros((0, 0), np.int64)
-        self._first = 0  # number of the first held frame
-        self._done = 0  # frames emitted
+        tail = self._emit(self._first + self._held.shape[1])
+        self._reset()
         return tail
 
     def _append(self, codes: Int[np.ndarray, "codebooks frames"]) -> None:
@@ -327,9 +326,7 @@ class SpectralDecoderStream:
         return ready
 
 
-def mel_filters(
-    sample_rate: int, n_fft: int, n_mels: int
-) -> Float32[Tensor, "mels bins"]:
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Float32[Tensor, "mels bins"]:
     """Triangular filters, evenly spaced in mel (HTK formula), each summing to one."""
     frequency = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     top = 2595 * np.log10(1 + sample_rate / 2 / 700)

@@ -1,4 +1,6 @@
-"""Ballroom dances of Tang, Jia & Mao, "Dance with Melody" (ACM Multimedia 2018), read from a folder.
+"""Ballroom dances with exact beats, read from a folder.
+
+Tang, Jia and Mao, "Dance with Melody", ACM Multimedia 2018.
 
 Layout: ``index.csv`` (one row per dance), ``motion/ID.npz`` (``mp33`` landmarks in metres at
 ``mp_fps``, ``beat_times`` in seconds, ``cau*`` the figure danced at each moment) and

@@ -81,9 +81,7 @@ def hop_buzz(waveform: Waveform, lag: int = 320) -> float:
         raise InputError(
             f"the sound has {samples.size} samples", f"Give more than the lag of {lag}."
         )
-    high_pass = signal.butter(
-        8, BUZZ_LIMIT_HZ, "highpass", fs=waveform.sample_rate, output="sos"
-    )
+    high_pass = signal.butter(8, BUZZ_LIMIT_HZ, "highpass", fs=waveform.sample_rate, output="sos")
     high = signal.sosfilt(high_pass, samples)
     early, late = high[:-lag], high[lag:]
     scale = np.sqrt((early @ early) * (late @ late))

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from dancetomusic.types import Waveform
 
-Times: TypeAlias = Float[np.ndarray, " beats"]
+Times: TypeAlias = Float[np.ndarray, " _beats"]  # lengths may differ within one call
 
 BEAT_TOLERANCE_S = 0.07
 TEMPO_TOLERANCE = 0.04

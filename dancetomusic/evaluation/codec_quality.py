@@ -168,9 +168,7 @@ def main(
         from dancetomusic.codec.spectral import SpectralCodec
 
         for count in codebooks:
-            codecs[f"{count} codebooks"] = SpectralCodec.from_pretrained(
-                codec, n_codebooks=count
-            )
+            codecs[f"{count} codebooks"] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
     typer.echo(table_markdown(codec_table(codecs, sounds)))
     for name, made in codecs.items():
         values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,24 +15,8 @@ HOP_S = 3
 """Newly written in each further window; the rest is context."""
 
 
-class Generator(Protocol):
-    """The part of ``TokenDecoder.generate`` that a window needs."""
-
-    def __call__(
-        self,
-        rhythm: Tensor,
-        memory: Tensor | None,
-        memory_mask: Tensor | None,
-        *,
-        prefix_codes: Tensor | None,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Write codes for all frames of ``rhythm``."""
-        ...
-
-
 def generate_codes(
-    generate: Generator,
+    generate: Callable[..., Tensor],
     rhythm: Float32[np.ndarray, "frames features"],
     memory: Float[Tensor, "1 memory channels"],
     memory_mask: Tensor,
@@ -46,7 +29,7 @@ def generate_codes(
     """Write codes for every frame of ``rhythm``; the working memory does not grow with it.
 
     Args:
-        generate: A decoder's ``generate`` with its sampling options bound.
+        generate: ``TokenDecoder.generate`` or its like, with the sampling options bound.
         rhythm: Rhythm features of the whole piece.
         memory: Pose memory of the whole piece.
         memory_mask: Where ``memory`` is valid.

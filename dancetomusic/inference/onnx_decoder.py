@@ -22,6 +22,13 @@ from dancetomusic.models.token_decoder import DecodingState, Step, TokenDecoder
 GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
 QUANTISED_BLOCK = 32
+NORM_EPSILON = 1e-5
+RUNTIME_OPERATORS = (
+    "GroupQueryAttention",
+    "MatMulNBits",
+    "RotaryEmbedding",
+    "SkipLayerNormalization",
+)
 
 
 def onnx_available() -> bool:
@@ -193,25 +200,20 @@ def _bind(bind: Callable[..., None], name: str, tensor: Tensor) -> None:
 
 
 class _Graph:
-    """Collects nodes and weights; every method gives the name of what it computes."""
+    """Collects nodes and weights; a method gives the name of the value that it adds."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight_bits: int) -> None:
+        self.weight_bits = weight_bits
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
-    def node(
-        self, op: str, *inputs: str, outputs: int = 1, named: tuple[str, ...] = (), **attributes: Any
-    ) -> str:
+    def add(self, op: str, *inputs: str, outputs: tuple[str, ...] = (), **attributes: Any) -> str:
+        """A node; its first output gets a name of its own unless ``outputs`` are named."""
         from onnx import helper
 
-        names = [f"{op}_{len(self.nodes)}", *(f"{op}_{len(self.nodes)}_{i}" for i in range(1, outputs))]
-        names += named
-        fused = op in {"GroupQueryAttention", "RotaryEmbedding", "SkipLayerNormalization"}
-        self.nodes.append(
-            helper.make_node(
-                op, inputs, names, domain="com.microsoft" if fused else "", **attributes
-            )
-        )
+        names = outputs or (f"value_{len(self.nodes)}",)
+        domain = "com.microsoft" if op in RUNTIME_OPERATORS else ""
+        self.nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
         return names[0]
 
     def constant(self, values: Any) -> str:
@@ -220,3 +222,132 @@ class _Graph:
         name = f"weight_{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
+
+    def linear(self, x: str, weight: Tensor) -> str:
+        """Multiply by a PyTorch weight [out, in], quantised as wanted."""
+        matrix = weight.detach().numpy()
+        if self.weight_bits == 32:
+            return self.add("MatMul", x, self.constant(matrix.T))
+        rows, columns = matrix.shape
+        padded = np.pad(matrix, ((0, 0), (0, -columns % QUANTISED_BLOCK)))
+        blocks = padded.reshape(rows, -1, QUANTISED_BLOCK)
+        scales = np.maximum(np.abs(blocks).max(-1, keepdims=True) / 127, 1e-12)
+        # Eight-bit weights without a zero point are read as the byte less 128.
+        quantised = (np.rint(blocks / scales) + 128).astype(np.uint8)
+        return self.add(
+            "MatMulNBits",
+            x,
+            self.constant(quantised),
+            self.constant(scales[..., 0]),
+            K=columns,
+            N=rows,
+            bits=8,
+            block_size=QUANTISED_BLOCK,
+            accuracy_level=4,
+        )
+
+
+def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
+    """The step as an ONNX model, made of the runtime's fused operators."""
+    from onnx import TensorProto, helper
+
+    config = decoder.config
+    heads, width = config.n_heads, config.d_model
+    head_dim = width // heads
+    graph = _Graph(weight_bits)
+
+    def declare(name: str, shape: list[int | str], kind: int = TensorProto.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    past_shape: list[int | str] = ["batch", heads, "capacity", head_dim]
+    logits_shape: list[int | str] = ["batch", config.n_codebooks, config.codebook_size]
+    inputs = [
+        declare("tokens", ["batch", config.n_codebooks], TensorProto.INT64),
+        declare("rhythm", ["batch", 1, width]),
+        declare("position", [1], TensorProto.INT64),
+        declare("past_length", ["batch"], TensorProto.INT32),
+        declare("total_length", [1], TensorProto.INT32),
+        declare("cos", ["steps", head_dim // 2]),
+        declare("sin", ["steps", head_dim // 2]),
+        declare("memory_bias", ["batch", 1, 1, "memory"]),
+    ]
+    outputs = [declare("logits", logits_shape)]
+
+    offsets = np.arange(config.n_codebooks) * (config.codebook_size + 1)
+    rows = graph.add("Add", "tokens", graph.constant(offsets.astype(np.int64)))
+    table = graph.constant(decoder.embedding.weight.detach().numpy())
+    books = graph.add("Gather", table, rows)
+    summed = graph.add("ReduceSum", books, graph.constant(np.array([1])), keepdims=1)
+    stream = graph.add("Add", summed, "rhythm")
+    split = graph.constant(np.array([0, heads, 1, head_dim]))
+    joined = graph.constant(np.array([0, 1, width]))
+
+    def normalise(branch: str | None, weight: Tensor) -> str:
+        """Add a branch to the stream, and normalise the sum."""
+        nonlocal stream
+        scale = graph.constant(weight.detach().numpy())
+        if branch is None:
+            return graph.add("LayerNormalization", stream, scale, axis=-1, epsilon=NORM_EPSILON)
+        index = len(graph.nodes)
+        names = (f"normalised_{index}", "", "", f"stream_{index}")
+        graph.add(
+            "SkipLayerNormalization", stream, branch, scale, outputs=names, epsilon=NORM_EPSILON
+        )
+        stream = names[3]
+        return names[0]
+
+    branch: str | None = None
+    for layer, block in enumerate(decoder.blocks):
+        inputs += [
+            declare(f"past_keys_{layer}", past_shape),
+            declare(f"past_values_{layer}", past_shape),
+            declare(f"memory_keys_{layer}", ["batch", heads, head_dim, "memory"]),
+            declare(f"memory_values_{layer}", ["batch", heads, "memory", head_dim]),
+        ]
+        outputs += [
+            declare(f"present_keys_{layer}", past_shape),
+            declare(f"present_values_{layer}", past_shape),
+        ]
+        qkv = graph.linear(
+            normalise(branch, block.norm1.weight), block.self_attention.qkv.weight
+        )
+        attended = graph.add(
+            "GroupQueryAttention",
+            qkv,
+            "",
+            "",
+            *(f"past_keys_{layer}", f"past_values_{layer}"),
+            *("past_length", "total_length", "cos", "sin"),
+            outputs=(f"attended_{layer}", f"present_keys_{layer}", f"present_values_{layer}"),
+            num_heads=heads,
+            kv_num_heads=heads,
+            do_rotary=1,
+            rotary_interleaved=1,
+        )
+        branch = graph.linear(attended, block.self_attention.out.weight)
+
+        cross = block.cross_attention
+        query = graph.linear(
+            normalise(branch, block.norm2.weight), cross.query.weight * head_dim**-0.5
+        )
+        query = graph.add("RotaryEmbedding", query, "position", "cos", "sin", interleaved=1)
+        scores = graph.add(
+            "MatMul", graph.add("Reshape", query, split), f"memory_keys_{layer}"
+        )
+        weights = graph.add("Softmax", graph.add("Add", scores, "memory_bias"), axis=-1)
+        mixed = graph.add("MatMul", weights, f"memory_values_{layer}")
+        branch = graph.linear(graph.add("Reshape", mixed, joined), cross.out.weight)
+
+        hidden = graph.linear(
+            normalise(branch, block.norm3.weight), block.feed_forward.expand.weight
+        )
+        branch = graph.linear(graph.add("Gelu", hidden), block.feed_forward.contract.weight)
+    flat = graph.linear(normalise(branch, decoder.norm.weight), decoder.heads.weight)
+    shape = graph.constant(np.array([0, config.n_codebooks, config.codebook_size]))
+    graph.add("Reshape", flat, shape, outputs=("logits",))
+    model = helper.make_graph(graph.nodes, "step", inputs, outputs, graph.weights)
+    return helper.make_model(
+        model,
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=10,
+    )

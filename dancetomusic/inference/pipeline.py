@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from dancetomusic.checkpoint import is_checkpoint
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, OutputError, PoseError
@@ -33,8 +34,8 @@ from dancetomusic.pose.draw import draw_skeleton
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.pose.mediapipe import MAX_SIDE
-from dancetomusic.released import released_checkpoint
+from dancetomusic.pose.mediapipe import DETECTION_SIDE
+from dancetomusic.released import released_checkpoint, released_checkpoints
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
@@ -258,7 +259,7 @@ def _poses_of_video(
 ) -> list[PoseSequence]:
     expected = max(1, round(probe_video(video).duration_s * POSE_FPS))
     return extract_poses(
-        read_frames(video, POSE_FPS, max_side=MAX_SIDE),
+        read_frames(video, POSE_FPS, max_side=DETECTION_SIDE),
         POSE_FPS,
         num_dancers=num_dancers,
         on_progress=lambda done: report(min(1.0, done / expected)),
@@ -289,20 +290,16 @@ def _together(encodings: list[PoseEncoding], dancers: list[PoseSequence]) -> Pos
 
 
 def _locate(name: Path | str) -> Path:
-    """A checkpoint directory as given, or a released one by its name."""
+    """A directory as given, or a released checkpoint by its name."""
     path = Path(name)
-    if path.is_dir():
-        return path
-    if path.name != str(name):
-        raise CheckpointError(f"{path} is not a directory", "Name a checkpoint directory.")
-    return released_checkpoint(str(name))
+    return path if path.is_dir() else released_checkpoint(str(name))
 
 
 def _load_codec(name: Path | str, n_codebooks: int) -> Codec:
-    from dancetomusic.codec.encodec import EncodecCodec, is_encodec
+    """The embedded codec from a checkpoint of this package; EnCodec from anything else."""
+    path = Path(released_checkpoints().get(str(name), name))
+    if is_checkpoint(path):
+        return SpectralCodec.from_pretrained(path, n_codebooks=n_codebooks)
+    from dancetomusic.codec.encodec import EncodecCodec
 
-    if is_encodec(name):
-        return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
-    return SpectralCodec.from_pretrained(_locate(name), n_codebooks=n_codebooks)
-
-
+    return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)

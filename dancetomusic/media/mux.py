@@ -124,6 +124,8 @@ def mux(
                 for packet in merge(pictures, sounds, key=_decoding_time):
                     output.mux(packet)
         except av.FFmpegError as error:
+            if draw is None and isinstance(error, av.ArgumentError):
+                raise _cannot_hold(target, info) from error
             raise OutputError(
                 f"writing {target} failed ({error.strerror})", "Choose another output path or type."
             ) from error

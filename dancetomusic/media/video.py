@@ -116,13 +116,12 @@ def read_frames(
     period = 1 / Fraction(fps)
     with open_video(path) as source:
         held, time, gap, k = None, Fraction(0), Fraction(0), 0
-        size = (0, 0)
         for next_time, picture in source.pictures():
             if held is None:
-                size = source.shown_size(picture, max_side)
+                view = _view_of(picture, source.shown_size(picture, max_side))
             else:
                 while k * period < next_time - source.tolerance:
-                    yield _to_rgb(held, size)
+                    yield view.to_rgb(held)
                     k += 1
                 gap = next_time - time
             held, time = picture, next_time
@@ -130,7 +129,7 @@ def read_frames(
             raise _no_picture(source.path)
         end = time + source.length_of_last(held.duration, gap)
         while k * period < end - 2 * source.tolerance:
-            yield _to_rgb(held, size)
+            yield view.to_rgb(held)
             k += 1
         if k == 0:
             raise _no_picture(source.path)
@@ -392,20 +391,36 @@ def _packet_extent(source: VideoSource) -> _Extent:
     return _Extent(end, sound_end, float(count / span))
 
 
-def _to_rgb(picture: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """Convert, shrink and turn in the order that touches the fewest bytes."""
-    width, height = size
-    rgb = picture.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+@dataclass(frozen=True)
+class _View:
+    """How a player lays out every picture of a track: shrunk, then turned."""
+
+    width: int
+    height: int
+    swaps_axes: bool = False
+    flips_x: bool = False  # after swapping
+    flips_y: bool = False
+
+    def to_rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
+        """Convert, shrink and turn in the order that touches the fewest bytes."""
+        small = picture.reformat(self.width, self.height, "rgb24", interpolation="AREA")
+        rgb = small.to_ndarray()
+        rgb = rgb.swapaxes(0, 1) if self.swaps_axes else rgb
+        rgb = rgb[:, ::-1] if self.flips_x else rgb
+        rgb = rgb[::-1] if self.flips_y else rgb
+        return np.ascontiguousarray(rgb)
+
+
+def _view_of(picture: av.VideoFrame, size: tuple[int, int]) -> _View:
+    """Read it once a track: a picture asked for its side data lives until garbage collection."""
     matrix = picture.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return rgb
+        return _View(*size)
     # Column vectors (x, y): x' = a x + c y, y' = b x + d y, with y pointing down.
     a, b, _, c, d = np.frombuffer(cast(bytes, matrix), np.int32)[:5]
     if abs(b) > abs(a):
-        rgb, a, d = rgb.swapaxes(0, 1), c, b
-    rgb = rgb[:, ::-1] if a < 0 else rgb
-    rgb = rgb[::-1] if d < 0 else rgb
-    return np.ascontiguousarray(rgb)
+        return _View(*size, swaps_axes=True, flips_x=bool(c < 0), flips_y=bool(b < 0))
+    return _View(*size, flips_x=bool(a < 0), flips_y=bool(d < 0))
 
 
 def _no_picture(path: Path) -> VideoError:

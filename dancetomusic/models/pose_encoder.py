@@ -129,7 +129,8 @@ class PoseEncoder(nn.Module):
     ) -> Float[Tensor, "batch frames outputs"]:
         batch, n_steps, _ = knots.shape
         step_rate = POSE_FPS / STRIDE
-        at = torch.arange(n_frames, device=knots.device) * (step_rate / self.config.frame_rate)
+        count = torch.arange(n_frames, device=knots.device, dtype=torch.float64)
+        at = count * (step_rate / self.config.frame_rate)
         step = (at + 1e-6).floor().clamp(max=n_steps - 1)
         within = ((at - step) * KNOTS).clamp(0.0, KNOTS)
         left = within.floor().clamp(max=KNOTS - 1)

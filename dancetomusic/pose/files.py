@@ -94,10 +94,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"{path} does not exist", "Name an .npz file of poses.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content:
+            file = np.load(content, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise PoseError(f"{path} is a bare array", FORMAT_REMEDY)
-            return {n: file[n] if n in known else np.empty(0) for n in file.files}
+            with file:
+                return {n: file[n] if n in known else np.empty(0) for n in file.files}
     except PermissionError as error:
         raise InputError(f"cannot open {path} ({error.strerror})", "Allow reading it.") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -116,7 +118,7 @@ def _optional(
     arrays: dict[str, np.ndarray],
     name: str,
     shape: tuple[int, ...],
-    default: float,
+    default: float | bool,
 ) -> np.ndarray:
     if name not in arrays:
         return np.full(shape, default, np.float32)

@@ -35,7 +35,7 @@ SCOUT_INTERVAL_S = 1.0
 SCOUT_CONFIDENCE = 0.3
 """Detection confidence in that check; a mistake costs time only."""
 
-SAME_BODY = 0.35
+SAME_BODY = 0.5
 """Two detections closer than this many torso lengths are of one body."""
 
 
@@ -117,17 +117,20 @@ def detect_poses(
             still = vision.RunningMode.IMAGE
             scout = _landmarker(stack, vision, model, still, CROWD, SCOUT_CONFIDENCE)
         landmarker = _landmarker(stack, vision, model, video, crowd if scout is None else 1)
+        fresh = True
         for index, frame in enumerate(frames):
             picture = shrink(frame)
             aspect = picture.shape[1] / picture.shape[0]
             image = _to_mediapipe(picture)
-            with _silence() if index == 0 else contextlib.nullcontext():
-                if scout is not None and index % scout_every == 0:
+            if scout is not None and index % scout_every == 0:
+                with _silence() if fresh else contextlib.nullcontext():
                     seen = _to_detections(scout.detect(image), aspect)
-                    if len(seen) > 1:
-                        landmarker = _landmarker(stack, vision, model, video, crowd)
-                        scout = None
+                if len(seen) > 1:
+                    landmarker = _landmarker(stack, vision, model, video, crowd)
+                    scout, fresh = None, True
+            with _silence() if fresh else contextlib.nullcontext():
                 result = landmarker.detect_for_video(image, round(index * 1000 / fps))
+            fresh = False
             yield _to_detections(result, aspect)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,8 +15,14 @@ REACH = 0.75
 REACH_PER_S = 4.0
 """Further torso lengths for each second unseen; about 2 m/s."""
 
+MAX_REACH = 2.0
+"""Farther away than this many torso lengths, who reappears among others is somebody else."""
+
 SIZE_RATIO = 2.5
 """Between two sights of one dancer the body may grow or shrink this much at most."""
+
+MAX_SHARED = 0.2
+"""Two identities seen together in more than this share of frames are two people."""
 
 Track = list[Detection | None]
 """One dancer: the detection in each frame of the video, ``None`` where unseen."""
@@ -25,9 +32,9 @@ def track_dancers(frames: Sequence[Sequence[Detection]], fps: float) -> list[Tra
     """Follow each person through the video; the most prominent, large and long seen, first.
 
     Neighbouring sights are matched by least total distance between the trunks in the
-    picture, in torso lengths; who is unseen keeps the identity, and may reappear the
-    farther away the longer the absence. Where nobody continues, at a cut, identities go
-    on by rank of prominence.
+    picture, in torso lengths; who is unseen keeps the identity, and may reappear
+    nearby, the farther away the longer the absence. Where nobody continues, at a cut or
+    after an empty stage, identities go on by rank of prominence.
 
     References:
         Kuhn, "The Hungarian Method for the assignment problem", 1955.
@@ -50,7 +57,7 @@ def track_dancers(frames: Sequence[Sequence[Detection]], fps: float) -> list[Tra
                 tracks[row][index] = found[column]
                 born.discard(int(column))
         tracks += [[*[None] * index, found[column]] for column in sorted(born)]
-    return sorted(_join_shots(tracks), key=prominence, reverse=True)
+    return _join_shots(_join_fragments(tracks))
 
 
 def prominence(track: Track) -> float:
@@ -66,9 +73,37 @@ def _cost(track: Track, person: Detection, index: int, fps: float) -> float:
     unseen_s = (index - last - 1) / fps
     distance = body_distance(seen, person)
     ratio = max(seen.torso, person.torso) / min(seen.torso, person.torso)
-    if distance > REACH + REACH_PER_S * unseen_s or ratio > SIZE_RATIO:
+    if distance > min(REACH + REACH_PER_S * unseen_s, MAX_REACH) or ratio > SIZE_RATIO:
         return np.inf
     return distance + unseen_s
+
+
+def _join_fragments(tracks: list[Track]) -> list[Track]:
+    """Give back to a dancer the frames in which a misread body began another identity."""
+    whole: list[Track] = []
+    for track in sorted(tracks, key=prominence, reverse=True):
+        for k, other in enumerate(whole):
+            if _is_fragment(track, other):
+                whole[k] = [a or b for a, b in zip(other, track, strict=True)]
+                break
+        else:
+            whole.append(track)
+    return whole
+
+
+def _is_fragment(track: Track, other: Track) -> bool:
+    """Whether ``track`` is where ``other`` is, but hardly ever in the same frame."""
+    frames = np.flatnonzero([person is not None for person in track])
+    seen = np.flatnonzero([person is not None for person in other])
+    if np.isin(frames, seen).mean() > MAX_SHARED:
+        return False
+    nearest = seen[np.abs(frames[:, None] - seen).argmin(axis=1)]
+    distances = [
+        body_distance(a, b)
+        for a, b in ((track[k], other[n]) for k, n in zip(frames, nearest, strict=True))
+        if a is not None and b is not None
+    ]
+    return float(np.median(distances)) < REACH
 
 
 def _join_shots(tracks: list[Track]) -> list[Track]:
@@ -77,7 +112,7 @@ def _join_shots(tracks: list[Track]) -> list[Track]:
     starts = sorted({first for first, _ in spans})
     cuts = [k for k in starts if all(last < k or first >= k for first, last in spans)]
     joined: list[Track] = []
-    for begin, end in zip(cuts, [*cuts[1:], np.inf], strict=True):
+    for begin, end in pairwise([*cuts, np.inf]):
         shot = [t for t, (first, _) in zip(tracks, spans, strict=True) if begin <= first < end]
         shot.sort(key=prominence, reverse=True)
         for rank, track in enumerate(shot):

@@ -272,9 +272,7 @@ def _crossings(cycles: np.ndarray, frame_rate: float, duration_s: float) -> np.n
     )
     end_s = max(duration_s, seconds[-1]) + 1.0
     seconds = np.append(seconds, end_s)
-    cycles = np.maximum.accumulate(
-        np.append(cycles, cycles[-1] + slope * (end_s - seconds[-2]))
-    )
+    cycles = np.maximum.accumulate(np.append(cycles, cycles[-1] + slope * (end_s - seconds[-2])))
     whole = np.arange(np.ceil(cycles[0] - 1e-9), np.floor(cycles[-1]) + 1)
     times = np.maximum(np.interp(whole, cycles, seconds), 0.0)
     return times[times < duration_s]

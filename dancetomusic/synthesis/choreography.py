@@ -664,7 +664,11 @@ def _compose(dance: _Dance, style: _Style, last_beat: int, hold_share: float) ->
             legs(dance, beat, n)
             arms(dance, beat, n, rate)
             body(dance, beat, n)
-        dance.pose(beat, look=float(rng.normal(0.0, 0.2)), tilt=float(rng.normal(0.0, 0.06)))
+        dance.pose(
+            beat,
+            look=float(np.clip(rng.normal(0.0, 0.15), -0.3, 0.3)),
+            tilt=float(rng.normal(0.0, 0.06)),
+        )
         for i in range(n):
             accent = style.accents[i % dance.meter] * float(rng.uniform(0.85, 1.15))
             dance.depths[beat + i] = style.bounce * dance.size * slowness * strength * accent

@@ -57,8 +57,8 @@ class Corpus:
     """
 
     samples: Int16[np.ndarray, "pieces samples"]
-    beat_times: list[Float[np.ndarray, " beats"]]
-    beat_numbers: list[Int[np.ndarray, " beats"]]
+    beat_times: list[Float[np.ndarray, " _"]]
+    beat_numbers: list[Int[np.ndarray, " _"]]
     styles: list[str]
 
 

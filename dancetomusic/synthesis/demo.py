@@ -131,5 +131,5 @@ def _write_poses(path: Path, dance: Choreography, image: np.ndarray) -> None:
             beats=dance.beat_times,
             beat_numbers=dance.beat_numbers,
             bpm=np.float32(dance.bpm),
-            image=image,
+            image_xy=image,
         )

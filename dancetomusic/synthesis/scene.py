@@ -467,7 +467,8 @@ def _bytes(colours: Float[np.ndarray, "points 3"]) -> UInt8[np.ndarray, "points 
 def _head_mesh(outfit: Outfit) -> Any:
     """Skull, jaw, hair and face: left, up, forward of the middle of the ears, in metres."""
     white, dark, lips = (0.97, 0.97, 0.97), (0.08, 0.06, 0.05), (0.72, 0.30, 0.30)
-    shade = tuple(0.94 * c for c in outfit.skin)
+    red, green, blue = outfit.skin
+    shade = (0.94 * red, 0.94 * green, 0.94 * blue)
     parts = [
         _skull(outfit.skin),
         _ball((0.081, 0.092, 0.092), (0, 0.052, -0.020), outfit.hair),

@@ -35,6 +35,4 @@ def _recipe(model: str) -> tuple[Callable[[Any, Path], object], type]:
         from dancetomusic.training import pose2audio
 
         return pose2audio.train_pose2audio, pose2audio.Pose2AudioTrainingConfig
-    raise ConfigError(
-        f"no recipe trains {model!r}", "Choose codec, pose_encoder or pose2audio."
-    )
+    raise ConfigError(f"no recipe trains {model!r}", "Choose codec, pose_encoder or pose2audio.")

@@ -158,13 +158,18 @@ class CodecTrainer:
         usage: list[Tensor] = []
         began = time.monotonic()
         for step in range(start, config.max_steps):
-            set_cosine_rate(optimizer, config.learning_rate, step, config.max_steps, config.warmup_steps)
+            set_cosine_rate(
+                optimizer, config.learning_rate, step, config.max_steps, config.warmup_steps
+            )
             samples = self._batch()
             if step == config.codebook_start:
                 self._place_codebooks()
             latent = self.model.encode_latent(samples)
             if step < config.codebook_start:
-                quantized, commitment = self.model.quantizer.unquantized(latent), latent.new_zeros(())
+                quantized, commitment = (
+                    self.model.quantizer.unquantized(latent),
+                    latent.new_zeros(()),
+                )
             else:
                 books = int(self.rng.choice([1, 2, 3, 4], p=[0.1, 0.65, 0.1, 0.15]))
                 quantized, commitment, codes = self.model.quantizer(
@@ -209,7 +214,9 @@ class CodecTrainer:
             critic_loss = samples.new_zeros(())
             for critic in critics:
                 critic_loss = critic_loss + functional.relu(1 - critic(samples)[-1]).mean()
-                critic_loss = critic_loss + functional.relu(1 + critic(estimate.detach())[-1]).mean()
+                critic_loss = (
+                    critic_loss + functional.relu(1 + critic(estimate.detach())[-1]).mean()
+                )
             critic_optimizer.zero_grad()
             critic_loss.backward()
             critic_optimizer.step()

@@ -91,12 +91,7 @@ def test_generate_writes_every_output_and_prints_what_it_found(pipeline, folder,
 
 def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     assert exit_code("generate dance.mp4 a.wav") == 0
-    assert pipeline.loaded == {
-        "checkpoint": None,
-        "codec": None,
-        "device": "cpu",
-        "threads": None,
-    }
+    assert pipeline.loaded == {"checkpoint": None, "codec": None, "threads": None}
     assert "temperature" not in pipeline.asked and "top_k" not in pipeline.asked
     options = "--seed 7 --bpm 100 --num_dancers 2 --temperature 0.8 --top_k 50 --top_p 0.9"
     model = "--cfg_scale 2 --checkpoint mine --codec ours --threads 2"
@@ -112,7 +107,7 @@ def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.inference.pipeline import DanceToMusic, Music
 
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
-    loading = {"checkpoint", "codec", "device", "threads"}
+    loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
     assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)

@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from dancetomusic.codec.encodec import (  # noqa: E402
-    CODEBOOKS_BY_BANDWIDTH,
+    BANDWIDTH_KBPS,
     HUB_ID,
     EncodecCodec,
+    is_encodec,
     rename_original,
 )
 from dancetomusic.errors import CheckpointError, ConfigError  # noqa: E402
@@ -95,9 +96,9 @@ def random_codes(codec: EncodecCodec, n_frames: int, n_codebooks: int = 2) -> Co
     return CodeSequence(codes, codec.frame_rate, codec.identity)
 
 
-@pytest.mark.parametrize(("bandwidth", "n_codebooks"), CODEBOOKS_BY_BANDWIDTH.items())
-def test_bandwidth_gives_codebooks(model, bandwidth, n_codebooks):
-    codec = EncodecCodec(model, bandwidth_kbps=bandwidth)
+@pytest.mark.parametrize(("n_codebooks", "bandwidth"), BANDWIDTH_KBPS.items())
+def test_codebooks_give_bandwidth(model, n_codebooks, bandwidth):
+    codec = EncodecCodec(model, n_codebooks=n_codebooks)
     codes = codec.encode(sound(RATE // 2))
     assert codes.codes.shape == (n_codebooks, 38)  # 37.5 frames, rounded up
     assert codec.n_codebooks == n_codebooks
@@ -107,8 +108,8 @@ def test_bandwidth_gives_codebooks(model, bandwidth, n_codebooks):
 
 
 def test_fewer_codebooks_are_the_first_of_more(model):
-    low = EncodecCodec(model, bandwidth_kbps=1.5).encode(sound(6400))
-    high = EncodecCodec(model, bandwidth_kbps=6.0).encode(sound(6400))
+    low = EncodecCodec(model, n_codebooks=2).encode(sound(6400))
+    high = EncodecCodec(model, n_codebooks=8).encode(sound(6400))
     np.testing.assert_array_equal(low.codes, high.codes[:2])
 
 
@@ -232,9 +233,11 @@ def test_pickled_code_is_not_executed(tmp_path, capsys):
 
 def test_directory_round_trip(model, codec, tmp_path):
     model.save_pretrained(tmp_path)
-    loaded = EncodecCodec.from_pretrained(tmp_path, bandwidth_kbps=3.0)
+    loaded = EncodecCodec.from_pretrained(tmp_path, n_codebooks=4)
     assert loaded.identity == codec.identity
     assert loaded.n_codebooks == 4
+    assert is_encodec(tmp_path) and is_encodec(HUB_ID) and is_encodec("encodec.th")
+    assert not is_encodec(tmp_path.parent) and not is_encodec("checkpoints/codec")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError):
@@ -257,8 +260,8 @@ def test_identity_depends_on_the_weights(codec):
 
 
 def test_refusals(model, codec, tmp_path):
-    with pytest.raises(ConfigError, match="12"):
-        EncodecCodec(model, bandwidth_kbps=12.0)
+    with pytest.raises(ConfigError, match="3 codebooks"):
+        EncodecCodec(model, n_codebooks=3)
     with pytest.raises(CheckpointError, match="does not exist"):
         EncodecCodec.from_pretrained(tmp_path / "absent.th")
     with pytest.raises(CheckpointError, match="not a hub id"):
@@ -283,7 +286,11 @@ def test_no_network_is_one_line_and_quick(tmp_path, settings):
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment, capture_output=True, text=True, timeout=60, check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert time.perf_counter() - start < 20
     assert done.stdout.count("\n") == 1 and "cannot be reached" in done.stdout

@@ -69,7 +69,7 @@ def test_any_source_times_give_the_right_picture(
 ) -> None:
     times = [Fraction(sum(gaps[:k]), 1000) for k in range(len(gaps))]
     path = write_video(tmp_path / f"v{suffix}", times=times, time_base=Fraction(1, 1000))
-    got = numbers(path, fps)
+    got = numbers(path, float(fps))
     want = expected(times, times[-1] + Fraction(1), Fraction(fps))
     last = (times[-1] * fps).__ceil__() + 1  # how long the last one shows is the file's business
     assert len(got) >= last - 1

@@ -1,0 +1,81 @@
+"""MediaPipe's reading of the shipped demo clips against the truth beside them."""
+
+import numpy as np
+import pytest
+
+from dancetomusic.media.video import probe_video, read_frames
+from dancetomusic.pose.extract import extract_poses
+from dancetomusic.pose.files import load_poses
+from dancetomusic.rhythm.files import load_beats
+from dancetomusic.synthesis.demo import DEMO_CLIPS, DEMO_FPS
+
+CLIPS = {clip.name: clip for clip in DEMO_CLIPS}
+MAX_ERROR_M = 0.12
+
+
+def align(poses, truth):
+    """Each pose turned, scaled and shifted onto its truth (Umeyama 1991)."""
+    poses = poses - poses.mean(axis=1, keepdims=True)
+    centre = truth.mean(axis=1, keepdims=True)
+    u, s, vt = np.linalg.svd(np.einsum("tji,tjk->tik", poses, truth - centre))
+    sign = np.sign(np.linalg.det(u @ vt))  # no mirror images
+    u[:, :, 2] *= sign[:, None]
+    s[:, 2] *= sign
+    scale = s.sum(axis=1) / (poses**2).sum(axis=(1, 2))
+    return scale[:, None, None] * poses @ (u @ vt) + centre
+
+
+def truth_at_24_fps(path):
+    """The true pose of the picture shown at each k / 24 s, and where it is in the picture."""
+    with np.load(path) as data:
+        shown = np.floor(np.arange(288) / 24.0 * float(data["fps"]) + 1e-6).astype(int)
+        return data["poses"][shown], data["image_xy"][shown]
+
+
+def test_alignment_undoes_a_similarity_and_no_mirror(tiny_rng):
+    truth = tiny_rng.normal(size=(3, 33, 3))
+    turned = 0.5 * truth[..., [1, 2, 0]] + 3.0
+    np.testing.assert_allclose(align(turned, truth), truth, atol=1e-9)
+    assert np.abs(align(truth * [-1, 1, 1], truth) - truth).mean() > 0.3
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_clip_is_what_its_files_say(demo_dir, name):
+    clip = CLIPS[name]
+    info = probe_video(demo_dir / f"{name}.mp4")
+    assert (info.width, info.height, info.has_audio) == (clip.width, clip.height, False)
+    assert info.duration_s == pytest.approx(clip.duration_s, abs=0.04)
+    beats = load_beats(demo_dir / f"{name}.csv", clip.duration_s)
+    assert beats.bpm == pytest.approx(clip.bpm, rel=1e-4)
+    assert beats.beat_times[0] == pytest.approx(clip.first_beat_s)
+    for suffix in [""] if len(clip.seeds) == 1 else ["_1", "_2"]:
+        assert len(load_poses(demo_dir / f"{name}{suffix}.npz", DEMO_FPS)) == 360
+
+
+def test_the_demo_is_small(demo_dir):
+    assert sum(file.stat().st_size for file in demo_dir.iterdir()) < 3_000_000
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_poses_read_from_the_picture_are_the_true_ones(demo_dir, name):
+    pytest.importorskip("mediapipe")
+    clip = CLIPS[name]
+    frames = read_frames(demo_dir / f"{name}.mp4", 24.0)
+    found = extract_poses(frames, 24.0, num_dancers=len(clip.seeds))
+    assert len(found) == len(clip.seeds)
+    found.sort(key=lambda dancer: dancer.image[dancer.present, :, 0].mean())  # left to right
+    suffixes = [""] if len(found) == 1 else ["_1", "_2"]
+    for dancer, suffix in zip(found, suffixes, strict=True):
+        assert dancer.present_share >= 0.98
+        assert dancer.quality.detected_share >= 0.98
+        truth, in_picture = truth_at_24_fps(demo_dir / f"{name}{suffix}.npz")
+        seen = dancer.present
+        error = np.linalg.norm(align(dancer.world[seen], truth[seen]) - truth[seen], axis=2)
+        assert error.mean() < MAX_ERROR_M
+        # Shoulders, hips and eyes are the right way round, and nothing is mirrored.
+        for left, right in ((11, 12), (23, 24), (2, 5)):
+            across = (dancer.world[:, left] - dancer.world[:, right])[seen]
+            true_across = (truth[:, left] - truth[:, right])[seen]
+            assert np.mean((across * true_across).sum(axis=1) > 0) > 0.98
+        away = np.abs(dancer.image[seen, :, :2] - in_picture[seen])
+        assert np.median(away) < 0.03

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from dancetomusic.errors import InputError, OutputError
+from dancetomusic.rhythm.beats import steady_grid
+from dancetomusic.rhythm.files import load_beats, save_beats
+
+
+def test_saved_beats_come_back(tmp_path):
+    track = steady_grid(93.0, 12.0, first_beat_s=0.2, beats_per_bar=3)
+    save_beats(tmp_path / "beats.csv", track)
+    read = load_beats(tmp_path / "beats.csv", 12.0)
+    np.testing.assert_allclose(read.beat_times, track.beat_times, atol=5e-4)
+    assert read.beat_numbers.tolist() == track.beat_numbers.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time_s,beat\n0.5,1\n1.0,2\n",
+        "0.5,1\n1.0,2\n",
+        "# tapped by hand\n\n0.5\n1.0\n",
+        "\ufeff0.5;1\n1.0;2\n",
+        "0.5\t1\n1.0\t2",
+    ],
+)
+def test_forms_that_are_understood(tmp_path, text):
+    file = tmp_path / "beats.csv"
+    file.write_text(text, encoding="utf-8")
+    track = load_beats(file, 2.0)
+    np.testing.assert_allclose(track.beat_times, [0.0, 0.5, 1.0, 1.5])
+    assert track.beat_numbers[1] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "time_s,beat\n", "0.5,1\nhello,2\n", "a,b\nc,d\n", "1.0,1\n0.5,2\n", "0.5,inf"],
+)
+def test_other_forms_are_refused(tmp_path, text):
+    file = tmp_path / "beats.csv"
+    file.write_text(text)
+    with pytest.raises(InputError):
+        load_beats(file, 2.0)
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        load_beats(tmp_path / "none.csv", 2.0)
+    with pytest.raises(OutputError):
+        save_beats(tmp_path / "none" / "beats.csv", steady_grid(100.0, 2.0))
