@@ -28,7 +28,9 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
 train-default: $(VENV)/dev.stamp
-	$(BIN)/dancetomusic train --model codec --config configs/codec.yaml --output runs/codec
+	for model in codec pose_encoder pose2audio; do \
+	    $(BIN)/dancetomusic train --model $$model --config configs/$$model.yaml --output runs/$$model || exit; \
+	done
 
 clean:
 	rm -rf out build dist *.egg-info

@@ -49,9 +49,7 @@ def main(
 
         sequence = load_poses(poses)
         room = scene.stand_on_floor(sequence.world)
-        demos.render_poses(
-            output, [room], sequence.fps, width=width, height=height, camera=camera
-        )
+        demos.render_poses(output, [room], sequence.fps, width=width, height=height, camera=camera)
         return
     first = choreography.choreograph(style, bpm, seconds, seed, fps=fps)
     start = float(first.beat_times[0]) if len(first.beat_times) else 0.0

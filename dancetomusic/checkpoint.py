@@ -78,14 +78,6 @@ def save_checkpoint(
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def is_checkpoint(directory: Path | str) -> bool:
-    """Whether ``directory`` looks like one that ``save_checkpoint`` wrote."""
-    file = Path(directory) / CONFIG_FILE
-    return file.is_file() and '"schema_version"' in file.read_text(
-        encoding="utf-8", errors="replace"
-    )
-
-
 def load_checkpoint(directory: Path | str, *, model: str) -> Checkpoint:
     """Read a checkpoint of the family ``model``.
 
@@ -142,7 +134,7 @@ def _read_document(source: Path) -> dict[str, Any]:
         )
     if document["schema_version"] != SCHEMA_VERSION:
         raise CheckpointError(
-            f"{source} has schema {document['schema_version']}, this package reads {SCHEMA_VERSION}",
+            f"{source} has schema {document['schema_version']}, not {SCHEMA_VERSION}",
             "Install the package version that wrote it.",
         )
     return document

@@ -1,5 +1,7 @@
 """Every error a user can cause, each one line that ends with the remedy."""
 
+from __future__ import annotations
+
 
 class DanceToMusicError(Exception):
     """Base of all errors that a caller or user can repair; the command exits 2 on it.
@@ -13,6 +15,9 @@ class DanceToMusicError(Exception):
         super().__init__(f"{problem.rstrip('.')}. {remedy}")
         self.problem = problem
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[DanceToMusicError], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)  # to cross process boundaries
 
 
 class InputError(DanceToMusicError):

@@ -261,6 +261,15 @@ class EncodecDecoderStream:
         return layer(hidden) if past is None else layer.conv(seen)
 
 
+def _model_type(directory: Path) -> str | None:
+    """What ``transformers`` calls the model in a directory; ``None`` if it is none of its own."""
+    try:
+        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values.get("model_type") if isinstance(values, dict) else None
+
+
 def is_encodec(source: str | Path) -> bool:
     """Whether a source names EnCodec: its ``.th`` file, directory, or a hub id such as ``HUB_ID``.
 
@@ -274,15 +283,6 @@ def is_encodec(source: str | Path) -> bool:
     owner, slash, name = str(source).partition("/")
     is_hub_id = bool(owner and slash) and "/" not in name and "encodec" in name.lower()
     return path.suffix == ".th" or is_hub_id
-
-
-def _model_type(directory: Path) -> str | None:
-    """What ``transformers`` calls the model in a directory; ``None`` if it is none of its own."""
-    try:
-        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values.get("model_type") if isinstance(values, dict) else None
 
 
 def rename_original(name: str) -> str:
@@ -331,12 +331,13 @@ def _load_directory(path: Path) -> EncodecModel:
     if _model_type(path) != "encodec":
         raise CheckpointError(f"{path} holds no EnCodec", remedy)
     try:
-        model, info = EncodecModel.from_pretrained(
+        loaded: Any = EncodecModel.from_pretrained(
             path, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path} holds no readable EnCodec ({reason})", remedy) from error
+    model, info = loaded
     if info["missing_keys"]:
         raise CheckpointError(f"{path} lacks {len(info['missing_keys'])} tensors", remedy)
     return model

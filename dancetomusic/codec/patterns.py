@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -43,7 +43,7 @@ class CodePattern:
         Copet et al., "Simple and Controllable Music Generation", 2023.
     """
 
-    name: Literal["delay", "flatten"]
+    name: str
     n_codebooks: int
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import numpy as np
 import typer
 
 from dancetomusic.codec.base import Codec
-from dancetomusic.errors import InputError
+from dancetomusic.errors import DanceToMusicError, InputError
 from dancetomusic.evaluation.audio_distance import (
     BUZZ_LIMIT_HZ,
     bass_pitch_agreement,
@@ -60,9 +61,9 @@ def opus_round_trip(waveform: Waveform, bit_rate_bps: int) -> Waveform:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as container:
-        rate = container.streams.audio[0].rate
-        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    with av.open(buffer, "r") as coded:
+        rate = coded.streams.audio[0].rate
+        frames = [frame.to_ndarray() for frame in coded.decode(audio=0)]
     decoded = Waveform(np.concatenate(frames, axis=1).astype(np.float32), rate)
     return fit_length(resample(decoded.to_mono(), waveform.sample_rate), mono.shape[1])
 
@@ -97,9 +98,9 @@ def codec_table(
         raise InputError("there is no sound to measure", "Name audio files or folders.")
     ways: dict[str, Callable[[Waveform], Waveform]] = {}
     for rate in OPUS_RATES_BPS:
-        ways[f"Opus {rate // 1000} kbit/s"] = lambda wave, rate=rate: opus_round_trip(wave, rate)
+        ways[f"Opus {rate // 1000} kbit/s"] = partial(opus_round_trip, bit_rate_bps=rate)
     for name, codec in codecs.items():
-        ways[name] = lambda wave, codec=codec: codec_round_trip(codec, wave)
+        ways[name] = partial(codec_round_trip, codec)
     table: dict[str, dict[str, list[float]]] = {}
     for name, way in ways.items():
         rows = [measure(wave, way(wave)) for wave in waveforms]
@@ -155,24 +156,31 @@ def read_sounds(paths: Iterable[Path], seconds: float | None = None) -> dict[str
 def main(
     audio: Annotated[list[Path], typer.Option(help="Audio file or folder; repeat for more.")],
     codec: Annotated[str, typer.Option(help="Codec directory, or none: Opus only.")] = "none",
-    codebooks: Annotated[list[int], typer.Option(help="Codebooks to use; repeat.")] = [2],  # noqa: B006
+    codebooks: Annotated[
+        list[int] | None, typer.Option(help="Codebooks to use, 2 by default; repeat.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length taken from the middle.")] = None,
     stem: Annotated[bool, typer.Option(help="Measure the drum-and-bass part only.")] = False,
 ) -> None:
     """Print the quality of a codec beside Opus as a Markdown table."""
-    sounds = list(read_sounds(audio, seconds).values())
-    if stem:
-        sounds = [drum_and_bass(sound) for sound in sounds]
-    codecs: dict[str, Codec] = {}
-    if codec != "none":
-        from dancetomusic.codec.spectral import SpectralCodec
+    try:
+        sounds = list(read_sounds(audio, seconds).values())
+        if stem:
+            sounds = [drum_and_bass(sound) for sound in sounds]
+        codecs: dict[str, Codec] = {}
+        if codec != "none":
+            from dancetomusic.codec.spectral import SpectralCodec
 
-        for count in codebooks:
-            codecs[f"{count} codebooks"] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
-    typer.echo(table_markdown(codec_table(codecs, sounds)))
-    for name, made in codecs.items():
-        values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))
-        typer.echo(f"\nPerplexity with {name}: {values} of {made.codebook_size}.")
+            for count in codebooks or [2]:
+                name = f"{Path(codec).name}, {count} codebooks"
+                codecs[name] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
+        typer.echo(table_markdown(codec_table(codecs, sounds)))
+        for name, made in codecs.items():
+            values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))
+            typer.echo(f"\nPerplexity, {name}: {values} of {made.codebook_size}.")
+    except DanceToMusicError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 def _cell(values: Sequence[float]) -> str:

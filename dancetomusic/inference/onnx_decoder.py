@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ import dancetomusic
 from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DependencyError, InputError
 from dancetomusic.models.token_decoder import DecodingState, Step, TokenDecoder
+from dancetomusic.pose.mediapipe import cache_directory
 
 GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
@@ -48,11 +48,11 @@ class OnnxTokenDecoder:
         decoder: On the CPU, in float32. Its weights are read now; later changes are not seen.
         weight_bits: 32 or 8.
         threads: Threads of the runtime; those of PyTorch by default.
-        cache_dir: Where the exported graph is kept; by default the folder named by
-            ``DANCETOMUSIC_CACHE``, or the user's cache.
+        cache_dir: Existing folder for the exported graph; the user's cache by default.
 
     Raises:
         DependencyError: If onnx or onnxruntime is not installed.
+        OutputError: If the exported graph cannot be written.
         InputError: If ``weight_bits`` is neither 32 nor 8.
     """
 
@@ -153,10 +153,9 @@ class OnnxTokenDecoder:
             self._session.run_with_iobinding(binding)
             for cache in state.caches:
                 cache.length += 1
-            # The closure keeps the bound memory alive.
-            assert inputs
             return logits
 
+        step.bound = inputs  # type: ignore[attr-defined]  # lives as long as what reads it
         return step
 
 
@@ -173,23 +172,15 @@ def exported_graph(
     digest = hashlib.sha256(f"{GRAPH_VERSION} {weight_bits} {decoder.config}".encode())
     for name, tensor in decoder.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
-    folder = Path(cache_dir) if cache_dir else _user_cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"decoder-{dancetomusic.__version__}-{digest.hexdigest()[:24]}.onnx"
-    path = folder / name
+        digest.update(tensor.contiguous().numpy().tobytes())
+    folder = Path(cache_dir) if cache_dir else cache_directory()
+    path = folder / f"decoder-{dancetomusic.__version__}-{digest.hexdigest()[:24]}.onnx"
     if not path.is_file():
         from onnx import save_model
 
         with atomic_output(path) as temporary:
             save_model(_build(decoder, weight_bits), str(temporary))
     return path
-
-
-def _user_cache() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("DANCETOMUSIC_CACHE") or user_cache_dir("dancetomusic"))
 
 
 def _bind(bind: Callable[..., None], name: str, tensor: Tensor) -> None:
@@ -225,7 +216,7 @@ class _Graph:
 
     def linear(self, x: str, weight: Tensor) -> str:
         """Multiply by a PyTorch weight [out, in], quantised as wanted."""
-        matrix = weight.detach().numpy()
+        matrix = weight.numpy()
         if self.weight_bits == 32:
             return self.add("MatMul", x, self.constant(matrix.T))
         rows, columns = matrix.shape
@@ -251,7 +242,7 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
     """The step as an ONNX model, made of the runtime's fused operators."""
     from onnx import TensorProto, helper
 
-    config = decoder.config
+    config, weights = decoder.config, decoder.state_dict()
     heads, width = config.n_heads, config.d_model
     head_dim = width // heads
     graph = _Graph(weight_bits)
@@ -275,7 +266,7 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
 
     offsets = np.arange(config.n_codebooks) * (config.codebook_size + 1)
     rows = graph.add("Add", "tokens", graph.constant(offsets.astype(np.int64)))
-    table = graph.constant(decoder.embedding.weight.detach().numpy())
+    table = graph.constant(weights["embedding.weight"].numpy())
     books = graph.add("Gather", table, rows)
     summed = graph.add("ReduceSum", books, graph.constant(np.array([1])), keepdims=1)
     stream = graph.add("Add", summed, "rhythm")
@@ -285,7 +276,7 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
     def normalise(branch: str | None, weight: Tensor) -> str:
         """Add a branch to the stream, and normalise the sum."""
         nonlocal stream
-        scale = graph.constant(weight.detach().numpy())
+        scale = graph.constant(weight.numpy())
         if branch is None:
             return graph.add("LayerNormalization", stream, scale, axis=-1, epsilon=NORM_EPSILON)
         index = len(graph.nodes)
@@ -297,7 +288,8 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
         return names[0]
 
     branch: str | None = None
-    for layer, block in enumerate(decoder.blocks):
+    for layer in range(config.n_layers):
+        at = f"blocks.{layer}"
         inputs += [
             declare(f"past_keys_{layer}", past_shape),
             declare(f"past_values_{layer}", past_shape),
@@ -309,7 +301,8 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
             declare(f"present_values_{layer}", past_shape),
         ]
         qkv = graph.linear(
-            normalise(branch, block.norm1.weight), block.self_attention.qkv.weight
+            normalise(branch, weights[f"{at}.norm1.weight"]),
+            weights[f"{at}.self_attention.qkv.weight"],
         )
         attended = graph.add(
             "GroupQueryAttention",
@@ -324,25 +317,28 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
             do_rotary=1,
             rotary_interleaved=1,
         )
-        branch = graph.linear(attended, block.self_attention.out.weight)
+        branch = graph.linear(attended, weights[f"{at}.self_attention.out.weight"])
 
-        cross = block.cross_attention
         query = graph.linear(
-            normalise(branch, block.norm2.weight), cross.query.weight * head_dim**-0.5
+            normalise(branch, weights[f"{at}.norm2.weight"]),
+            weights[f"{at}.cross_attention.query.weight"] * head_dim**-0.5,
         )
         query = graph.add("RotaryEmbedding", query, "position", "cos", "sin", interleaved=1)
-        scores = graph.add(
-            "MatMul", graph.add("Reshape", query, split), f"memory_keys_{layer}"
+        scores = graph.add("MatMul", graph.add("Reshape", query, split), f"memory_keys_{layer}")
+        shares = graph.add("Softmax", graph.add("Add", scores, "memory_bias"), axis=-1)
+        mixed = graph.add("MatMul", shares, f"memory_values_{layer}")
+        branch = graph.linear(
+            graph.add("Reshape", mixed, joined), weights[f"{at}.cross_attention.out.weight"]
         )
-        weights = graph.add("Softmax", graph.add("Add", scores, "memory_bias"), axis=-1)
-        mixed = graph.add("MatMul", weights, f"memory_values_{layer}")
-        branch = graph.linear(graph.add("Reshape", mixed, joined), cross.out.weight)
 
         hidden = graph.linear(
-            normalise(branch, block.norm3.weight), block.feed_forward.expand.weight
+            normalise(branch, weights[f"{at}.norm3.weight"]),
+            weights[f"{at}.feed_forward.expand.weight"],
         )
-        branch = graph.linear(graph.add("Gelu", hidden), block.feed_forward.contract.weight)
-    flat = graph.linear(normalise(branch, decoder.norm.weight), decoder.heads.weight)
+        branch = graph.linear(
+            graph.add("Gelu", hidden), weights[f"{at}.feed_forward.contract.weight"]
+        )
+    flat = graph.linear(normalise(branch, weights["norm.weight"]), weights["heads.weight"])
     shape = graph.constant(np.array([0, config.n_codebooks, config.codebook_size]))
     graph.add("Reshape", flat, shape, outputs=("logits",))
     model = helper.make_graph(graph.nodes, "step", inputs, outputs, graph.weights)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from dancetomusic.checkpoint import is_checkpoint
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, OutputError, PoseError
@@ -35,7 +34,7 @@ from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.mediapipe import DETECTION_SIDE
-from dancetomusic.released import released_checkpoint, released_checkpoints
+from dancetomusic.released import released_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
@@ -296,10 +295,8 @@ def _locate(name: Path | str) -> Path:
 
 
 def _load_codec(name: Path | str, n_codebooks: int) -> Codec:
-    """The embedded codec from a checkpoint of this package; EnCodec from anything else."""
-    path = Path(released_checkpoints().get(str(name), name))
-    if is_checkpoint(path):
-        return SpectralCodec.from_pretrained(path, n_codebooks=n_codebooks)
-    from dancetomusic.codec.encodec import EncodecCodec
+    from dancetomusic.codec.encodec import EncodecCodec, is_encodec
 
-    return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
+    if is_encodec(name):
+        return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
+    return SpectralCodec.from_pretrained(_locate(name), n_codebooks=n_codebooks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -42,8 +42,8 @@ class TokenDecoderConfig:
     codebook_size: int = 1024
     """Entries of each codebook."""
 
-    pattern: Literal["delay", "flatten"] = "delay"
-    """Order in which codes are written."""
+    pattern: str = "delay"
+    """Order in which codes are written: ``delay`` or ``flatten``."""
 
     d_model: int = 256
     """Width of the transformer."""
@@ -157,13 +157,10 @@ class TokenDecoder(nn.Module):
         self.pattern = CodePattern(config.pattern, config.n_codebooks)
         width, ff_dim = config.d_model, config.d_model * config.ff_mult
         self.embedding = nn.Embedding(config.n_codebooks * (config.codebook_size + 1), width)
-        self.rhythm = nn.Sequential(
-            nn.Conv1d(
-                config.rhythm_features, width, config.rhythm_span, padding=config.rhythm_span // 2
-            ),
-            nn.GELU(),
-            nn.Conv1d(width, width, 1),
+        self.rhythm_in = nn.Conv1d(
+            config.rhythm_features, width, config.rhythm_span, padding=config.rhythm_span // 2
         )
+        self.rhythm_out = nn.Linear(width, width)
         self.memory_in = nn.Linear(config.memory_dim, width)
         self.null_memory = nn.Parameter(torch.zeros(width))
         self.memory_blocks = nn.ModuleList(
@@ -189,8 +186,9 @@ class TokenDecoder(nn.Module):
         *,
         withheld: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch codebooks frames classes"]:
-        """Logits of every code given those written before it: ``logits[b, k, f]`` is about
-        ``codes[b, k, f]``.
+        """Logits of every code, given the codes written before it.
+
+        ``logits[b, k, f]`` is about ``codes[b, k, f]``.
 
         Args:
             codes: Indices, padded at the end with ``config.empty``.
@@ -219,9 +217,7 @@ class TokenDecoder(nn.Module):
         batch, steps, width = conditions.rhythm.shape
         heads = self.config.n_heads
         shape = (batch, heads, steps, width // heads)
-        caches = [
-            KVCache(rhythm.new_zeros(shape), rhythm.new_zeros(shape)) for _ in self.blocks
-        ]
+        caches = [KVCache(rhythm.new_zeros(shape), rhythm.new_zeros(shape)) for _ in self.blocks]
         return DecodingState(conditions, caches)
 
     @torch.inference_mode()
@@ -336,12 +332,12 @@ class TokenDecoder(nn.Module):
         if not guided:
             return self.start(rhythm, memory, memory_mask)
         withheld = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
-        rhythm, memory, memory_mask = (
-            None if given is None else torch.cat([given, given])
-            for given in (rhythm, memory, memory_mask)
+        return self.start(
+            torch.cat([rhythm, rhythm]),
+            None if memory is None else torch.cat([memory, memory]),
+            None if memory_mask is None else torch.cat([memory_mask, memory_mask]),
+            withheld=withheld,
         )
-        assert rhythm is not None
-        return self.start(rhythm, memory, memory_mask, withheld=withheld)
 
     def _conditions(
         self,
@@ -374,7 +370,8 @@ class TokenDecoder(nn.Module):
             remembered = block(remembered, memory_rotation, mask)
         remembered = self.memory_norm(remembered)
         pairs = [
-            block.cross_attention.remember(remembered, memory_rotation) for block in self.blocks
+            cast(DecoderBlock, block).cross_attention.remember(remembered, memory_rotation)
+            for block in self.blocks
         ]
         return Conditions(
             rhythm=self._rhythm_of_steps(rhythm, steps_at),
@@ -388,8 +385,8 @@ class TokenDecoder(nn.Module):
         """Rhythm embedding at each step; zero features follow the last frame."""
         frame_of_step = steps_at.long()
         after = int(frame_of_step[-1]) + 1 - rhythm.shape[1] if len(frame_of_step) else 0
-        embedded = self.rhythm(F.pad(rhythm, (0, 0, 0, after)).transpose(1, 2)).transpose(1, 2)
-        return embedded[:, frame_of_step]
+        gathered = F.gelu(self.rhythm_in(F.pad(rhythm, (0, 0, 0, after)).transpose(1, 2)))
+        return self.rhythm_out(gathered.transpose(1, 2))[:, frame_of_step]
 
     def _run(
         self, tokens: Tensor, conditions: Conditions, span: slice, caches: list[KVCache] | None
@@ -422,7 +419,6 @@ class TokenDecoder(nn.Module):
                 nn.init.normal_(module.weight, std=0.02 / math.sqrt(depth))
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.rhythm[-1].weight, std=0.02)
         nn.init.normal_(self.null_memory, std=0.02)
 
 

@@ -29,7 +29,7 @@ shot is missed in most frames unless the picture is averaged down before.
 CROWD = 4
 """People looked for, at least, where more than one is in the picture."""
 
-SCOUT_INTERVAL_S = 1.0
+SCOUT_INTERVAL_S = 2.0
 """How often a video of one dancer is checked for a second person."""
 
 SCOUT_CONFIDENCE = 0.3
@@ -91,8 +91,8 @@ def detect_poses(
     """Find the people in each frame of one video; one list per frame, empty for nobody.
 
     Looking for several people costs two to three times as much as for one, so with
-    ``num_dancers=1`` the video is followed with one, and looked at for others every
-    second; from where others are seen, all are reported.
+    ``num_dancers=1`` the video is followed with one, and looked at for others every two
+    seconds; from where others are seen, all are reported.
 
     Args:
         frames: RGB pictures at ``fps``; large ones are averaged down first.

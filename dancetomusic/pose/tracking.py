@@ -21,6 +21,9 @@ MAX_REACH = 2.0
 SIZE_RATIO = 2.5
 """Between two sights of one dancer the body may grow or shrink this much at most."""
 
+SAME_PLACE = 1.25
+"""Torso lengths by which a misread body is off at most, where two dancers are farther apart."""
+
 MAX_SHARED = 0.2
 """Two identities seen together in more than this share of frames are two people."""
 
@@ -92,10 +95,11 @@ def _join_fragments(tracks: list[Track]) -> list[Track]:
 
 
 def _is_fragment(track: Track, other: Track) -> bool:
-    """Whether ``track`` is where ``other`` is, but hardly ever in the same frame."""
+    """Whether ``track`` is where and when ``other`` is, but hardly ever in the same frame."""
     frames = np.flatnonzero([person is not None for person in track])
     seen = np.flatnonzero([person is not None for person in other])
-    if np.isin(frames, seen).mean() > MAX_SHARED:
+    apart = frames[-1] < seen[0] or seen[-1] < frames[0]
+    if apart or np.isin(frames, seen).mean() > MAX_SHARED:
         return False
     nearest = seen[np.abs(frames[:, None] - seen).argmin(axis=1)]
     distances = [
@@ -103,7 +107,7 @@ def _is_fragment(track: Track, other: Track) -> bool:
         for a, b in ((track[k], other[n]) for k, n in zip(frames, nearest, strict=True))
         if a is not None and b is not None
     ]
-    return float(np.median(distances)) < REACH
+    return float(np.median(distances)) < SAME_PLACE
 
 
 def _join_shots(tracks: list[Track]) -> list[Track]:

@@ -59,18 +59,18 @@ class Choreography:
 
 def choreograph(
     style: str,
-    bpm: float,
-    duration_s: float,
+    bpm: float | int,
+    duration_s: float | int,
     seed: int,
     *,
-    fps: float = 24.0,
-    first_beat_s: float | None = None,
-    intensity: float = 1.0,
-    timing_jitter_ms: float = 8.0,
-    syncopation: float = 0.1,
-    hold_share: float = 0.05,
-    limb_rate: float | None = None,
-    yaw_deg: float = 0.0,
+    fps: float | int = 24.0,
+    first_beat_s: float | int | None = None,
+    intensity: float | int = 1.0,
+    timing_jitter_ms: float | int = 8.0,
+    syncopation: float | int = 0.1,
+    hold_share: float | int = 0.05,
+    limb_rate: float | int | None = None,
+    yaw_deg: float | int = 0.0,
 ) -> Choreography:
     """Make up a dance.
 
@@ -118,18 +118,20 @@ def choreograph(
         body=_Body.random(rng),
         meter=meter,
         beat_s=beat_s,
-        size=intensity,
+        size=float(intensity),
         stride=intensity * min(1.0, (110.0 / bpm) ** 0.7),
         jitter=timing_jitter_ms / 1000.0 / beat_s,
-        syncopation=syncopation,
-        limb_rate=limb_rate,
+        syncopation=float(syncopation),
+        limb_rate=None if limb_rate is None else float(limb_rate),
         heading=math.radians(yaw_deg),
     )
     last_beat = math.ceil((duration_s - first_beat_s) / beat_s) + 1
-    _compose(dance, _STYLES[style], last_beat, hold_share)
+    _compose(dance, _STYLES[style], last_beat, float(hold_share))
 
     times = np.arange(max(1, round(duration_s * fps))) / fps
-    room, heading = _pose_body(dance, times, (times - first_beat_s) / beat_s, _STYLES[style], fps)
+    room, heading = _pose_body(
+        dance, times, (times - first_beat_s) / beat_s, _STYLES[style], float(fps)
+    )
     room *= _LANDMARK_AXES
     root = (room[:, 23] + room[:, 24]) / 2
     n_beats = max(0, math.ceil((duration_s - first_beat_s) / beat_s - 1e-9))
@@ -299,7 +301,7 @@ class _Dance:
     heading: float
     mirror: int = 1
     centre: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    depths: dict[int, float] = field(default_factory=dict)
+    depths: dict[float, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.feet = {side: _Track(*self._stance(side, 0.0), 0.0, 0.0, 0.0) for side in (1, -1)}
@@ -373,7 +375,7 @@ class _Dance:
         for side, name in ((LEFT, left), (RIGHT, right or left)):
             hand = self.hands[side * self.mirror]
             rest, wanted = np.array(_unit_hand("guard_low")), np.array(_unit_hand(name))
-            wanted = rest + (wanted - rest) * min(1.0, 0.5 + 0.5 * self.size)
+            wanted = rest + (wanted - rest) * min(1.0, 0.2 + 0.8 * self.size)
             wanted[:3] += self.rng.normal(0.0, 0.04, 3)
             wanted[:3] /= np.linalg.norm(wanted[:3])
             arrival, last = self._when(beat), np.array(hand.last)
@@ -389,8 +391,8 @@ class _Dance:
             self.body_track[name].key(beat, sign * angle * self.size, travel=travel)
 
 
-Figure = Callable[[_Dance, int, int], None]
-ArmFigure = Callable[[_Dance, int, int, float], None]
+Figure = Callable[[_Dance, float, int], None]
+ArmFigure = Callable[[_Dance, float, int, float], None]
 
 
 # ---- Figures: each fills ``n`` beats from ``b``; ``rate`` is arm movements a beat. ----
@@ -401,12 +403,12 @@ def _sides(n: int, every: int = 1) -> list[tuple[int, int]]:
     return [(i, LEFT if (i // every) % 2 == 0 else RIGHT) for i in range(0, n, every)]
 
 
-def _ticks(b: int, n: int, rate: float) -> list[tuple[int, float, float]]:
+def _ticks(b: float, n: int, rate: float) -> list[tuple[int, float, float]]:
     """Index, beat and interval of arm movements."""
     return [(i, b + i / rate, 1.0 / rate) for i in range(int(n * rate))]
 
 
-def _stand(dance: _Dance, b: int, n: int) -> None:
+def _stand(dance: _Dance, b: float, n: int) -> None:
     dance.together(b)
     every = int(dance.rng.choice([1, 2]))
     for i, side in _sides(n, every):
@@ -414,20 +416,20 @@ def _stand(dance: _Dance, b: int, n: int) -> None:
             dance.weight.key(b + i + 0.05, side * dance.mirror * 0.7, travel=0.9)
 
 
-def _march(dance: _Dance, b: int, n: int) -> None:
+def _march(dance: _Dance, b: float, n: int) -> None:
     lift = float(dance.rng.uniform(0.08, 0.16))
     for i, side in _sides(n):
         dance.step(b + i, side, lift=lift, weight=0.55)
 
 
-def _step_touch(dance: _Dance, b: int, n: int) -> None:
+def _step_touch(dance: _Dance, b: float, n: int) -> None:
     width = float(dance.rng.uniform(0.22, 0.36))
     for i, side in _sides(n, 2):
         dance.step(b + i, side, left=side * width, spread=0.05)
         dance.step(b + i + 1, -side, spread=-0.01, pitch=0.35, weight=-0.7)
 
 
-def _grapevine(dance: _Dance, b: int, n: int) -> None:
+def _grapevine(dance: _Dance, b: float, n: int) -> None:
     for i, side in _sides(n, 4):
         dance.step(b + i, side, left=side * 0.24, spread=0.06)
         dance.step(b + i + 1, -side, left=side * 0.12, spread=0.0)
@@ -435,7 +437,7 @@ def _grapevine(dance: _Dance, b: int, n: int) -> None:
         dance.step(b + i + 3, -side, spread=0.0, pitch=0.35, weight=-0.6)
 
 
-def _rock_step(dance: _Dance, b: int, n: int) -> None:
+def _rock_step(dance: _Dance, b: float, n: int) -> None:
     reach = float(dance.rng.choice([0.26, -0.2]))
     for i, side in _sides(n, 4):
         dance.step(b + i, side, ahead=reach, weight=0.6)
@@ -444,21 +446,21 @@ def _rock_step(dance: _Dance, b: int, n: int) -> None:
         dance.step(b + i + 3, -side, weight=0.3, lift=0.09)
 
 
-def _taps(dance: _Dance, b: int, n: int) -> None:
+def _taps(dance: _Dance, b: float, n: int) -> None:
     out = float(dance.rng.choice([0.0, 0.18]))
     for i, side in _sides(n, 2):
         dance.step(b + i, side, ahead=0.22 - out, spread=out, pitch=0.25, weight=-0.7)
         dance.step(b + i + 1, side, weight=0.3)
 
 
-def _kicks(dance: _Dance, b: int, n: int) -> None:
+def _kicks(dance: _Dance, b: float, n: int) -> None:
     height = float(dance.rng.uniform(0.15, 0.35)) * dance.size
     for i, side in _sides(n, 2):
         dance.step(b + i, side, ahead=0.38, height=height, pitch=0.3, weight=-0.9, lift=0.05)
         dance.step(b + i + 1, side, weight=0.3)
 
 
-def _chasse(dance: _Dance, b: int, n: int) -> None:
+def _chasse(dance: _Dance, b: float, n: int) -> None:
     if dance.beat_s < 0.4:
         return _step_touch(dance, b, n)
     for i, side in _sides(n, 2):
@@ -467,30 +469,30 @@ def _chasse(dance: _Dance, b: int, n: int) -> None:
         dance.step(b + i + 1, side, left=side * 0.14, spread=0.04, travel=0.45)
 
 
-def _turn(dance: _Dance, b: int, n: int) -> None:
+def _turn(dance: _Dance, b: float, n: int) -> None:
     for i, side in _sides(n):
         turn = math.pi / 2 if i < 4 else 0.0
         dance.step(b + i, side, turn=turn, weight=0.5)
 
 
-def _slow_turn(dance: _Dance, b: int, n: int) -> None:
+def _slow_turn(dance: _Dance, b: float, n: int) -> None:
     for i, side in _sides(n):
         dance.step(b + i, side, turn=2 * math.pi / n, weight=0.5)
 
 
-def _quarter_turns(dance: _Dance, b: int, n: int) -> None:
+def _quarter_turns(dance: _Dance, b: float, n: int) -> None:
     angle = float(dance.rng.uniform(0.4, 0.9))
     for i, side in _sides(n):
         turn = (angle, 0.0, -angle, 0.0)[i % 4]
         dance.step(b + i, side, turn=turn if i + 4 - i % 4 <= n else 0.0, weight=0.55)
 
 
-def _waltz_rise(dance: _Dance, b: int) -> None:
+def _waltz_rise(dance: _Dance, b: float) -> None:
     for i, height in enumerate((-0.035, 0.02, 0.04)):
         dance.rise.key(b + i, height * dance.size, travel=0.95)
 
 
-def _box(dance: _Dance, b: int, n: int, turn: float = 0.0) -> None:
+def _box(dance: _Dance, b: float, n: int, turn: float = 0.0) -> None:
     for i, side in _sides(n, 3):
         dance.step(b + i, side, forward=0.28 * side, turn=turn, weight=0.7)
         dance.step(b + i + 1, -side, left=-0.24 * side, spread=0.05, weight=0.6)
@@ -498,11 +500,11 @@ def _box(dance: _Dance, b: int, n: int, turn: float = 0.0) -> None:
         _waltz_rise(dance, b + i)
 
 
-def _turning_box(dance: _Dance, b: int, n: int) -> None:
+def _turning_box(dance: _Dance, b: float, n: int) -> None:
     _box(dance, b, n, turn=math.pi / 4)
 
 
-def _balance(dance: _Dance, b: int, n: int) -> None:
+def _balance(dance: _Dance, b: float, n: int) -> None:
     for i, side in _sides(n, 3):
         dance.step(b + i, side, left=0.26 * side, spread=0.04, weight=0.8)
         dance.step(b + i + 1, -side, ahead=-0.1, spread=-0.02, weight=-0.3, pitch=0.3)
@@ -513,7 +515,7 @@ def _balance(dance: _Dance, b: int, n: int) -> None:
 def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
     """Arms that go round a list of (left, right) places."""
 
-    def figure(dance: _Dance, b: int, n: int, rate: float) -> None:
+    def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
         travel = 1.0 if smooth else float(dance.rng.uniform(0.45, 0.75))
         for i, beat, interval in _ticks(b, n, rate):
             left, right = pairs[i % len(pairs)]
@@ -525,7 +527,7 @@ def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
 def _held(*places: str) -> ArmFigure:
     """Arms that rest in one place, chosen at random."""
 
-    def figure(dance: _Dance, b: int, n: int, rate: float) -> None:
+    def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
         dance.arms(b, str(dance.rng.choice(places)), travel=1.2)
 
     return figure
@@ -534,7 +536,7 @@ def _held(*places: str) -> ArmFigure:
 def _sway(channel: str, angle: float, every: int) -> Figure:
     """A body angle to one side and the other, arriving every ``every`` beats."""
 
-    def figure(dance: _Dance, b: int, n: int) -> None:
+    def figure(dance: _Dance, b: float, n: int) -> None:
         size = angle * float(dance.rng.uniform(0.6, 1.2))
         for i, side in _sides(n, every):
             dance.pose(b + i, **{channel: side * size}, travel=0.9)
@@ -542,7 +544,7 @@ def _sway(channel: str, angle: float, every: int) -> Figure:
     return figure
 
 
-def _pulse(dance: _Dance, b: int, n: int) -> None:
+def _pulse(dance: _Dance, b: float, n: int) -> None:
     """The chest dips on each beat and comes back between."""
     size = float(dance.rng.uniform(0.06, 0.14))
     for i in range(n):
@@ -550,7 +552,7 @@ def _pulse(dance: _Dance, b: int, n: int) -> None:
         dance.pose(b + i + 0.5, bow=-0.3 * size, travel=0.5)
 
 
-def _upright(dance: _Dance, b: int, n: int) -> None:
+def _upright(dance: _Dance, b: float, n: int) -> None:
     dance.pose(b, twist=0.0, lean=0.0, bow=0.02)
 
 
@@ -607,7 +609,7 @@ _STYLES: dict[str, _Style] = {
         bounce=0.035,
     ),
     "turns": _Style(
-        legs=(_turn, _slow_turn, _quarter_turns, _grapevine, _step_touch),
+        legs=(_turn, _turn, _slow_turn, _quarter_turns, _grapevine, _step_touch),
         arms=(_held("side_low", "hip", "chest"), _SIDE_SWING, _OPEN, _SWING, _OVERHEAD),
         body=(_upright, _sway("twist", 0.25, 2)),
         bounce=0.04,
@@ -640,7 +642,7 @@ _STYLES: dict[str, _Style] = {
 
 def _compose(dance: _Dance, style: _Style, last_beat: int, hold_share: float) -> None:
     """Fill the dance with figures from two bars before its first beat."""
-    rng, beat = dance.rng, -2 * dance.meter
+    rng, beat = dance.rng, -2.0 * dance.meter
     slowness = min(1.0, dance.beat_s / 0.5) ** 1.5  # quick bounces are small
     legs, arms, body = style.legs[0], style.arms[0], style.body[0]
     while beat < last_beat:
@@ -793,7 +795,7 @@ def _pose_body(
     weight = dance.weight.at(phase)[:, 0]
     beat = phase + _drift(rng, times, dance.jitter)
     pulse = ((1.0 + np.cos(2.0 * np.pi * beat)) / 2.0) ** style.sharpness
-    depth = np.array([dance.depths.get(int(k), 0.0) for k in np.round(beat)])
+    depth = np.array([dance.depths.get(k, 0.0) for k in np.round(beat)])
 
     feet = {side: _pose_foot(dance, side, phase, rise) for side in (LEFT, RIGHT)}
     pelvis_axes = _axes(

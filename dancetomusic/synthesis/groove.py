@@ -1,4 +1,4 @@
-"""Drum-and-bass music on given beats: human grooves re-timed, bass lines composed, FluidSynth sound.
+"""Drum-and-bass music on given beats: human grooves re-timed, bass lines composed, then played.
 
 Grooves are performances of the Groove MIDI Dataset (Gillick et al., "Learning to Groove with
 Inverse Sequence Transformations", 2019, CC BY 4.0), played to a metronome, so a note's time in
@@ -339,9 +339,11 @@ def render(
         midi_path, wav_path = Path(directory, "notes.mid"), Path(directory, "sound.wav")
         _write_midi(notes, sound, duration_s, midi_path)
         subprocess.run(
-            [program, "-ni", "-q", "-g", f"{sound.gain}", "-r", f"{sample_rate}"]
-            + ["-R", "1" if sound.reverb else "0", "-C", "0", "-O", "float"]
-            + ["-F", str(wav_path), str(sound_font), str(midi_path)],
+            [
+                *(program, "-ni", "-q", "-g", f"{sound.gain}", "-r", f"{sample_rate}"),
+                *("-R", "1" if sound.reverb else "0", "-C", "0", "-O", "float"),
+                *("-F", str(wav_path), str(sound_font), str(midi_path)),
+            ],
             check=True,
             capture_output=True,
         )

@@ -134,7 +134,7 @@ def fit_camera(
 
 
 def render_frames(
-    dancers: Sequence[Points],
+    dancers: Sequence[Float32[np.ndarray, "_ 33 3"]],
     *,
     width: int = 640,
     height: int = 480,
@@ -338,7 +338,7 @@ class _Figure:
         for index, radius, colour in _JOINTS:
             place = np.tile(np.eye(4), (len(points), 1, 1))
             place[:, :3, 3] = points[:, index + side]
-            self._add(_ball((radius,) * 3, (0, 0, 0), colours[colour]), place)
+            self._add(_ball((radius,) * 3, (0.0, 0.0, 0.0), colours[colour]), place)
         wrist, thumb = points[:, 15 + side], points[:, 21 + side]
         knuckles = (points[:, 17 + side] + points[:, 19 + side]) / 2
         hand = _revolve((0.026, 0.034, 0.040, 0.036, 0.024, 0.004), outfit.skin, squash=0.5)
@@ -356,7 +356,7 @@ class _Figure:
         )
 
 
-def _unit(vectors: Vectors) -> Vectors:
+def _unit(vectors: Float[np.ndarray, "*frames 3"]) -> Float[np.ndarray, "*frames 3"]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
@@ -471,10 +471,10 @@ def _head_mesh(outfit: Outfit) -> Any:
     shade = (0.94 * red, 0.94 * green, 0.94 * blue)
     parts = [
         _skull(outfit.skin),
-        _ball((0.081, 0.092, 0.092), (0, 0.052, -0.020), outfit.hair),
-        _ball((0.078, 0.095, 0.060), (0, 0.010, -0.045), outfit.hair),
-        _ball((0.012, 0.021, 0.020), (0, 0.002, 0.098), shade),
-        _ball((0.027, 0.008, 0.010), (0, -0.045, 0.097), lips),
+        _ball((0.081, 0.092, 0.092), (0.0, 0.052, -0.020), outfit.hair),
+        _ball((0.078, 0.095, 0.060), (0.0, 0.010, -0.045), outfit.hair),
+        _ball((0.012, 0.021, 0.020), (0.0, 0.002, 0.098), shade),
+        _ball((0.027, 0.008, 0.010), (0.0, -0.045, 0.097), lips),
     ]
     for side in (1, -1):
         parts += [

@@ -1,5 +1,8 @@
 """MediaPipe's reading of the shipped demo clips against the truth beside them."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -79,3 +82,27 @@ def test_poses_read_from_the_picture_are_the_true_ones(demo_dir, name):
             assert np.mean((across * true_across).sum(axis=1) > 0) > 0.98
         away = np.abs(dancer.image[seen, :, :2] - in_picture[seen])
         assert np.median(away) < 0.03
+
+
+def test_the_command_renders_dances_and_poses(repository, tmp_path):
+    pytest.importorskip("pyvista")
+    command = [sys.executable, repository / "building_tools" / "render_dancer.py"]
+    size = ["--width", "96", "--height", "64"]
+    dance = ["--style", "waltz", "--bpm", "90", "--seconds", "1.5", "--dancers", "2", "--fps", "12"]
+    video = tmp_path / "waltz.mp4"
+    subprocess.run([*command, video, *size, *dance], check=True, cwd=repository)
+    assert probe_video(video).duration_s == pytest.approx(1.5, abs=0.1)
+    beats = load_beats(tmp_path / "waltz.csv", 1.5)
+    assert beats.bpm == pytest.approx(90.0, rel=1e-4)
+    poses = tmp_path / "waltz_2.npz"
+    shown = tmp_path / "poses.mp4"
+    run = [*command, shown, *size, "--poses", poses, "--camera_distance", "4"]
+    result = subprocess.run(run, check=True, cwd=repository, capture_output=True, text=True)
+    assert probe_video(shown).width == 96
+    assert result.stderr == ""
+    run = [*command, tmp_path / "no.mp4", "--bpm", "300"]
+    refused = subprocess.run(run, cwd=repository, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "300" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "no.mp4").exists()

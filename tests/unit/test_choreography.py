@@ -130,7 +130,8 @@ def test_facing_the_camera_the_left_hand_is_on_the_right_of_the_image():
 
 
 def test_turns_turn():
-    assert np.ptp(choreograph("turns", 110.0, 30.0, 0).yaw) > np.pi
+    turned = [np.ptp(choreograph("turns", 110.0, 30.0, seed).yaw) for seed in range(5)]
+    assert np.median(turned) > 2 * np.pi
 
 
 def test_options_change_the_dance():
@@ -138,8 +139,8 @@ def test_options_change_the_dance():
     small = choreograph("arms", 120.0, 20.0, 2, intensity=0.3)
     still = choreograph("arms", 120.0, 20.0, 2, hold_share=1.0)
     wrists = [np.abs(np.diff(d.world[:, 15], axis=0)).mean() for d in (usual, small, still)]
-    assert wrists[1] < 0.6 * wrists[0]
-    assert wrists[2] < 0.4 * wrists[0]
+    assert wrists[1] < 0.75 * wrists[0]
+    assert wrists[2] < 0.5 * wrists[0]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_another_directory_is_refused(tmp_path):
 
 def write_groove_folder(folder):
     track = mido.MidiTrack()
-    for beat in range(32):
+    for _ in range(32):
         track.append(mido.Message("note_on", channel=9, note=36, velocity=100, time=0))
         track.append(mido.Message("note_off", channel=9, note=36, velocity=0, time=480))
     midi = mido.MidiFile(ticks_per_beat=480)

@@ -10,9 +10,30 @@ pytest.importorskip("librosa")
 from dancetomusic.evaluation import music_fit
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
 from dancetomusic.media.audio import write_wav
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import CodeSequence, PoseSequence, Waveform
 
 SECONDS = 12.0
+
+
+class SampleCodec:
+    """Sixteen-bit samples as codes."""
+
+    identity = "samples"
+    sample_rate = 24_000
+    hop_length = 1
+    frame_rate = 24_000.0
+    n_codebooks = 1
+    codebook_size = 65_536
+
+    def encode(self, waveform: Waveform) -> CodeSequence:
+        levels = np.round((waveform.samples + 1) * 32767).astype(np.int64)
+        return CodeSequence(levels, self.frame_rate, self.identity)
+
+    def decode(self, codes: CodeSequence) -> Waveform:
+        return Waveform((codes.codes / 32767 - 1).astype(np.float32), self.sample_rate)
+
+    def decoder_stream(self):
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -59,15 +80,8 @@ def test_report_has_every_baseline_and_ranks_truth_first(folder):
 
 
 def test_models_get_their_rows_and_leads(folder):
-    class Codec:
-        def encode(self, waveform):
-            return waveform
-
-        def decode(self, codes):
-            return codes
-
     class Oracle:
-        codec = Codec()
+        codec = SampleCodec()
 
         def generate(self, source, *, seed=0):
             assert isinstance(source, PoseSequence)

@@ -141,16 +141,17 @@ def test_other_frame_rates_are_refused():
 
 def test_loss_falls_on_one_batch_until_the_phase_is_known():
     torch.manual_seed(0)
-    encoder = PoseEncoder(dataclasses.replace(TINY, channels=48, dilations=(1, 2, 4, 8)))
+    encoder = PoseEncoder(dataclasses.replace(TINY, channels=32, dilations=(1, 2, 4, 8)))
     sources = procedural_sources(2, 12.0, seed=0)
     batch = make_batch([], sources, RECIPE, np.random.default_rng(0))
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=5e-3)
-    for _ in range(150):
+    first = rhythm_loss(encoder, batch)["phase"].item()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2)
+    for _ in range(80):
         losses = rhythm_loss(encoder, batch)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
-    assert losses["phase"].item() < 0.1
+    assert losses["phase"].item() < 0.15 < 0.5 < first
 
 
 def test_labels_mark_the_true_beats():

@@ -56,6 +56,14 @@ def test_a_stranger_far_off_does_not_take_over_a_short_absence() -> None:
     assert names(tracks[0])[30] is None and names(tracks[1])[30] == 2.0
 
 
+def test_a_misread_body_stays_with_its_dancer() -> None:
+    # For six frames the trunk is seen one torso length away from where it is.
+    frames = [[person(0.25 if 30 <= k < 36 else 0.2, 0.5, k)] for k in range(60)]
+    frames = [[*found, person(0.8, 0.4, -1)] for found in frames]
+    tracks = track_dancers(frames, 24.0)
+    assert len(tracks) == 2 and names(tracks[0]) == list(range(60))
+
+
 def test_identities_go_on_after_a_cut_by_rank() -> None:
     before = [[person(0.2, 0.6, 1), person(0.7, 0.3, 2)]] * 30
     after = [[person(0.9, 0.8, 1), person(0.45, 0.3, 2)]] * 30

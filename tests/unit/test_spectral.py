@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_chunks_joined_equal_one_decode(codec, sizes):
     offline = codec.model.decode(torch.from_numpy(codes[None]))[0].detach().numpy()
     stream = codec.decoder_stream()
     edges = np.cumsum([0, *sizes])
-    chunks = [stream.push(codes[:, a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [stream.push(codes[:, a:b]) for a, b in pairwise(edges)]
     joined = np.concatenate([*chunks, stream.flush()])
     assert joined.shape == offline.shape
     assert np.abs(joined - offline).max() < 1e-4
