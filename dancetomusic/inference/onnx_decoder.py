@@ -15,9 +15,9 @@ from torch import Tensor
 
 import dancetomusic
 from dancetomusic.atomic import atomic_output
+from dancetomusic.cache import cache_directory
 from dancetomusic.errors import DependencyError, InputError
 from dancetomusic.models.token_decoder import DecodingState, Step, TokenDecoder
-from dancetomusic.pose.mediapipe import cache_directory
 
 GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
@@ -42,12 +42,13 @@ class OnnxTokenDecoder:
     Conditions and prompt are computed by ``decoder`` itself; the runtime then reads and
     extends the caches that PyTorch allocated, in place. With 32-bit weights a greedy
     generation gives the same codes as PyTorch. Eight-bit weights are quantised by blocks
-    of 32 and move the logits by about 1 % of their spread.
+    of 32 and move the logits by 1 to 2 % of their spread.
 
     Args:
         decoder: On the CPU, in float32. Its weights are read now; later changes are not seen.
         weight_bits: 32 or 8.
-        threads: Threads of the runtime; those of PyTorch by default.
+        threads: Threads of the runtime. One is safest: a step takes about a millisecond, and
+            with more each of its operators waits for the last of them to be scheduled.
         cache_dir: Existing folder for the exported graph; the user's cache by default.
 
     Raises:
@@ -61,7 +62,7 @@ class OnnxTokenDecoder:
         decoder: TokenDecoder,
         *,
         weight_bits: int = 32,
-        threads: int | None = None,
+        threads: int = 1,
         cache_dir: Path | str | None = None,
     ) -> None:
         if weight_bits not in WEIGHT_BITS:
@@ -74,7 +75,7 @@ class OnnxTokenDecoder:
 
         self.decoder = decoder
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         graph = exported_graph(decoder, weight_bits, cache_dir)

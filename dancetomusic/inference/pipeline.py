@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ from dancetomusic.released import released_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
 
@@ -164,10 +167,10 @@ class DanceToMusic:
         bpm: float | None = None,
         beats: Path | str | None = None,
         num_dancers: int = 1,
-        temperature: float = 1.0,
+        temperature: float = 0.85,
         top_k: int | None = None,
-        top_p: float | None = 0.95,
-        cfg_scale: float = 1.0,
+        top_p: float | None = 0.9,
+        cfg_scale: float = 2.0,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.
@@ -256,7 +259,10 @@ class _Clock:
 def _poses_of_video(
     video: Path, num_dancers: int, report: Callable[[float], None]
 ) -> list[PoseSequence]:
-    expected = max(1, round(probe_video(video).duration_s * POSE_FPS))
+    info = probe_video(video)
+    if info.truncated:
+        logger.warning("%s is cut short: its first %.1f s are used", video, info.duration_s)
+    expected = max(1, round(info.duration_s * POSE_FPS))
     return extract_poses(
         read_frames(video, POSE_FPS, max_side=DETECTION_SIDE),
         POSE_FPS,

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.atomic import atomic_output
-from dancetomusic.errors import DependencyError, InputError, OutputError
+from dancetomusic.cache import cache_directory
+from dancetomusic.errors import DependencyError, InputError
 from dancetomusic.pose.landmarks import TORSO
 
 DETECTION_SIDE = 640
@@ -184,26 +185,6 @@ def default_model() -> Path:
     with atomic_output(target) as temporary:
         model_asset_bundle_utils.create_model_asset_bundle(models, str(temporary))
     return target
-
-
-def cache_directory() -> Path:
-    """The user's cache for this package, made if absent; ``$DANCETOMUSIC_CACHE`` overrides.
-
-    Raises:
-        OutputError: If it cannot be made.
-    """
-    import platformdirs
-
-    chosen = os.environ.get("DANCETOMUSIC_CACHE") or platformdirs.user_cache_dir("dancetomusic")
-    directory = Path(chosen)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the cache {directory} ({error.strerror})",
-            "Set DANCETOMUSIC_CACHE to a directory that you can write.",
-        ) from error
-    return directory
 
 
 def _import_vision() -> ModuleType:

@@ -27,6 +27,9 @@ from dancetomusic.synthesis.groove import (
     render,
     to_waltz,
 )
+from dancetomusic.types import Waveform
+
+SAMPLE_RATE = 24_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
                 temporary,
                 mode="w+",
                 dtype=np.int16,
-                shape=(config.n_pieces, round(config.seconds * 24_000)),
+                shape=(config.n_pieces, round(config.seconds * SAMPLE_RATE)),
             )
             with ProcessPoolExecutor() as executor:
                 jobs = [(config, number, pool) for number in range(config.n_pieces)]
@@ -97,6 +100,11 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
         beat_numbers=[np.array(p["beat_numbers"]) for p in index["pieces"]],
         styles=[p["style"] for p in index["pieces"]],
     )
+
+
+def waveform_of_piece(corpus: Corpus, number: int) -> Waveform:
+    """One piece of the corpus as sound."""
+    return Waveform(corpus.samples[number][None].astype(np.float32) / 32768, SAMPLE_RATE)
 
 
 def _render_piece(
@@ -126,7 +134,7 @@ def _render_piece(
         dynamics=random_dynamics(beat_times.size, rng) if rng.random() < 0.6 else None,
         rng=rng,
     )
-    samples = render(notes, sound, config.seconds).samples[0]
+    samples = render(notes, sound, config.seconds, sample_rate=SAMPLE_RATE).samples[0]
     loudest = np.abs(samples).max() + 1e-6
     scaled = samples * (rng.uniform(0.5, 0.95) / loudest)
     entry = {

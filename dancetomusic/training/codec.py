@@ -262,8 +262,11 @@ class CodecTrainer:
             optimizer.step()
             if step % 100 == 0:
                 pace = (time.monotonic() - began) / max(step, 1)
-                print(f"stage 2 step {step} spectral {spectral.item():.3f} buzz {buzz.item():.3f} critic "
-                      f"{critic_loss.item():.3f} {pace:.3f} s/step", flush=True)  # fmt: skip
+                print(
+                    f"stage 2 step {step} spectral {spectral.item():.3f} "
+                    f"buzz {buzz.item():.3f} critic {critic_loss.item():.3f} {pace:.3f} s/step",
+                    flush=True,
+                )
 
     def _batch(self) -> Float32[Tensor, "batch samples"]:
         """Random crops, each with its own gain and tone."""

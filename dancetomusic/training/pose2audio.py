@@ -8,6 +8,7 @@ dance, as loud as the dance is strong, with the frozen pose encoder's memory bes
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +29,13 @@ from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig, 
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy, movement_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
-from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, random_sound
+from dancetomusic.synthesis.corpus import (
+    Corpus,
+    CorpusConfig,
+    load_or_render,
+    random_sound,
+    waveform_of_piece,
+)
 from dancetomusic.synthesis.groove import (
     Groove,
     arrange,
@@ -157,11 +164,10 @@ class Pose2AudioTrainer:
             if step % 250 == 249 or step + 1 == config.max_steps:
                 print(f"step {step} validation {self._validate():.3f}", flush=True)
                 self._keep(step + 1, optimizer)
-                model = self._compose()
-        model = self._compose()
-        return model
+                self._write()
+        return self._write()
 
-    def _compose(self) -> Pose2Audio:
+    def _write(self) -> Pose2Audio:
         """Write what there is as a checkpoint."""
         model = Pose2Audio(
             Pose2AudioConfig(
@@ -233,7 +239,7 @@ class Pose2AudioTrainer:
             torch.from_numpy(rng.random(config.batch_size) < config.withheld_share),
         )
 
-    def _items(self, name: str, make) -> list[Item]:  # type: ignore[no-untyped-def]
+    def _items(self, name: str, make: Callable[[], list[Item]]) -> list[Item]:
         """Prepared items, kept on disk under the identity of the codec that made them."""
         file = self.output / f"{name}.npz"
         if file.is_file():
@@ -241,7 +247,7 @@ class Pose2AudioTrainer:
                 if str(arrays["codec_id"]) == self.codec.identity:
                     return [
                         Item(
-                            arrays[f"codes{i}"],
+                            arrays[f"codes{i}"].astype(np.int16),
                             arrays[f"rhythm{i}"].astype(np.float32),
                             arrays[f"memory{i}"].astype(np.float32),
                         )
@@ -250,7 +256,7 @@ class Pose2AudioTrainer:
         items = make()
         arrays = {"codec_id": np.array(self.codec.identity), "n_items": np.array(len(items))}
         for i, item in enumerate(items):
-            arrays[f"codes{i}"] = item.codes.astype(np.uint16)
+            arrays[f"codes{i}"] = item.codes.astype(np.int16)
             arrays[f"rhythm{i}"] = item.rhythm.astype(np.float16)
             arrays[f"memory{i}"] = item.memory.astype(np.float16)
         np.savez(file, **arrays)
@@ -301,7 +307,7 @@ class Pose2AudioTrainer:
 
 def music_item(corpus: Corpus, number: int, codec: Codec) -> Item:
     """A rendered piece without a dance; its energy is its own loudness."""
-    waveform = Waveform(corpus.samples[number][None].astype(np.float32) / 32768, 24_000)
+    waveform = waveform_of_piece(corpus, number)
     codes = codec.encode(waveform).codes
     track = RhythmTrack(
         beat_times=corpus.beat_times[number],

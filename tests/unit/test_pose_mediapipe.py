@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dancetomusic.cache import cache_directory
 from dancetomusic.errors import DependencyError, InputError, OutputError, PoseError
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.mediapipe import (
     DETECTION_SIDE,
-    cache_directory,
     default_model,
     detect_poses,
     shrink,

@@ -1,0 +1,63 @@
+"""Draw a dance and its music on one page: pictures, movement, sound, and the beats through all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from dancetomusic import DanceToMusic
+from dancetomusic.atomic import atomic_output
+from dancetomusic.media.video import read_frames
+from dancetomusic.pose.draw import draw_skeleton
+
+N_PICTURES = 9
+
+
+def main(
+    video: Annotated[Path, typer.Argument(help="A dance video.")],
+    output: Annotated[Path, typer.Argument(help="The page, .png or .svg.")],
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Make music for a video and draw what was read and played."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    music = DanceToMusic.from_pretrained().generate(video, seed=seed)
+    poses, rhythm = music.poses, music.rhythm
+    assert poses.image is not None
+    wanted = np.linspace(0, len(poses) - 1, N_PICTURES).astype(int)
+    pictures = [
+        draw_skeleton(frame, poses.image[k])
+        for k, frame in enumerate(read_frames(video, poses.fps, max_side=320))
+        if k in wanted
+    ]
+    figure, (strip, strength, sound) = plt.subplots(
+        3, 1, figsize=(12, 8), height_ratios=(3, 1, 2), layout="constrained"
+    )
+    strip.imshow(np.concatenate(pictures, axis=1))
+    strip.set_axis_off()
+    strip.set_title(f"{video.name}: {rhythm.bpm:.1f} BPM, {rhythm.beats_per_bar} beats a bar")
+    strength.plot(np.arange(rhythm.energy.size) / rhythm.energy_rate, rhythm.energy)
+    strength.set_ylabel("movement")
+    waveform = music.waveform
+    sound.specgram(
+        waveform.samples[0] + 1e-6, NFFT=1024, noverlap=768, Fs=waveform.sample_rate, vmin=-140
+    )
+    sound.set_ylabel("Hz")
+    sound.set_xlabel("seconds; lines are the beats read from the dance, red ones downbeats")
+    for axis in (strength, sound):
+        axis.set_xlim(0, waveform.duration_s)
+        for time, number in zip(rhythm.beat_times, rhythm.beat_numbers, strict=True):
+            axis.axvline(time, color="red" if number == 1 else "white", linewidth=0.7)
+    strength.set_facecolor("0.75")
+    with atomic_output(output) as temporary:
+        figure.savefig(temporary, dpi=80)
+
+
+if __name__ == "__main__":
+    typer.run(main)
