@@ -51,7 +51,8 @@ def main() -> None:
     memory = torch.randn(1, round(CLIP_S * config.memory_rate), config.memory_dim)
     n_steps = decoder.pattern.n_steps(n_frames)
 
-    print(f"`python {' '.join(sys.argv)}` · torch {torch.__version__}\n")
+    command = " ".join(["python benchmarks/bench_decoding.py", *sys.argv[1:]])
+    print(f"`{command}` · torch {torch.__version__}\n")
     print(
         f"{config.n_layers} layers × {config.d_model}, {_millions(decoder)} M parameters, "
         f"{config.pattern} pattern: {n_steps} steps for {CLIP_S} s. "
