@@ -15,6 +15,7 @@ import torch
 from jaxtyping import UInt8
 
 from dancetomusic.codec.base import Codec
+from dancetomusic.codec.encodec import EncodecCodec, is_encodec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, OutputError, PoseError
 from dancetomusic.inference.long_form import generate_codes
@@ -221,8 +222,8 @@ class DanceToMusic:
                     cfg_scale=cfg_scale,
                 ),
                 rhythm_features(rhythm, self.codec.frame_rate, n_frames),
-                together.memory.clone(),
-                together.memory_mask.clone(),
+                together.memory,
+                together.memory_mask,
                 frame_rate=self.codec.frame_rate,
                 memory_rate=self.model.config.decoder.memory_rate,
                 seed=seed,
@@ -301,8 +302,6 @@ def _locate(name: Path | str) -> Path:
 
 
 def _load_codec(name: Path | str, n_codebooks: int) -> Codec:
-    from dancetomusic.codec.encodec import EncodecCodec, is_encodec
-
     if is_encodec(name):
         return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
     return SpectralCodec.from_pretrained(_locate(name), n_codebooks=n_codebooks)

@@ -15,7 +15,6 @@ from dancetomusic.synthesis.groove import (
     BASSES,
     HARMONY_PROGRAMS,
     HELD_OUT_BASSES,
-    HELD_OUT_DRUMMERS,
     HELD_OUT_KITS,
     KITS,
     Groove,
@@ -25,6 +24,7 @@ from dancetomusic.synthesis.groove import (
     compose_harmony,
     load_grooves,
     render,
+    select_grooves,
     to_waltz,
 )
 from dancetomusic.types import Waveform
@@ -73,9 +73,7 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     wanted = json.loads(json.dumps(vars(config)))
     index = json.loads(index_file.read_text()) if index_file.is_file() else {}
     if index.get("config") != wanted:
-        pool = [
-            g for g in load_grooves(grooves) if (g.drummer in HELD_OUT_DRUMMERS) == config.held_out
-        ]
+        pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
         entries = []
         with atomic_output(sound_file) as temporary:
             samples = np.lib.format.open_memmap(

@@ -124,9 +124,9 @@ def load_grooves(directory: Path | str, *, min_bars: int = 4) -> list[Groove]:
     return grooves
 
 
-def training_grooves(grooves: Iterable[Groove]) -> list[Groove]:
-    """Those of the drummers that are not held out."""
-    return [groove for groove in grooves if groove.drummer not in HELD_OUT_DRUMMERS]
+def select_grooves(grooves: Iterable[Groove], *, held_out: bool) -> list[Groove]:
+    """Those of the held-out drummers, or those of all others."""
+    return [g for g in grooves if (g.drummer in HELD_OUT_DRUMMERS) == held_out]
 
 
 def _read_groove(path: Path, row: dict[str, str]) -> Groove:

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dancetomusic.atomic import atomic_output
 from dancetomusic.codec.spectral import (
     SpectralCodec,
     SpectralCodecConfig,
@@ -298,9 +299,8 @@ class CodecTrainer:
             "optimizer": optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
-        temporary = self.output / f"{name}.resume.part"
-        torch.save(state, temporary)
-        temporary.replace(self.output / f"{name}.resume")
+        with atomic_output(self.output / f"{name}.resume") as temporary:
+            torch.save(state, temporary)
 
     def _resume(self, name: str, optimizer: torch.optim.Optimizer) -> int:
         file = self.output / f"{name}.resume"

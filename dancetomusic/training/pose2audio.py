@@ -18,18 +18,20 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Int64
 from torch import Tensor, nn
 
+from dancetomusic.atomic import atomic_output
 from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.config import config_to_dict
 from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.models.pose2audio import Pose2Audio, Pose2AudioConfig
-from dancetomusic.models.pose_encoder import POSE_FPS, encode_poses, load_pose_encoder
+from dancetomusic.models.pose_encoder import POSE_FPS, STRIDE, encode_poses, load_pose_encoder
 from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig, code_loss
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy, movement_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
 from dancetomusic.synthesis.corpus import (
+    SAMPLE_RATE,
     Corpus,
     CorpusConfig,
     load_or_render,
@@ -42,13 +44,13 @@ from dancetomusic.synthesis.groove import (
     compose_bass,
     load_grooves,
     render,
+    select_grooves,
     to_waltz,
-    training_grooves,
 )
 from dancetomusic.training.schedules import set_cosine_rate
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
-MEMORY_RATE = 12
+MEMORY_RATE = round(POSE_FPS / STRIDE)
 
 
 @dataclass(frozen=True)
@@ -161,14 +163,15 @@ class Pose2AudioTrainer:
             if step % 50 == 0:
                 pace = (time.monotonic() - began) / max(step - start, 1)
                 print(f"step {step} loss {loss.item():.3f} {pace:.2f} s/step", flush=True)
-            if step % 250 == 249 or step + 1 == config.max_steps:
-                print(f"step {step} validation {self._validate():.3f}", flush=True)
+            if step % 250 == 249 and step + 1 < config.max_steps:
                 self._keep(step + 1, optimizer)
-                self._write()
-        return self._write()
+                self._write(step + 1)
+        self._keep(config.max_steps, optimizer)
+        return self._write(config.max_steps)
 
-    def _write(self) -> Pose2Audio:
-        """Write what there is as a checkpoint."""
+    def _write(self, steps: int) -> Pose2Audio:
+        """Write what there is after ``steps`` as a checkpoint."""
+        print(f"step {steps} validation {self._validate():.3f}", flush=True)
         model = Pose2Audio(
             Pose2AudioConfig(
                 encoder=self.encoder.config,
@@ -268,7 +271,7 @@ class Pose2AudioTrainer:
 
     def _paired_items(self) -> list[Item]:
         dances = load_dances(self.config.dances, split="train", qualities=("A", "B"))
-        pool = training_grooves(load_grooves(self.config.grooves))
+        pool = select_grooves(load_grooves(self.config.grooves), held_out=False)
         jobs = [
             (dance, version, pool, self.config.seed)
             for dance in dances
@@ -290,9 +293,8 @@ class Pose2AudioTrainer:
             "decoder": self.decoder.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        temporary = self.output / "resume.part"
-        torch.save(state, temporary)
-        temporary.replace(self.output / "resume")
+        with atomic_output(self.output / "resume") as temporary:
+            torch.save(state, temporary)
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> int:
         file = self.output / "resume"
@@ -351,9 +353,9 @@ def _render_dance(
         dynamics=level,
         rng=rng,
     )
-    sound = render(notes, random_sound(rng), poses.duration_s).samples
+    sound = render(notes, random_sound(rng), poses.duration_s, sample_rate=SAMPLE_RATE).samples
     sound = sound * np.float32(rng.uniform(0.5, 0.95) / (np.abs(sound).max() + 1e-6))
-    return poses, track, Waveform(sound, 24_000)
+    return poses, track, Waveform(sound, SAMPLE_RATE)
 
 
 def _blurred(
