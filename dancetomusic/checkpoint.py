@@ -78,6 +78,15 @@ def save_checkpoint(
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def checkpoint_family(directory: Path | str) -> str:
+    """The family of the model that a checkpoint holds.
+
+    Raises:
+        CheckpointError: If it is missing, foreign or of another schema.
+    """
+    return str(_read_document(Path(directory))["model"])
+
+
 def load_checkpoint(directory: Path | str, *, model: str) -> Checkpoint:
     """Read a checkpoint of the family ``model``.
 

@@ -16,12 +16,14 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import argrelmin
 
+from dancetomusic.checkpoint import checkpoint_family
 from dancetomusic.datasets.pose_augment import retime, retime_beats
 from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.beats import WINDOW_LENGTHS_S, BeatScores, score_beats, slice_beats
 from dancetomusic.evaluation.bootstrap import bootstrap_interval
-from dancetomusic.models.pose_encoder import load_pose_encoder, read_rhythm
+from dancetomusic.models import pose2audio
+from dancetomusic.models.pose_encoder import PoseEncoder, load_pose_encoder, read_rhythm
 from dancetomusic.types import PoseSequence
 
 RETIMINGS = (0.75, 0.85, 1.2, 1.35)
@@ -159,16 +161,25 @@ def grid_table(
     return "\n".join(lines)
 
 
+def _load_encoder(directory: Path) -> PoseEncoder:
+    """A pose encoder's checkpoint, or the encoder inside a Pose2Audio checkpoint."""
+    if checkpoint_family(directory) == pose2audio.MODEL:
+        return pose2audio.Pose2Audio.from_pretrained(directory).encoder
+    return load_pose_encoder(directory)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of a checkpoint beside the trivial rows."""
     parser = argparse.ArgumentParser(description="Score the beat grid read from movement.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="pose encoder directory")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="directory of a pose encoder or Pose2Audio"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with index.csv")
     parser.add_argument("--split", default="val", help="split of the index to score")
     parser.add_argument("--retimed", action="store_true", help="play dances at other speeds")
     options = parser.parse_args(arguments)
 
-    encoder = load_pose_encoder(options.checkpoint)
+    encoder = _load_encoder(options.checkpoint)
     train = load_dances(options.data, split="train")
     dances = load_dances(options.data, split=options.split, qualities=("A", "B"))
     readers: dict[str, Reader] = {

@@ -3,7 +3,12 @@ import json
 import pytest
 import torch
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import (
+    checkpoint_family,
+    load_checkpoint,
+    load_into,
+    save_checkpoint,
+)
 from dancetomusic.errors import CheckpointError
 
 
@@ -67,3 +72,9 @@ def test_another_schema_is_refused(saved):
 def test_tensors_that_do_not_fit_the_config_are_refused(saved):
     with pytest.raises(CheckpointError, match="does not fit its own config"):
         load_into(torch.nn.Linear(3, 3), load_checkpoint(saved, model="toy"), saved)
+
+
+def test_the_family_of_a_checkpoint_is_told(saved, tmp_path):
+    assert checkpoint_family(saved) == "toy"
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        checkpoint_family(tmp_path)
