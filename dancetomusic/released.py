@@ -32,3 +32,13 @@ def released_checkpoint(name: str) -> Path:
             f"Give a checkpoint directory or a released name ({known}).",
         )
     return released[name]
+
+
+def locate_checkpoint(name: Path | str) -> Path:
+    """A directory as given, or a released checkpoint by its name.
+
+    Raises:
+        CheckpointError: If it is neither.
+    """
+    path = Path(name)
+    return path if path.is_dir() else released_checkpoint(str(name))

@@ -24,7 +24,8 @@ from dancetomusic.evaluation.audio_distance import (
 from dancetomusic.evaluation.bootstrap import bootstrap_interval
 from dancetomusic.evaluation.onsets import detect_onsets, onset_f1
 from dancetomusic.media.audio import fit_length, read_audio, resample
-from dancetomusic.stems.hpss import BASS_LIMIT_HZ, drum_and_bass
+from dancetomusic.stems.base import Mix
+from dancetomusic.stems.hpss import BASS_LIMIT_HZ, HpssSeparator
 from dancetomusic.types import Waveform
 
 SAMPLE_RATE = 24_000
@@ -166,7 +167,7 @@ def main(
     try:
         sounds = list(read_sounds(audio, seconds).values())
         if stem:
-            sounds = [drum_and_bass(sound) for sound in sounds]
+            sounds = HpssSeparator().drum_and_bass([Mix("sound", sound) for sound in sounds])
         codecs: dict[str, Codec] = {}
         if codec != "none":
             from dancetomusic.codec.spectral import SpectralCodec

@@ -15,8 +15,7 @@ import torch
 from jaxtyping import UInt8
 
 from dancetomusic.codec.base import Codec
-from dancetomusic.codec.encodec import EncodecCodec, is_encodec
-from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.codec.load import load_codec
 from dancetomusic.errors import CheckpointError, OutputError, PoseError
 from dancetomusic.inference.long_form import generate_codes
 from dancetomusic.inference.onnx_decoder import OnnxTokenDecoder, onnx_available
@@ -36,7 +35,7 @@ from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.mediapipe import DETECTION_SIDE
-from dancetomusic.released import released_checkpoint
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
@@ -156,9 +155,9 @@ class DanceToMusic:
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        model = Pose2Audio.from_pretrained(_locate(checkpoint or "pose2audio"))
+        model = Pose2Audio.from_pretrained(locate_checkpoint(checkpoint or "pose2audio"))
         n_codebooks = model.config.decoder.n_codebooks
-        return cls(model, _load_codec(codec or "codec", n_codebooks))
+        return cls(model, load_codec(codec or "codec", n_codebooks))
 
     def generate(
         self,
@@ -293,15 +292,3 @@ def _together(encodings: list[PoseEncoding], dancers: list[PoseSequence]) -> Pos
     )
     first = encodings[0]
     return PoseEncoding(first.memory, first.memory_mask, *values)
-
-
-def _locate(name: Path | str) -> Path:
-    """A directory as given, or a released checkpoint by its name."""
-    path = Path(name)
-    return path if path.is_dir() else released_checkpoint(str(name))
-
-
-def _load_codec(name: Path | str, n_codebooks: int) -> Codec:
-    if is_encodec(name):
-        return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
-    return SpectralCodec.from_pretrained(_locate(name), n_codebooks=n_codebooks)

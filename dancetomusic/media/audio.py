@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ from av.container import InputContainer
 from jaxtyping import Float32
 
 from dancetomusic.atomic import atomic_output
-from dancetomusic.errors import InputError
+from dancetomusic.errors import InputError, OutputError
 from dancetomusic.media.video import media_start, open_media, sound_stream
 from dancetomusic.types import Waveform
 
@@ -24,14 +25,7 @@ _MAX_PADDING = 4096  # samples: two of the longest AAC blocks
 
 
 def read_audio(path: Path | str, sample_rate: int = 24_000) -> Waveform | None:
-    """Read the sound of any media file as one channel; sample 0 is at the picture's time 0.
-
-    Silence fills gaps, and the time before sound that starts late. Sound that cannot be decoded
-    is left out. The length is the sound's own, not the picture's.
-
-    Args:
-        path: A video or sound file.
-        sample_rate: Rate to give, in Hz.
+    """Read the sound of any media file as one channel, whole; see ``stream_audio``.
 
     Returns:
         ``None`` when there is no sound track, or nothing of it decodes.
@@ -39,23 +33,49 @@ def read_audio(path: Path | str, sample_rate: int = 24_000) -> Waveform | None:
     Raises:
         VideoError: If the file cannot be read.
     """
+    parts = list(stream_audio(path, sample_rate))
+    return Waveform(np.concatenate(parts)[None], sample_rate) if parts else None
+
+
+def stream_audio(
+    path: Path | str, sample_rate: int = 24_000
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Read the sound of any media file as one channel in chunks; none where it has no sound.
+
+    The first sample is at the picture's time 0. Silence fills gaps, and the time before sound
+    that starts late. Sound that cannot be decoded is left out. The length is the sound's own,
+    not the picture's. Memory does not grow with length.
+
+    Args:
+        path: A video or sound file.
+        sample_rate: Rate to give, in Hz.
+
+    Raises:
+        VideoError: If the file cannot be read.
+    """
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
-            return None
+            return
         rate = stream.codec_context.sample_rate
         resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-        parts, length = [], 0
+        reserve = _MAX_PADDING * sample_rate // rate + 1  # may turn out to be padding
+        held, given, length = np.zeros(0, np.float32), 0, 0
         for chunk in _in_step(container, stream, rate):
-            parts.append(resampler.resample_chunk(chunk) if rate != sample_rate else chunk)
             length += chunk.size
+            resampled = resampler.resample_chunk(chunk) if rate != sample_rate else chunk
+            held = np.concatenate([held, resampled])
+            if held.size > 2 * reserve:
+                yield held[:-reserve]
+                given += held.size - reserve
+                held = held[-reserve:]
+        if rate != sample_rate and length:
+            rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            held = np.concatenate([held, rest])
         length -= _padding(container, stream, length, rate)
-        if not length:
-            return None
-        if rate != sample_rate:
-            parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    samples = np.concatenate(parts)[: round(length * sample_rate / rate)]
-    return Waveform(np.ascontiguousarray(samples[None]), sample_rate)
+        held = held[: round(length * sample_rate / rate) - given]
+        if held.size:
+            yield held
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
@@ -114,8 +134,42 @@ def write_wav(path: Path | str, waveform: Waveform) -> None:
         OutputError: If the file cannot be written there.
     """
     samples = peak_safe(waveform).samples.T
-    with atomic_output(path) as temporary:
+    with sound_output(path) as temporary:
         soundfile.write(temporary, samples, waveform.sample_rate, "PCM_16", format="WAV")
+
+
+def write_flac(path: Path | str, waveform: Waveform) -> None:
+    """Write one channel as 16-bit FLAC, whole or not at all; sound above full scale is clipped.
+
+    Raises:
+        OutputError: If the file cannot be written there.
+    """
+    samples = waveform.to_mono().samples[0].clip(-1.0, 1.0)
+    with sound_output(path) as temporary:
+        soundfile.write(temporary, samples, waveform.sample_rate, "PCM_16", format="FLAC")
+
+
+def read_flac(path: Path | str) -> Waveform:
+    """Read exactly what ``write_flac`` wrote."""
+    samples, sample_rate = soundfile.read(path, dtype="float32")
+    return Waveform(samples[None], sample_rate)
+
+
+@contextmanager
+def sound_output(path: Path | str) -> Iterator[Path]:
+    """``atomic_output`` for libsndfile, which has errors of its own.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with atomic_output(path) as temporary:
+        try:
+            yield temporary
+        except soundfile.LibsndfileError as error:
+            raise OutputError(
+                f"writing {path} failed ({error.error_string.rstrip('.')})",
+                "Free some disk space or choose another output path.",
+            ) from error
 
 
 def _in_step(

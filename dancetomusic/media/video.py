@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _ROUNDING_S = Fraction(1, 2000)  # the coarsest usual container (Matroska) rounds times to 1 ms
 _SHORTFALL_S = Fraction(1, 2)  # a file this close to its declared end counts as complete
 _MAX_FPS = 300  # a header that says more speaks of its clock
+_SEEK_MARGIN_S = 10  # a jump of less is not worth it; one that lands late begins this much earlier
 _TAIL_S = 2  # more than coded order differs from shown order
 _NOT_VIDEO = ("image2", "tty", "concat", "hls", "dash")  # pictures, text and lists of other files
 _GIVE_VIDEO = "Give a video file such as .mp4, .mov, .mkv or .webm."
@@ -96,9 +97,14 @@ def probe_video(path: Path | str) -> VideoInfo:
 
 
 def read_frames(
-    path: Path | str, fps: float = 24.0, *, max_side: int | None = None
+    path: Path | str,
+    fps: float = 24.0,
+    *,
+    max_side: int | None = None,
+    start_s: float = 0.0,
+    n_frames: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Yield RGB pictures: number ``k`` is the last one whose time is at most ``k / fps``.
+    """Yield RGB pictures: number ``k`` is the last whose time is at most ``start_s + k / fps``.
 
     Rotation is applied; before the first picture's time the first picture is given. A damaged
     video gives what can be decoded and logs one warning. Memory does not grow with length.
@@ -107,20 +113,26 @@ def read_frames(
         path: The video.
         fps: Pictures a second to give, in Hz.
         max_side: Shrink pictures whose longer side exceeds this many pixels.
+        start_s: Time of the first picture, in seconds; what lies before is skipped quickly.
+        n_frames: Pictures to give at most; by default all to the video's end.
 
     Raises:
         VideoError: If there is no such file, or no picture in it can be decoded.
     """
     if fps <= 0 or (max_side is not None and max_side <= 0):
         raise VideoError(f"fps is {fps} and max_side is {max_side}", "Give positive values.")
-    period = 1 / Fraction(fps)
+    if start_s < 0 or (n_frames is not None and n_frames < 0):
+        raise VideoError(f"start is {start_s} s, for {n_frames} pictures", "Give 0 or more.")
+    period, start = 1 / Fraction(fps), Fraction(start_s)
     with open_video(path) as source:
         held, time, gap, k = None, Fraction(0), Fraction(0), 0
-        for next_time, picture in source.pictures():
+        for next_time, picture in source.pictures(start):
             if held is None:
                 view = _view_of(picture, source.shown_size(picture, max_side))
             else:
-                while k * period < next_time - source.tolerance:
+                while start + k * period < next_time - source.tolerance:
+                    if k == n_frames:
+                        return
                     yield view.to_rgb(held)
                     k += 1
                 gap = next_time - time
@@ -128,9 +140,11 @@ def read_frames(
         if held is None:
             raise _no_picture(source.path)
         end = time + source.length_of_last(held.duration, gap)
-        while k * period < end - 2 * source.tolerance:
+        while start + k * period < end - 2 * source.tolerance and k != n_frames:
             yield view.to_rgb(held)
             k += 1
+        if k == n_frames:
+            return
         if k == 0:
             raise _no_picture(source.path)
         declared = source.declared_end or end
@@ -215,8 +229,24 @@ class VideoSource:
         except av.FFmpegError:
             self.damaged = True
 
-    def pictures(self) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-        """Pictures with their times in seconds, in order of time."""
+    def pictures(self, from_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Pictures with their times in seconds, in order of time.
+
+        The first is the one shown at ``from_s``, or an earlier one.
+        """
+        for offset_s in (from_s, from_s - _SEEK_MARGIN_S):
+            if offset_s > _SEEK_MARGIN_S and _seek(self.container, int(offset_s * av.time_base)):
+                pictures = self._in_order()
+                first = next(pictures, None)
+                if first is not None and first[1].pts is not None and first[0] <= from_s:
+                    yield first
+                    yield from pictures
+                    return
+                _seek(self.container, 0)
+                self.damaged = False
+        yield from self._in_order()
+
+    def _in_order(self) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         start, last = media_start(self.container), None
         for picture in self._decoded():
             ticks = picture.dts if picture.pts is None else picture.pts

@@ -29,18 +29,20 @@ def extract_poses(
     *,
     num_dancers: int = 1,
     model_path: Path | str | None = None,
+    overlap: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PoseSequence]:
     """Poses of up to ``num_dancers`` people, the one seen largest and longest first.
 
-    Each sequence has a row for every frame, detected or not. Frames are taken in a thread
-    of their own, so decoding and detection overlap.
+    Each sequence has a row for every frame, detected or not.
 
     Args:
         frames: RGB pictures of one video at ``fps``.
         fps: Frames a second.
         num_dancers: People to return at most, from 1.
         model_path: A ``.task`` file to use instead of the model in MediaPipe's wheel.
+        overlap: Take frames in a thread of their own, so that decoding and detection overlap;
+            useless where other videos keep the cores busy.
         on_progress: Called with the number of frames done after each.
 
     Raises:
@@ -51,7 +53,8 @@ def extract_poses(
     if num_dancers < 1:
         raise PoseError(f"{num_dancers} dancers are wanted", "Ask for at least 1.")
     seen = []
-    pictures = prefetch(shrink(frame) for frame in frames)
+    small = (shrink(frame) for frame in frames)
+    pictures = prefetch(small) if overlap else small
     with closing(cast(Generator, pictures)):
         for found in detect_poses(pictures, fps, num_dancers=num_dancers, model_path=model_path):
             seen.append(found)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.dance_factory import small_copy
+
 
 @pytest.fixture(scope="module")
 def readme(repository):
@@ -18,10 +20,13 @@ def readme(repository):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, demo_dir):
-    """A directory as a reader would have it: only their own video in it."""
+    """A directory as a reader would have it: only their own videos, and the list of links."""
     folder = tmp_path_factory.mktemp("reader")
     clips = sorted(demo_dir.glob("*.mp4"))
     shutil.copy(clips[0], folder / "my_dance.mp4")
+    (folder / "my_dances").mkdir()
+    small_copy(clips[0], folder / "my_dances" / "one.mp4")
+    shutil.copytree(demo_dir.parent / "youtube_links", folder / "data" / "youtube_links")
     return folder
 
 
@@ -32,16 +37,21 @@ def blocks(text, language):
 
 @pytest.mark.slow
 def test_the_commands_run_and_write_what_they_name(readme, folder):
-    (block,) = blocks(readme, "bash")
-    for line in block.splitlines():
+    for line in "".join(blocks(readme, "bash")).splitlines():
         program, *arguments = shlex.split(line)
+        if program == "pip":
+            continue
         assert program == "dancetomusic"
+        if "--input_csv" in arguments:  # the only one that needs the network
+            arguments.append("--dry_run")
         command = [sys.executable, "-m", "dancetomusic.cli", *arguments]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stderr == "", line
-        for name in re.findall(r"\b\w+\.(?:wav|mp4|csv|npz)\b", line):
+        for name in re.findall(r"(?<!/)\b\w+\.(?:wav|mp4|csv|npz)\b", line):
             assert (folder / name).stat().st_size > 0
+    assert (folder / "music" / "one.mp4").is_file()
+    assert (folder / "data" / "samples" / "inspect.html").is_file()
     sound, rate = soundfile.read(folder / "out.wav")
     assert rate == 24_000
     assert np.abs(sound).max() > 0.01

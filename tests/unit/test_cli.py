@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dancetomusic import cli
+from dancetomusic.cli.train import parse_override
 from dancetomusic.errors import ConfigError, PoseError
 from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 
@@ -107,6 +108,7 @@ def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.inference.pipeline import DanceToMusic, Music
 
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
+    own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
     assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
@@ -119,7 +121,11 @@ def test_the_pipeline_takes_what_the_command_passes():
     ("arguments", "message"),
     [
         ("absent.mp4 a.wav", "absent.mp4 does not exist"),
-        (". a.wav", "is not a file"),
+        (". a.wav", "is a folder, a.wav is not"),
+        (". a b", "2 output folders"),
+        (". music --beats dance.mp4", "--beats does not go with a folder"),
+        (". music --bpm 300", "--bpm is 300"),
+        ("dance.mp4 a.wav --suffix .mp4", "--suffix is for a folder"),
         ("dance.mp4 a.mp3", "extension '.mp3'"),
         ("dance.mp4 a", "extension '(none)'"),
         ("dance.mp4 a.wav b.txt", "extension '.txt'"),
@@ -202,7 +208,7 @@ def test_train_hands_over_typed_overrides(monkeypatch, folder):
 @pytest.mark.parametrize("text", ["steps", "=3", "steps=[1"])
 def test_a_malformed_override_is_refused(text):
     with pytest.raises(ConfigError):
-        cli._parse_override(text)
+        parse_override(text)
 
 
 def test_info_names_versions_and_optional_parts(capsys):

@@ -17,7 +17,8 @@ from dancetomusic.evaluation.codec_quality import (
     table_markdown,
 )
 from dancetomusic.media.audio import write_wav
-from dancetomusic.stems.hpss import drum_and_bass
+from dancetomusic.stems.base import Mix
+from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.types import CodeSequence, Waveform
 
 RATE = 24_000
@@ -133,7 +134,7 @@ def test_drum_and_bass_keeps_clicks_and_bass_and_drops_the_melody():
     wave = beat()
     times = np.arange(wave.samples.shape[1]) / RATE
     melody = (0.2 * np.sin(2 * np.pi * 600.0 * times)).astype(np.float32)
-    part = drum_and_bass(Waveform(wave.samples + melody, RATE))
+    (part,) = HpssSeparator().drum_and_bass([Mix("beat", Waveform(wave.samples + melody, RATE))])
     assert part.samples.shape == wave.samples.shape
 
     def strength(sound: Waveform, hz: float) -> float:

@@ -338,3 +338,31 @@ def test_prefetch_never_started_leaves_no_thread() -> None:
     prefetch(iter(range(3)))
     gc.collect()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "gop"),
+    [
+        (".mp4", "libx264", 48),
+        (".mp4", "libx265", 250),
+        (".mkv", "libx264", 600),
+        (".ts", "libx264", 48),
+        (".avi", "mpeg4", 100),
+    ],
+)
+def test_a_part_equals_the_same_part_of_the_whole(
+    tmp_path: Path, suffix: str, codec: str, gop: int
+) -> None:
+    path = write_video(tmp_path / f"v{suffix}", fps=25, n_frames=520, codec=codec, gop=gop)
+    whole = numbers(path)
+    for start in (0, 289, 470):
+        part = read_frames(path, start_s=start / 24, n_frames=24)
+        assert [read_number(frame) for frame in part] == whole[start : start + 24]
+
+
+def test_a_part_after_the_end_gives_the_last_picture_or_nothing_more(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", n_frames=480)
+    part = [read_number(frame) for frame in read_frames(path, start_s=19.0, n_frames=120)]
+    assert part == list(range(456, 480))
+    with pytest.raises(VideoError):
+        list(read_frames(path, start_s=-1.0))

@@ -1,85 +1,46 @@
-"""The command ``dancetomusic``: parse, check what is cheap to check, call the package, print.
-
-Errors that a user can repair are one line on stderr and exit code 2; an interrupt is 130;
-any other exception is a bug and keeps its traceback. Nothing heavy is imported before a
-subcommand needs it.
-"""
+"""``dancetomusic generate``."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancetomusic import __version__
-from dancetomusic.errors import (
-    ConfigError,
-    DanceToMusicError,
-    InputError,
-    OutputError,
-    VideoError,
+from dancetomusic.cli.engine import (
+    EngineName,
+    EngineOption,
+    RayAddressOption,
+    WorkersOption,
+    open_tasks,
 )
+from dancetomusic.cli.progress import item_progress, stage_progress
+from dancetomusic.errors import InputError, OutputError, VideoError
+
+if TYPE_CHECKING:
+    from dancetomusic.parallel import Engine
 
 BPM_RANGE = (40.0, 240.0)
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
 
-app = typer.Typer(
-    name="dancetomusic",
-    help="A dance video goes in, music that fits the movement comes out.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command with ``argv`` (the process's own arguments by default) and exit."""
-    try:
-        app(args=None if argv is None else list(argv), prog_name="dancetomusic")
-    except DanceToMusicError as error:
-        print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _print_version(wanted: bool) -> bool:
-    if wanted:
-        print(f"dancetomusic {__version__}")
-        raise typer.Exit
-    return wanted
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command()
 def generate(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A dance video, or poses as .npz.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A dance video, poses as .npz, or a folder of videos."
+        ),
     ],
     outputs: Annotated[
         list[Path],
         typer.Argument(
             metavar="OUTPUT",
             help="Where the music goes: .wav for the sound alone, .mp4, .mov, .mkv or .webm for "
-            "the video with its new sound. Several get the same music.",
+            "the video with its new sound. Several get the same music. For a folder, a folder.",
         ),
     ],
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
@@ -130,28 +91,76 @@ def generate(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")
     ] = None,
+    suffix: Annotated[
+        list[str] | None,
+        typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),
+    ] = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = EngineName.processes,
+    ray_address: RayAddressOption = None,
 ) -> None:
-    """Make music for a dance video."""
+    """Make music for a dance video, or for every video of a folder."""
     from dancetomusic.media.mux import VIDEO_SUFFIXES
 
     started = time.perf_counter()
+    playing: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("temperature", temperature),
+            ("top_k", top_k),
+            ("top_p", top_p),
+            ("cfg_scale", cfg_scale),
+        )
+        if value is not None
+    }
+    if source.is_dir():
+        for name, value in (
+            ("--beats", beats),
+            ("--save_rhythm", save_rhythm),
+            ("--save_poses", save_poses),
+            ("--threads", threads),
+        ):
+            if value is not None:
+                raise InputError(f"{name} does not go with a folder", "Leave it out.")
+        if len(outputs) != 1:
+            raise InputError(f"{len(outputs)} output folders are named", "Name one.")
+        if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
+            raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
+        _check_choices(
+            source, [Path(text) for text in suffix or ()], bpm, None, False, mix_original
+        )
+        options = {"seed": seed, "bpm": bpm, "num_dancers": num_dancers, **playing}
+        with open_tasks(engine, workers, ray_address) as tasks:
+            _generate_folder(
+                source,
+                outputs[0],
+                tasks,
+                suffixes=suffix or [SOUND_SUFFIX],
+                checkpoint=checkpoint,
+                codec=codec,
+                overlay_skeleton=overlay_skeleton,
+                mix_original=mix_original,
+                options=options,
+            )
+        return
+    for name, given in (
+        ("--suffix", suffix is not None),
+        ("--workers", workers is not None),
+        ("--ray_address", ray_address is not None),
+    ):
+        if given:
+            raise InputError(f"{name} is for a folder of videos", "Leave it out.")
     _check_source(source)
     for output in outputs:
         _check_output(output, source, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
-    for extra, suffix in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
+    for extra, kind in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
         if extra is not None:
-            _check_output(extra, source, (suffix,))
+            _check_output(extra, source, (kind,))
     _check_choices(source, outputs, bpm, beats, overlay_skeleton, mix_original)
-    sampling: dict[str, Any] = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "cfg_scale": cfg_scale,
-    }
 
     from dancetomusic.inference.pipeline import DanceToMusic
 
-    with _progress() as on_progress:
+    with stage_progress() as on_progress:
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         music = model.generate(
             source,
@@ -160,67 +169,34 @@ def generate(
             beats=beats,
             num_dancers=num_dancers,
             on_progress=on_progress,
-            **{name: value for name, value in sampling.items() if value is not None},
+            **playing,
         )
     written = _write(music, outputs, save_rhythm, save_poses, overlay_skeleton, mix_original)
     _print_summary(music, written, time.perf_counter() - started)
 
 
-@app.command()
-def train(
-    model: Annotated[
-        str, typer.Option("--model", help="What to train: codec, pose_encoder or pose2audio.")
-    ],
-    config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
-    output: Annotated[Path, typer.Option("--output", help="Directory of the run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
-    ] = None,
-) -> None:
-    """Train a model."""
-    values = dict(_parse_override(text) for text in overrides or [])
+def _generate_folder(source: Path, output: Path, tasks: Engine, **options: Any) -> None:
+    """Make music for a folder and say what became of each video.
 
-    from dancetomusic import training
+    Raises:
+        InputError: If a video failed; the others are made.
+    """
+    from dancetomusic.inference.many import FAILED, generate_folder
 
-    training.train(model, config, values, output)
-
-
-@app.command()
-def info() -> None:
-    """Print what is installed: versions, released checkpoints, cache, optional parts."""
-    from importlib.metadata import PackageNotFoundError, version
-    from platform import python_version
-    from shutil import which
-
-    from platformdirs import user_cache_path
-
-    from dancetomusic.released import released_checkpoints
-
-    def installed(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    print(f"dancetomusic {__version__}, {Path(__file__).resolve().parent}")
-    print(f"python       {python_version()}")
-    for package in ("torch", "mediapipe", "av"):
-        print(f"{package:<12} {installed(package)}")
-    print("\nreleased checkpoints")
-    for name, folder in released_checkpoints().items():
-        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-        print(f"  {name:<20} {size / 1e6:5.1f} MB  {folder}")
-    print(f"\ncache        {user_cache_path('dancetomusic')}")
-    print("\noptional parts")
-    for package, purpose in (
-        ("onnxruntime", "quicker token decoding"),
-        ("transformers", "the EnCodec codec"),
-        ("pyvista", "rendering a dancer"),
-        ("mir_eval", "evaluation"),
-    ):
-        print(f"  {package:<14} {installed(package):<14} {purpose}")
-    print(f"  {'fluidsynth':<14} {which('fluidsynth') or 'not installed':<14} training music")
+    with item_progress("videos") as advance:
+        results = generate_folder(
+            source, output, tasks, on_finished=lambda _result, total: advance(total), **options
+        )
+    failed = [result for result in results if result.status == FAILED]
+    for result in failed:
+        print(f"failed   {result.video}: {result.reason}")
+    print(f"made     {len(results) - len(failed)} of {len(results)}")
+    print(f"wrote    {output}")
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(results)} videos could not be used",
+            f"Their reasons are in {output / 'report.csv'}.",
+        )
 
 
 def _is_video(output: Path) -> bool:
@@ -283,39 +259,6 @@ def _check_choices(
             raise InputError(f"{source} has no sound to mix", "Leave --mix_original out.")
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
-    """Read ``key=value``, the value as YAML."""
-    import yaml
-
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise ConfigError(f"override {text!r} has no key and value", "Write key=value.")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r} is malformed", "Quote the value.") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None] | None]:
-    """Give a callback (stage, share done) that draws on stderr; none if that is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=1.0)
-            bars.update(tasks[stage], completed=share)
-
-        yield report
-
-
 def _write(
     music: Any,
     outputs: Sequence[Path],
@@ -359,7 +302,3 @@ def _print_summary(music: Any, written: Sequence[Path], elapsed_s: float) -> Non
     )
     for path in written:
         print(f"wrote    {path}")
-
-
-if __name__ == "__main__":
-    main()

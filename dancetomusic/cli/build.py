@@ -1,0 +1,302 @@
+"""``dancetomusic build``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dancetomusic.cli.engine import (
+    EngineName,
+    EngineOption,
+    RayAddressOption,
+    WorkersOption,
+    open_tasks,
+)
+from dancetomusic.cli.train import parse_override
+from dancetomusic.errors import InputError
+
+if TYPE_CHECKING:
+    from dancetomusic.building.pipeline import Listener, Summary
+    from dancetomusic.building.settings import BuildSettings
+    from dancetomusic.building.sources import Section
+
+
+class SeparatorName(StrEnum):
+    """What takes drums and bass out of the sound."""
+
+    auto = "auto"
+    spleeter = "spleeter"
+    demucs = "demucs"
+    hpss = "hpss"
+    none = "none"
+    stems_dir = "stems_dir"
+
+
+def build(
+    output_path: Annotated[
+        Path, typer.Option("--output_path", help="The set of clips, made or gone on with.")
+    ],
+    input_csv: Annotated[
+        Path | None, typer.Option("--input_csv", help="Links: url,start,end lines.")
+    ] = None,
+    input_folder: Annotated[
+        Path | None, typer.Option("--input_folder", help="A folder of videos.")
+    ] = None,
+    max_seq_len: Annotated[
+        float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
+    ] = 5.0,
+    fps: Annotated[float, typer.Option("--fps", help="Poses a second.")] = 24.0,
+    separator: Annotated[
+        SeparatorName,
+        typer.Option(
+            "--separator",
+            help="What takes drums and bass out of the sound; auto is the best that works here.",
+        ),
+    ] = SeparatorName.auto,
+    stems_dir: Annotated[
+        Path | None,
+        typer.Option("--stems_dir", help="Folder of ready stems, for --separator stems_dir."),
+    ] = None,
+    codec: Annotated[
+        str, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
+    ] = "codec",
+    n_codebooks: Annotated[int, typer.Option("--n_codebooks", help="Codebooks used of it.")] = 2,
+    pose_model: Annotated[
+        Path | None, typer.Option("--pose_model", help="A MediaPipe pose .task file.")
+    ] = None,
+    val_share: Annotated[
+        float, typer.Option("--val_share", help="Share of sources held out for validation.")
+    ] = 0.15,
+    test_share: Annotated[
+        float, typer.Option("--test_share", help="Share of sources held out for a test.")
+    ] = 0.0,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="KEY=VALUE",
+            help="A threshold of the quality gate; 'help' lists them.",
+        ),
+    ] = None,
+    download: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--download", metavar="KEY=VALUE", help="A setting of downloads; 'help' lists them."
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = EngineName.processes,
+    ray_address: RayAddressOption = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry_failed", help="Try again what failed for good.")
+    ] = False,
+    keep_downloads: Annotated[
+        bool, typer.Option("--keep_downloads", help="Keep the videos after their clips are made.")
+    ] = False,
+    allow_file_urls: Annotated[
+        bool, typer.Option("--allow_file_urls", help="Let links name files of this machine.")
+    ] = False,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Write the accepted clips as tar shards, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happens as lines of JSON.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
+    ] = False,
+) -> None:
+    """Make a set of clips from a list of links or a folder of videos."""
+    from dancetomusic.building.download import DownloadSettings
+    from dancetomusic.building.quality import GateThresholds
+    from dancetomusic.building.settings import BuildSettings
+
+    settings = BuildSettings(
+        max_seq_len=max_seq_len,
+        fps=fps,
+        separator=separator.value,
+        stems_dir=None if stems_dir is None else str(stems_dir),
+        codec=codec,
+        n_codebooks=n_codebooks,
+        pose_model=None if pose_model is None else str(pose_model),
+        val_share=val_share,
+        test_share=test_share,
+        gate=_settings_of(GateThresholds, "--gate", gate),
+        download=_settings_of(DownloadSettings, "--download", download),
+    )
+    sections = _read_sections(input_csv, input_folder, allow_file_urls)
+    if dry_run:
+        _print_plan(sections, output_path, settings, retry_failed, as_json)
+        return
+
+    from dancetomusic.building import pipeline
+    from dancetomusic.datasets.manifest import open_manifest
+
+    with (
+        _listener(len(sections), as_json) as on_event,
+        open_tasks(engine, workers, ray_address) as tasks,
+    ):
+        summary = pipeline.build(
+            sections,
+            output_path,
+            settings,
+            tasks,
+            retry_failed=retry_failed,
+            keep_downloads=keep_downloads,
+            on_event=on_event,
+        )
+    if pack:
+        from dancetomusic.datasets.shards import pack as write_shards
+
+        write_shards(output_path, output_path / "shards")
+    counts = open_manifest(output_path).counts()
+    accepted = sum(statuses.get("accepted", 0) for statuses in counts.values())
+    if not as_json:
+        _print_summary(summary, output_path, accepted)
+    if not accepted:
+        reason = next(iter(summary.reasons), "all of it was refused before")
+        raise InputError(
+            f"{output_path} has no clip that was accepted ({reason})",
+            f"Look at them with: dancetomusic inspect {output_path}",
+        )
+
+
+def _settings_of(settings_class: type, option: str, texts: Sequence[str] | None) -> Any:
+    """A dataclass of settings from KEY=VALUE texts."""
+    from dataclasses import fields
+
+    from dancetomusic.config import config_from_dict
+
+    if texts and "help" in texts:
+        for field in fields(settings_class):
+            print(f"{option} {field.name}={field.default}")
+        raise typer.Exit
+    return config_from_dict(settings_class, dict(parse_override(text) for text in texts or ()))
+
+
+def _read_sections(
+    input_csv: Path | None, input_folder: Path | None, allow_file_urls: bool
+) -> list[Section]:
+    from dancetomusic.building.sources import read_folder, read_links
+
+    if (input_csv is None) == (input_folder is None):
+        raise InputError(
+            "one source of videos is needed", "Give either --input_csv or --input_folder."
+        )
+    if input_csv is not None:
+        return list(read_links(input_csv, allow_file_urls=allow_file_urls))
+    assert input_folder is not None
+    return list(read_folder(input_folder))
+
+
+def _print_plan(
+    sections: Sequence[Section],
+    output: Path,
+    settings: BuildSettings,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    from dancetomusic.building.pipeline import pending_sections
+
+    states = pending_sections(sections, output, settings, retry_failed=retry_failed)
+    n_pending = 0
+    for section, pending in states:
+        n_pending += pending
+        if as_json:
+            line = {
+                "event": "plan",
+                "source": section.source,
+                "start_s": section.start_s,
+                "end_s": section.end_s,
+                "pending": pending,
+            }
+            print(json.dumps(line))
+        elif pending:
+            end = "end" if section.end_s is None else f"{section.end_s:g} s"
+            print(f"{section.source}  {section.start_s:g} s to {end}")
+    if not as_json:
+        print(f"{n_pending} of {len(sections)} sections to do; nothing was written")
+
+
+@contextmanager
+def _listener(n_sections: int, as_json: bool) -> Iterator[Listener]:
+    """What is told of a build: lines of JSON, or bars on a terminal."""
+    if as_json:
+        yield lambda event: print(json.dumps(event), flush=True)
+    elif sys.stderr.isatty():
+        with _bars(n_sections) as listener:
+            yield listener
+    else:
+        yield lambda event: None
+
+
+@contextmanager
+def _bars(n_sections: int) -> Iterator[Listener]:
+    """One bar a stage, with its rate and the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.2f}/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        videos = bars.add_task("sections", total=n_sections)
+        stages = {
+            name: bars.add_task(name, total=0)
+            for name in ("poses", "stems", "codes", "beats", "write")
+        }
+
+        def listen(event: dict[str, Any]) -> None:
+            if event["event"] == "section":
+                bars.advance(videos)
+                for task in bars.tasks:
+                    if task.id != videos:
+                        bars.update(task.id, total=(task.total or 0) + event.get("clips", 0))
+            elif event["event"] == "clip":
+                for name, task_id in stages.items():
+                    if name in event["seconds"]:
+                        bars.advance(task_id)
+                    else:  # a clip that was refused before it came there
+                        bars.update(task_id, total=(bars.tasks[task_id].total or 1) - 1)
+
+        yield listen
+
+
+def _print_summary(summary: Summary, output: Path, accepted: int) -> None:
+    print(f"sections {summary.sections}, of which {summary.skipped} were finished before")
+    made = ", ".join(f"{count} {status}" for status, count in sorted(summary.clips.items()))
+    print(f"clips    {made or 'none'} in this run; {accepted} accepted in the set")
+    for reason, count in summary.reasons.items():
+        print(f"         {count:5d}  {reason}")
+    total = sum(summary.seconds.values()) or 1.0
+    stages = " · ".join(
+        f"{stage} {seconds:.1f} s ({seconds / total:.0%})"
+        for stage, seconds in summary.seconds.items()
+    )
+    print(f"stages   {stages}")
+    print(f"total    {summary.wall_s:.1f} s")
+    print(f"wrote    {output}")
