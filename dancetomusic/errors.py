@@ -46,3 +46,7 @@ class ConfigError(DanceToMusicError):
 
 class DependencyError(DanceToMusicError):
     """An optional part (a package, a program, a download) is not available."""
+
+
+class TrainingError(DanceToMusicError):
+    """Training cannot go on: a loss is not finite, or a batch does not fit in memory."""

@@ -87,10 +87,11 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Give an engine, closed at the end of the block however that comes.
 
-    ``processes`` starts workers as they are needed. They compute in one thread, ignore
-    interrupts, print to stderr, and end with this process even if that is killed; so do the
-    programs that they have started. ``serial`` takes the tasks in order in one thread of
-    this process; a task that ends the process ends it all, and none can be interrupted.
+    ``processes`` starts workers as they are needed. They compute in one thread, on one
+    processor each where there are enough, ignore interrupts, print to stderr, and end with this
+    process even if that is killed; so do the programs that they have started. ``serial`` takes
+    the tasks in order in one thread of this process; a task that ends the process ends it all,
+    and none can be interrupted.
 
     On a Ray cluster every node needs this package and sees inputs and outputs under the same
     absolute paths. Tasks are plain Ray tasks, not actors: they move away from nodes that are
@@ -153,14 +154,16 @@ def usable_cpus() -> int:
 
 
 def _processors_for(workers: int) -> queue.SimpleQueue[int]:
-    """One for each worker where they are as many; none, for any to run anywhere, otherwise.
+    """One for each worker, if there are as many; none, for any to run anywhere, otherwise.
 
-    Workers that fill a machine gain a tenth by staying where their caches are.
+    A worker gains a tenth by staying where its caches are. Another process's workers most likely
+    begin at another processor.
     """
     processors: queue.SimpleQueue[int] = queue.SimpleQueue()
     allowed = sorted(os.sched_getaffinity(0))
-    if workers == len(allowed) == usable_cpus():
-        for processor in allowed:
+    if workers <= len(allowed) == usable_cpus():
+        first = os.getpid() % len(allowed)
+        for processor in [*allowed[first:], *allowed[:first]][:workers]:
             processors.put(processor)
     return processors
 

@@ -15,6 +15,7 @@ import typer
 
 from dancetomusic import __version__
 from dancetomusic.cli.build import build
+from dancetomusic.cli.evaluate import evaluate
 from dancetomusic.cli.generate import generate
 from dancetomusic.cli.info import info
 from dancetomusic.cli.inspect import inspect
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, build, inspect, pack, train, info):
+for command in (generate, build, inspect, pack, train, evaluate, info):
     app.command()(command)
 
 

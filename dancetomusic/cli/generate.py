@@ -52,6 +52,14 @@ def generate(
         Path | None,
         typer.Option("--beats", help="CSV of time_s,beat to use instead of the beats danced."),
     ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option("--style", help="Style of music: cha-cha, waltz, rock, funk, latin and more."),
+    ] = None,
+    swing: Annotated[
+        float | None,
+        typer.Option("--swing", help="How late off-beats are played: 0 straight, 1 in triplets."),
+    ] = None,
     num_dancers: Annotated[
         int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
     ] = 1,
@@ -106,6 +114,8 @@ def generate(
     playing: dict[str, Any] = {
         name: value
         for name, value in (
+            ("style", style),
+            ("swing", swing),
             ("temperature", temperature),
             ("top_k", top_k),
             ("top_p", top_p),
@@ -127,8 +137,10 @@ def generate(
         if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
             raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
         _check_choices(
-            source, [Path(text) for text in suffix or ()], bpm, None, False, mix_original
+            source, [Path(text) for text in suffix or ()], bpm, None, swing, False, mix_original
         )
+        if style is not None:
+            _check_style(checkpoint, style)
         options = {"seed": seed, "bpm": bpm, "num_dancers": num_dancers, **playing}
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
@@ -156,7 +168,7 @@ def generate(
     for extra, kind in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
         if extra is not None:
             _check_output(extra, source, (kind,))
-    _check_choices(source, outputs, bpm, beats, overlay_skeleton, mix_original)
+    _check_choices(source, outputs, bpm, beats, swing, overlay_skeleton, mix_original)
 
     from dancetomusic.inference.pipeline import DanceToMusic
 
@@ -236,6 +248,7 @@ def _check_choices(
     outputs: Sequence[Path],
     bpm: float | None,
     beats: Path | None,
+    swing: float | None,
     overlay_skeleton: bool,
     mix_original: float,
 ) -> None:
@@ -248,6 +261,8 @@ def _check_choices(
         raise InputError("--bpm and --beats both set the tempo", "Give one of them.")
     if beats is not None and not beats.is_file():
         raise InputError(f"--beats {beats} is not a file", "Name a CSV of time_s,beat.")
+    if swing is not None and not 0.0 <= swing <= 1.0:
+        raise InputError(f"--swing is {swing:g}", "Give 0 (straight) to 1 (triplets).")
     if not 0.0 <= mix_original <= 1.0:
         raise InputError(f"--mix_original is {mix_original:g}", "Give a gain from 0 to 1.")
     if overlay_skeleton and not video_outputs:
@@ -257,6 +272,15 @@ def _check_choices(
             raise OutputError(f"{source} has no picture for {video_outputs[0]}", "Name a .wav.")
         if mix_original:
             raise InputError(f"{source} has no sound to mix", "Leave --mix_original out.")
+
+
+def _check_style(checkpoint: str | None, style: str) -> None:
+    """Refuse a style that the model does not know, once for a whole folder."""
+    from dancetomusic.models.pose2audio import Pose2Audio
+    from dancetomusic.released import locate_checkpoint
+
+    model = Pose2Audio.from_pretrained(locate_checkpoint(checkpoint or "pose2audio"))
+    model.config.decoder.style_index(style)
 
 
 def _write(

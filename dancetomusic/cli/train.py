@@ -15,14 +15,71 @@ def train(
         str, typer.Option("--model", help="What to train: codec, pose_encoder or pose2audio.")
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
-    output: Annotated[Path, typer.Option("--output", help="Directory of the run.")],
+    output: Annotated[
+        Path, typer.Option("--output", help="Directory of the run; one found there goes on.")
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Any setting that replaces the file's; corpus.seed=1 is seed within corpus.",
+        ),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option("--max_steps", help="Optimiser steps.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the data, instead of steps.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch_size", help="Examples a process takes at once.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", help="Batches that make one step.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning_rate", help="Peak learning rate.")
+    ] = None,
+    ema_decay: Annotated[
+        float | None, typer.Option("--ema_decay", help="Of averaged weights; 0 for none.")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", help="Validations without progress before stopping; 0: never."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of all that is random.")] = None,
+    teacher_forcing_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--teacher_forcing_ratio",
+            help="Share of true codes that the decoder reads; of the others its own.",
+        ),
+    ] = None,
+    perceptual_weight: Annotated[
+        float | None, typer.Option("--perceptual_weight", help="Of the loss on sound.")
+    ] = None,
+    adversarial_weight: Annotated[
+        float | None, typer.Option("--adversarial_weight", help="Of the critic.")
     ] = None,
 ) -> None:
-    """Train a model."""
-    values = dict(parse_override(text) for text in overrides or [])
+    """Train a model; under torchrun, with all processes together."""
+    options = {
+        "max_steps": max_steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "learning_rate": learning_rate,
+        "ema_decay": ema_decay,
+        "patience": patience,
+        "device": device,
+        "seed": seed,
+        "teacher_forcing_ratio": teacher_forcing_ratio,
+        "perceptual_weight": perceptual_weight,
+        "adversarial_weight": adversarial_weight,
+    }
+    values = {key: value for key, value in options.items() if value is not None}
+    values |= dict(parse_override(text) for text in overrides or [])
 
     from dancetomusic import training
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int
+from torch import Tensor
 
 from dancetomusic.errors import CheckpointError, ConfigError, DependencyError
 from dancetomusic.media.audio import resample
 from dancetomusic.types import CodeSequence, Waveform
 
 if TYPE_CHECKING:
-    import torch
     from transformers import EncodecModel
 
 HUB_ID = "facebook/encodec_24khz"
@@ -69,7 +70,7 @@ class EncodecCodec:
                 "not the causal mono model",
                 f"Use {HUB_ID}.",
             )
-        self._model = model.eval()
+        self._model = model.eval().requires_grad_(False)
         self._n_codebooks = n_codebooks
         self._identity = f"encodec-{config.sampling_rate // 1000}khz:{_digest(model)}"
 
@@ -136,10 +137,34 @@ class EncodecCodec:
         """Entries in each codebook."""
         return int(self._model.config.codebook_size)
 
+    @property
+    def latent_channels(self) -> int:
+        """Width of an embedded code frame."""
+        return int(self._model.config.hidden_size)
+
+    def to(self, device: str) -> EncodecCodec:
+        """The same codec with its weights on a device."""
+        self._model.to(device)
+        return self
+
+    def embed(
+        self, shares: Float32[Tensor, "batch codebooks frames entries"]
+    ) -> Float32[Tensor, "batch frames channels"]:
+        """The expected latent when each code is drawn by its shares; differentiable."""
+        layers = self._model.quantizer.layers[: shares.shape[1]]
+        books = torch.stack([layer.codebook.embed for layer in layers])
+        return torch.einsum("bkte,kec->btc", shares, books)
+
+    def decode_latent(
+        self, latent: Float32[Tensor, "batch frames channels"]
+    ) -> Float32[Tensor, "batch samples"]:
+        """Sound of a latent; differentiable."""
+        # cuDNN's LSTM gives no gradient in evaluation mode.
+        with torch.backends.cudnn.flags(enabled=False):
+            return self._model.decoder(latent.transpose(1, 2))[:, 0]
+
     def encode(self, waveform: Waveform) -> CodeSequence:
         """Codes of a sound; other rates and channel counts are converted first."""
-        import torch
-
         mono = resample(waveform.to_mono(), self.sample_rate)
         codes = np.zeros((self.n_codebooks, 0), dtype=np.int64)
         if mono.samples.size:
@@ -217,8 +242,6 @@ class EncodecDecoderStream:
         return samples
 
     def _decode_waiting(self) -> Float32[np.ndarray, " samples"]:
-        import torch
-
         codes = torch.from_numpy(np.concatenate(self._waiting, axis=1)).long()
         self._waiting = []
         with torch.inference_mode():
@@ -229,7 +252,6 @@ class EncodecDecoderStream:
 
     def _advance(self, layer: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
         """One layer's output for new input, given what it remembers; remembers anew."""
-        import torch
         from transformers.models.encodec import modeling_encodec as encodec
 
         if isinstance(layer, encodec.EncodecResnetBlock):
@@ -252,8 +274,6 @@ class EncodecDecoderStream:
         return layer(hidden)
 
     def _advance_convolution(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
-        import torch
-
         past = self._memory.get(layer)
         seen = hidden if past is None else torch.cat([past, hidden], dim=-1)
         remembered = min(int(layer.padding_total), seen.shape[-1])
@@ -300,7 +320,6 @@ def rename_original(name: str) -> str:
 def _load_original(path: Path, expected_sha256: str) -> EncodecModel:
     import pickle
 
-    import torch
     from transformers import EncodecConfig, EncodecModel
 
     with path.open("rb") as file:

@@ -66,6 +66,13 @@ class ResidualQuantizer(nn.Module):
             total = total + book[index]
         return self.project_out(total)
 
+    def expected(
+        self, shares: Float32[Tensor, "batch codebooks frames entries"]
+    ) -> Float32[Tensor, "batch frames channels"]:
+        """``decode`` of codes that are drawn by their shares, on average."""
+        books = self.codebooks[: shares.shape[1]]
+        return self.project_out(torch.einsum("bkte,kec->btc", shares, books))
+
     def unquantized(
         self, latent: Float32[Tensor, "batch frames channels"]
     ) -> Float32[Tensor, "batch frames channels"]:

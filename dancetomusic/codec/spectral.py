@@ -249,6 +249,28 @@ class SpectralCodec:
         """Entries in each codebook."""
         return self.model.config.codebook_size
 
+    @property
+    def latent_channels(self) -> int:
+        """Width of an embedded code frame."""
+        return self.model.config.encoder_channels
+
+    def to(self, device: str) -> SpectralCodec:
+        """The same codec with its weights on a device."""
+        self.model.to(device)
+        return self
+
+    def embed(
+        self, shares: Float32[Tensor, "batch codebooks frames entries"]
+    ) -> Float32[Tensor, "batch frames channels"]:
+        """The expected latent when each code is drawn by its shares; differentiable."""
+        return self.model.quantizer.expected(shares)
+
+    def decode_latent(
+        self, latent: Float32[Tensor, "batch frames channels"]
+    ) -> Float32[Tensor, "batch samples"]:
+        """Sound of a latent; differentiable."""
+        return self.model.decode_latent(latent)
+
     @torch.inference_mode()
     def encode(self, waveform: Waveform) -> CodeSequence:
         """Codes of a sound; other rates and channel counts are converted first."""

@@ -112,18 +112,22 @@ def _read_dance(folder: Path, row: dict[str, str]) -> Dance:
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"cannot read {file} ({error})", _REMEDY) from error
     waltz = row["genre"] == "waltz"
+    try:
+        poses = PoseSequence(
+            world=world,
+            present=np.ones(world.shape[0], bool),
+            visibility=np.ones(world.shape[:2], np.float32),
+            fps=fps,
+        )
+    except InputError as error:
+        raise InputError(f"{file}: {error.problem}", error.remedy) from error
     return Dance(
         dance_id=row["id"],
         genre=row["genre"],
         split=row["split"],
         sync_quality=row["sync_quality"],
         bpm=float(row["bpm"]),
-        poses=PoseSequence(
-            world=world,
-            present=np.ones(world.shape[0], bool),
-            visibility=np.ones(world.shape[:2], np.float32),
-            fps=fps,
-        ),
+        poses=poses,
         beat_times=beat_times,
         beats_per_bar=3 if waltz else 4,
         downbeat_known=row["snap"] == "downbeat",

@@ -1,104 +1,108 @@
-"""The beat grid read from movement alone, scored against annotated beats.
+"""A beat grid read from movement alone, scored against annotated beats.
 
-Every clip is cut from the poses before it is read: the reader sees nothing else. Run
-``python -m dancetomusic.evaluation.grid --checkpoint DIR --data DIR`` for a Markdown table.
+Every clip is cut from the poses before it is read: the reader sees nothing else.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import argrelmin
 
-from dancetomusic.checkpoint import checkpoint_family
 from dancetomusic.datasets.pose_augment import retime, retime_beats
-from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.evaluation.baselines import metronome_times
-from dancetomusic.evaluation.beats import WINDOW_LENGTHS_S, BeatScores, score_beats, slice_beats
-from dancetomusic.evaluation.bootstrap import bootstrap_interval
-from dancetomusic.models import pose2audio
-from dancetomusic.models.pose_encoder import PoseEncoder, load_pose_encoder, read_rhythm
+from dancetomusic.evaluation.beats import WINDOW_LENGTHS_S, Times, score_beats, slice_beats
+from dancetomusic.evaluation.pieces import Piece, Song
 from dancetomusic.types import PoseSequence
+
+LENGTHS_S: tuple[float | None, ...] = (*WINDOW_LENGTHS_S, None)
+"""Lengths of clips; ``None`` for the whole piece."""
 
 RETIMINGS = (0.75, 0.85, 1.2, 1.35)
 RANDOM_DRAWS = 10
-METRICS = ("f", "cmlt", "tempo")
+METRICS = ("f", "cmlt", "tempo", "tempo_octave")
 
 
 @dataclass(frozen=True)
-class Clip:
+class GridClip:
     """Movement to read, with what only trivial rows and scores may know."""
 
-    dance_id: str
     genre: str
     poses: PoseSequence
-    beat_times: Float[np.ndarray, " beats"]
+    beat_times: Times
     bpm: float
-    speed: float
 
 
-Reader = Callable[[Clip, np.random.Generator], Float[np.ndarray, " beats"]]
+Reader = Callable[[GridClip, np.random.Generator], Times]
 
 
-def cut_clips(dance: Dance, length_s: float | None, *, speed: float = 1.0) -> list[Clip]:
+def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> list[GridClip]:
     """Clips side by side from the start of a dance played ``speed`` times as fast.
 
     Args:
-        dance: Where to cut.
+        piece: Where to cut.
         length_s: Length of a clip; an incomplete last one is left out. ``None`` for the
-            whole dance.
+            whole piece.
         speed: 1 is as danced.
     """
-    fps = dance.poses.fps
-    world, beats = dance.poses.world, dance.beat_times
+    poses, beats = piece.poses, piece.beat_times
+    fps = poses.fps
     if speed != 1.0:
-        n_frames = int(len(dance.poses) / speed)
-        world = retime(world, fps, start_s=0.0, speed=speed, n_frames=n_frames)
+        n_frames = int(len(poses) / speed)
+        world = retime(poses.world, fps, start_s=0.0, speed=speed, n_frames=n_frames)
+        source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
+        poses = PoseSequence(world, poses.present[source], poses.visibility[source], fps)
         beats = retime_beats(beats, start_s=0.0, speed=speed)
-    n_frames = world.shape[0] if length_s is None else round(length_s * fps)
+    n_frames = len(poses) if length_s is None else round(length_s * fps)
     clips = []
-    for first in range(0, world.shape[0] - n_frames + 1, n_frames):
-        start_s = first / fps
-        poses = PoseSequence(
-            world=world[first : first + n_frames],
-            present=np.ones(n_frames, bool),
-            visibility=np.ones((n_frames, 33), np.float32),
-            fps=fps,
+    for first in range(0, len(poses) - n_frames + 1, n_frames):
+        frames = slice(first, first + n_frames)
+        clips.append(
+            GridClip(
+                genre=piece.genre,
+                poses=PoseSequence(
+                    poses.world[frames], poses.present[frames], poses.visibility[frames], fps
+                ),
+                beat_times=slice_beats(beats, first / fps, (first + n_frames) / fps),
+                bpm=piece.bpm * speed,
+            )
         )
-        inside = slice_beats(beats, start_s, start_s + n_frames / fps)
-        clips.append(Clip(dance.dance_id, dance.genre, poses, inside, dance.bpm * speed, speed))
     return clips
 
 
-def speed_minima(clip: Clip, rng: np.random.Generator) -> Float[np.ndarray, " beats"]:
-    """Moments at which the joints move slowest, smoothed over 0.1 s."""
-    steps = np.diff(clip.poses.world, axis=0)
-    speed = gaussian_filter1d(np.linalg.norm(steps, axis=-1).mean(axis=1), 0.1 * clip.poses.fps)
-    return (argrelmin(speed)[0] + 0.5) / clip.poses.fps
+def speed_minima(poses: PoseSequence) -> Times:
+    """Moments at which the joints move slowest, smoothed over 0.1 s, in seconds."""
+    steps = np.diff(poses.world, axis=0)
+    if steps.shape[0] == 0:
+        return np.zeros(0)
+    speed = gaussian_filter1d(
+        np.linalg.norm(steps, axis=-1).mean(axis=1).astype(np.float64), 0.1 * poses.fps
+    )
+    return (argrelmin(speed)[0] + 0.5) / poses.fps
 
 
-def trivial_readers(train: Sequence[Dance]) -> dict[str, Reader]:
-    """Rows that know nothing of the movement, or only its tempo or genre."""
-    genres = sorted({dance.genre for dance in train})
+def trivial_readers(songs: Sequence[Song]) -> dict[str, Reader]:
+    """Rows that know nothing of the movement, or only its tempo or genre.
+
+    Args:
+        songs: Where a genre's mean tempo comes from: what was trained on.
+    """
     mean_bpm = {
-        genre: float(np.mean([dance.bpm for dance in train if dance.genre == genre]))
-        for genre in genres
+        genre: float(np.mean([song.bpm for song in songs if song.genre == genre]))
+        for genre in {song.genre for song in songs}
     }
 
-    def steady(bpm: float, clip: Clip, rng: np.random.Generator) -> np.ndarray:
+    def steady(bpm: float, clip: GridClip, rng: np.random.Generator) -> Times:
         return metronome_times(bpm, clip.poses.duration_s, float(rng.random()))
 
     return {
-        "speed minima": speed_minima,
+        "speed minima": lambda clip, rng: speed_minima(clip.poses),
         "true tempo, random phase": lambda clip, rng: steady(clip.bpm, clip, rng),
         "genre's mean tempo, random phase": (
-            lambda clip, rng: steady(mean_bpm[clip.genre], clip, rng)
+            lambda clip, rng: steady(mean_bpm.get(clip.genre, 120.0), clip, rng)
         ),
         "120 BPM": lambda clip, rng: steady(120.0, clip, rng),
     }
@@ -106,94 +110,24 @@ def trivial_readers(train: Sequence[Dance]) -> dict[str, Reader]:
 
 def score_reader(
     reader: Reader,
-    dances: Sequence[Dance],
+    piece: Piece,
     length_s: float | None,
     *,
     speeds: Sequence[float] = (1.0,),
     draws: int = 1,
     seed: int = 0,
-) -> dict[str, Float[np.ndarray, " dances"]]:
-    """Mean scores of a reader over the clips of each dance, each clip read ``draws`` times."""
-    rng = np.random.default_rng(seed)
-    means: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    for dance in dances:
-        clips = [clip for speed in speeds for clip in cut_clips(dance, length_s, speed=speed)]
-        scores: list[BeatScores] = [
-            score_beats(clip.beat_times, reader(clip, rng)) for clip in clips for _ in range(draws)
-        ]
-        for metric in METRICS:
-            values = [getattr(score, metric) for score in scores]
-            means[metric].append(float(np.mean(values)) if values else float("nan"))
-    return {metric: np.array(values) for metric, values in means.items()}
+) -> dict[str, float]:
+    """Mean scores of a reader over the clips of a piece, each read ``draws`` times.
 
-
-def grid_table(
-    readers: Mapping[str, Reader],
-    dances: Sequence[Dance],
-    *,
-    lengths_s: Sequence[float | None] = (*WINDOW_LENGTHS_S, None),
-    speeds: Sequence[float] = (1.0,),
-    draws: Mapping[str, int] | None = None,
-) -> str:
-    """Markdown table: F-measure [95 % over dances], CMLt and share of tempi within 4 %.
-
-    Args:
-        readers: One row each.
-        dances: What to cut clips from.
-        lengths_s: Lengths of clips, one column each; ``None`` for the whole dance.
-        speeds: Each clip is read at all of them.
-        draws: How often a row that uses chance reads each clip, by its name.
+    NaN where the piece is shorter than ``length_s``.
     """
-    names = ["whole dance" if length is None else f"{length:g} s" for length in lengths_s]
-    lines = [
-        "| F · CMLt · tempo | " + " | ".join(names) + " |",
-        "|---|" + "---|" * len(names),
+    rng = np.random.default_rng([seed, *piece.name.encode()])
+    clips = [clip for speed in speeds for clip in cut_clips(piece, length_s, speed=speed)]
+    scores = [
+        score_beats(clip.beat_times, reader(clip, rng)) for clip in clips for _ in range(draws)
     ]
-    for row, reader in readers.items():
-        cells = []
-        for length in lengths_s:
-            n_draws = (draws or {}).get(row, 1)
-            scores = score_reader(reader, dances, length, speeds=speeds, draws=n_draws)
-            low, high = bootstrap_interval(scores["f"])
-            f, cml, tempo = (float(np.nanmean(scores[metric])) for metric in METRICS)
-            cells.append(f"{f:.2f} [{low:.2f}, {high:.2f}] · {cml:.2f} · {tempo:.2f}")
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _load_encoder(directory: Path) -> PoseEncoder:
-    """A pose encoder's checkpoint, or the encoder inside a Pose2Audio checkpoint."""
-    if checkpoint_family(directory) == pose2audio.MODEL:
-        return pose2audio.Pose2Audio.from_pretrained(directory).encoder
-    return load_pose_encoder(directory)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of a checkpoint beside the trivial rows."""
-    parser = argparse.ArgumentParser(description="Score the beat grid read from movement.")
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="directory of a pose encoder or Pose2Audio"
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with index.csv")
-    parser.add_argument("--split", default="val", help="split of the index to score")
-    parser.add_argument("--retimed", action="store_true", help="play dances at other speeds")
-    options = parser.parse_args(arguments)
-
-    encoder = _load_encoder(options.checkpoint)
-    train = load_dances(options.data, split="train")
-    dances = load_dances(options.data, split=options.split, qualities=("A", "B"))
-    readers: dict[str, Reader] = {
-        "read from movement": lambda clip, rng: read_rhythm(encoder, clip.poses).beat_times,
-        "the same, true tempo given": (
-            lambda clip, rng: read_rhythm(encoder, clip.poses, bpm=clip.bpm).beat_times
-        ),
-        **trivial_readers(train),
+    if not scores:
+        return dict.fromkeys(METRICS, float("nan"))
+    return {
+        metric: float(np.mean([getattr(score, metric) for score in scores])) for metric in METRICS
     }
-    speeds = RETIMINGS if options.retimed else (1.0,)
-    print(f"{len(dances)} dances, speeds {', '.join(f'{speed:g}' for speed in speeds)}\n")
-    draws = {row: RANDOM_DRAWS for row in readers if "random" in row or "BPM" in row}
-    print(grid_table(readers, dances, speeds=speeds, draws=draws))
-
-
-if __name__ == "__main__":
-    main()

@@ -38,6 +38,7 @@ from dancetomusic.pose.mediapipe import DETECTION_SIDE
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.files import load_beats
+from dancetomusic.rhythm.swing import offbeat_place
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,11 @@ class DanceToMusic:
         n_codebooks = model.config.decoder.n_codebooks
         return cls(model, load_codec(codec or "codec", n_codebooks))
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Styles of music that can be asked for."""
+        return self.model.config.decoder.styles
+
     def generate(
         self,
         source: Path | str | PoseSequence,
@@ -166,6 +172,8 @@ class DanceToMusic:
         seed: int = 0,
         bpm: float | None = None,
         beats: Path | str | None = None,
+        style: str | None = None,
+        swing: float = 0.0,
         num_dancers: int = 1,
         temperature: float = 0.85,
         top_k: int | None = None,
@@ -180,6 +188,10 @@ class DanceToMusic:
             seed: The same seed gives the same music.
             bpm: Tempo to play at; only the phase is then read from the dance.
             beats: CSV of beats to play on instead of those danced.
+            style: One of ``styles``; left to the model by default. The metre stays that of
+                the dance.
+            swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
+                thirds. Styles that swing by themselves then swing more.
             num_dancers: People to follow at most; they steer together.
             temperature: Above 1 bolder, below 1 safer; 0 always takes the likeliest code.
             top_k: Likeliest codes to choose among.
@@ -190,8 +202,10 @@ class DanceToMusic:
         Raises:
             VideoError: If the video cannot be read.
             PoseError: If nobody dances in it, or for less than a second.
-            InputError: If an option is out of range.
+            InputError: If an option is out of range, or the model does not know the style.
         """
+        number = self.model.config.decoder.style_index(style)
+        offbeat_place(swing)
         clock = _Clock(on_progress)
         video: Path | None = None
         with clock.stage("poses") as report:
@@ -215,12 +229,13 @@ class DanceToMusic:
             codes = generate_codes(
                 partial(
                     self._decoder.generate,
+                    style=torch.tensor([number]),
                     temperature=temperature,
                     top_k=top_k,
                     top_p=top_p,
                     cfg_scale=cfg_scale,
                 ),
-                rhythm_features(rhythm, self.codec.frame_rate, n_frames),
+                rhythm_features(rhythm, self.codec.frame_rate, n_frames, swing=swing),
                 together.memory,
                 together.memory_mask,
                 frame_rate=self.codec.frame_rate,

@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 _ROUNDING_S = Fraction(1, 2000)  # the coarsest usual container (Matroska) rounds times to 1 ms
 _SHORTFALL_S = Fraction(1, 2)  # a file this close to its declared end counts as complete
 _MAX_FPS = 300  # a header that says more speaks of its clock
-_SEEK_MARGIN_S = 10  # a jump of less is not worth it; one that lands late begins this much earlier
+_SEEK_MARGIN_S = 2  # a jump of less is not worth it
+_LATE_S = 10  # a jump that landed late begins this much earlier
 _TAIL_S = 2  # more than coded order differs from shown order
 _NOT_VIDEO = ("image2", "tty", "concat", "hls", "dash")  # pictures, text and lists of other files
 _GIVE_VIDEO = "Give a video file such as .mp4, .mov, .mkv or .webm."
@@ -234,7 +235,7 @@ class VideoSource:
 
         The first is the one shown at ``from_s``, or an earlier one.
         """
-        for offset_s in (from_s, from_s - _SEEK_MARGIN_S):
+        for offset_s in (from_s, from_s - _LATE_S):
             if offset_s > _SEEK_MARGIN_S and _seek(self.container, int(offset_s * av.time_base)):
                 pictures = self._in_order()
                 first = next(pictures, None)

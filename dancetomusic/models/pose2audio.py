@@ -101,6 +101,7 @@ class Pose2Audio(nn.Module):
         codes: Int[Tensor, "batch codebooks frames"],
         rhythm: Float[Tensor, "batch frames features"],
         *,
+        style: Int[Tensor, " batch"] | None = None,
         withheld: Bool[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch codebooks frames classes"], PoseEncoding]:
         """Logits of every code, and what the encoder says of the dance beside it.
@@ -109,13 +110,14 @@ class Pose2Audio(nn.Module):
             world: World landmarks in metres at 24 frames a second.
             present: Frames with a pose.
             codes: Music from the same moment on; see ``TokenDecoder.forward``, as for the
-                next two.
+                next three.
             rhythm: Its rhythm features.
-            withheld: Items whose decoder sees neither rhythm nor memory.
+            style: Its style.
+            withheld: Items whose decoder sees neither rhythm nor memory nor style.
         """
         encoding = self.encoder(world, present)
         logits = self.decoder(
-            codes, rhythm, encoding.memory, encoding.memory_mask, withheld=withheld
+            codes, rhythm, encoding.memory, encoding.memory_mask, style=style, withheld=withheld
         )
         return logits, encoding
 

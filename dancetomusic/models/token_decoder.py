@@ -18,8 +18,14 @@ from dancetomusic.nn.attention import KVCache
 from dancetomusic.nn.positional import rotation_table
 from dancetomusic.nn.sampling import check_sampling, sample
 from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
+from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
 UNKNOWN = -1
+ANY_STYLE = 0
+"""Number of the style that stands for none in particular."""
+STYLE_PLACES = 48
+"""Places in a bar at which a style has a vector of its own; bars of 3 and 4 beats divide it."""
+_BAR_PHASE = [RHYTHM_FEATURES.index(name) for name in ("bar_cos", "bar_sin")]
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class TokenDecoderConfig:
     memory_rate: float = 12.0
     """Positions of the pose memory a second."""
 
+    styles: tuple[str, ...] = ()
+    """Styles of music that can be asked for; none by default."""
+
     def __post_init__(self) -> None:
         counts = (
             "rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads ff_mult"
@@ -93,6 +102,13 @@ class TokenDecoderConfig:
         for key in ("frame_rate", "memory_rate"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"{key} is {getattr(self, key)}", "Give a positive rate.")
+        if self.styles and self.rhythm_features <= max(_BAR_PHASE):
+            raise ConfigError(
+                f"styles need the phase in the bar, not {self.rhythm_features} rhythm features",
+                "Give all rhythm features.",
+            )
+        if len(set(self.styles)) < len(self.styles):
+            raise ConfigError(f"a style is repeated in {self.styles}", "Name each once.")
         CodePattern(self.pattern, self.n_codebooks)
 
     @property
@@ -100,13 +116,30 @@ class TokenDecoderConfig:
         """The token of a cell without a code: before the start, after the end, padding."""
         return self.codebook_size
 
+    def style_index(self, style: str | None) -> int:
+        """The number by which the decoder knows a style; ``ANY_STYLE`` for ``None``.
+
+        Raises:
+            InputError: If the decoder does not know it.
+        """
+        if style is None:
+            return ANY_STYLE
+        if style not in self.styles:
+            known = (
+                f"Choose one of {', '.join(self.styles)}."
+                if self.styles
+                else ("This model knows no styles: leave the style out.")
+            )
+            raise InputError(f"style is {style!r}", known)
+        return self.styles.index(style) + 1
+
 
 @dataclass
 class Conditions:
     """What the decoder plays to: computed once, then only read.
 
     Attributes:
-        rhythm: Embedding to be added at each step.
+        rhythm: Embedding to be added at each step, that of the style included.
         rotation: Rotary table of the steps.
         keys: Keys of the pose memory, one tensor a layer.
         values: Its values, likewise.
@@ -147,6 +180,10 @@ class TokenDecoder(nn.Module):
     self-attention. A learned null position stands beside the memory: it alone is seen where
     there are no poses (music without a dance) or where conditions are withheld.
 
+    A style is a bar of vectors, ``STYLE_PLACES`` of them, read by the phase in the bar and
+    added like the rhythm: it can say directly what is played where. Those of ``ANY_STYLE`` are
+    zero and stay so, and all are zero at first. A decoder without styles has no table.
+
     Args:
         config: Its shape.
     """
@@ -161,6 +198,11 @@ class TokenDecoder(nn.Module):
             config.rhythm_features, width, config.rhythm_span, padding=config.rhythm_span // 2
         )
         self.rhythm_out = nn.Linear(width, width)
+        self.styles = (
+            nn.Embedding(len(config.styles) + 1, STYLE_PLACES * width, padding_idx=ANY_STYLE)
+            if config.styles
+            else None
+        )
         self.memory_in = nn.Linear(config.memory_dim, width)
         self.null_memory = nn.Parameter(torch.zeros(width))
         self.memory_blocks = nn.ModuleList(
@@ -184,6 +226,7 @@ class TokenDecoder(nn.Module):
         memory: Float[Tensor, "batch memory memory_dim"] | None = None,
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
+        style: Int[Tensor, " batch"] | None = None,
         withheld: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch codebooks frames classes"]:
         """Logits of every code, given the codes written before it.
@@ -195,11 +238,13 @@ class TokenDecoder(nn.Module):
             rhythm: Rhythm features, padded with zeros.
             memory: Pose memory whose position 0 is at the time of frame 0.
             memory_mask: True where ``memory`` is valid; all of it by default.
-            withheld: Items that see neither rhythm nor memory, to train guidance.
+            style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
+                all by default.
+            withheld: Items that see neither rhythm nor memory nor style, to train guidance.
         """
         laid = self.pattern.lay_out(codes, self.config.empty)
         before = F.pad(laid, (1, -1), value=self.config.empty)
-        conditions = self._conditions(rhythm, memory, memory_mask, withheld)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, withheld)
         logits = self._run(before, conditions, slice(0, before.shape[2]), None)
         return self.pattern.read_back(logits.transpose(1, 2), codes.shape[2])
 
@@ -210,10 +255,11 @@ class TokenDecoder(nn.Module):
         memory: Float[Tensor, "batch memory memory_dim"] | None = None,
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
+        style: Int[Tensor, " batch"] | None = None,
         withheld: Bool[Tensor, " batch"] | None = None,
     ) -> DecodingState:
         """Compute the conditions of ``forward`` and allocate the caches for all steps."""
-        conditions = self._conditions(rhythm, memory, memory_mask, withheld)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, withheld)
         batch, steps, width = conditions.rhythm.shape
         heads = self.config.n_heads
         shape = (batch, heads, steps, width // heads)
@@ -242,6 +288,7 @@ class TokenDecoder(nn.Module):
         memory: Float[Tensor, "batch memory memory_dim"] | None = None,
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
+        style: Int[Tensor, " batch"] | None = None,
         prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -256,12 +303,14 @@ class TokenDecoder(nn.Module):
             rhythm: Rhythm features of all frames, those of the prefix included.
             memory: Pose memory whose position 0 is at the time of frame 0.
             memory_mask: True where ``memory`` is valid; all of it by default.
+            style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
+                all by default.
             prefix_codes: The first frames, to be continued; returned unchanged.
             temperature: See ``dancetomusic.nn.sampling.sample``, as for the next two.
             top_k: Likeliest classes kept.
             top_p: Probability kept.
             cfg_scale: Classifier-free guidance: how far the conditioned logits are taken
-                beyond those without rhythm and memory, at least 0. 1 is no guidance; anything
+                beyond those without conditions, at least 0. 1 is no guidance; anything
                 else costs a second row per item.
             generator: Source of the noise; the same one in the same state gives the same codes.
             stepper: Another implementation of ``stepper``.
@@ -285,7 +334,7 @@ class TokenDecoder(nn.Module):
             if not todo:
                 return self.pattern.read_back(laid, rhythm.shape[1])
             guided = cfg_scale != 1.0
-            state = self._start_guided(rhythm, memory, memory_mask, guided)
+            state = self._start_guided(rhythm, memory, memory_mask, style, guided)
             step = (stepper or self.stepper)(state)
             prompt = F.pad(laid, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
             logits = self.advance(state, prompt.repeat(1 + guided, 1, 1))
@@ -326,16 +375,22 @@ class TokenDecoder(nn.Module):
         return self.pattern.lay_out(codes, config.empty)
 
     def _start_guided(
-        self, rhythm: Tensor, memory: Tensor | None, memory_mask: Tensor | None, guided: bool
+        self,
+        rhythm: Tensor,
+        memory: Tensor | None,
+        memory_mask: Tensor | None,
+        style: Tensor | None,
+        guided: bool,
     ) -> DecodingState:
         """``start``; guidance puts a copy of the batch that sees no conditions in front."""
         if not guided:
-            return self.start(rhythm, memory, memory_mask)
+            return self.start(rhythm, memory, memory_mask, style=style)
         withheld = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
         return self.start(
             torch.cat([rhythm, rhythm]),
             None if memory is None else torch.cat([memory, memory]),
             None if memory_mask is None else torch.cat([memory_mask, memory_mask]),
+            style=None if style is None else torch.cat([style, style]),
             withheld=withheld,
         )
 
@@ -344,6 +399,7 @@ class TokenDecoder(nn.Module):
         rhythm: Tensor,
         memory: Tensor | None,
         memory_mask: Tensor | None,
+        style: Tensor | None,
         withheld: Tensor | None,
     ) -> Conditions:
         config, (batch, frames, _) = self.config, rhythm.shape
@@ -356,6 +412,7 @@ class TokenDecoder(nn.Module):
             if visible is None:
                 visible = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
             visible = visible & ~withheld[:, None]
+            style = None if style is None else style.masked_fill(withheld, ANY_STYLE)
         head_dim = config.d_model // config.n_heads
         steps_at = self.pattern.frame_of(self.pattern.n_steps(frames)).to(rhythm.device)
         memory_at = torch.arange(memory.shape[1], device=memory.device) * (
@@ -374,19 +431,24 @@ class TokenDecoder(nn.Module):
             for block in self.blocks
         ]
         return Conditions(
-            rhythm=self._rhythm_of_steps(rhythm, steps_at),
+            rhythm=self._rhythm_of_steps(rhythm, style, steps_at),
             rotation=rotation_table(steps_at, head_dim),
             keys=[keys for keys, _ in pairs],
             values=[values for _, values in pairs],
             mask=mask,
         )
 
-    def _rhythm_of_steps(self, rhythm: Tensor, steps_at: Tensor) -> Tensor:
-        """Rhythm embedding at each step; zero features follow the last frame."""
+    def _rhythm_of_steps(self, rhythm: Tensor, style: Tensor | None, steps_at: Tensor) -> Tensor:
+        """Rhythm embedding at each step, with the style; zero features follow the last frame."""
         frame_of_step = steps_at.long()
         after = int(frame_of_step[-1]) + 1 - rhythm.shape[1] if len(frame_of_step) else 0
-        gathered = F.gelu(self.rhythm_in(F.pad(rhythm, (0, 0, 0, after)).transpose(1, 2)))
-        return self.rhythm_out(gathered.transpose(1, 2))[:, frame_of_step]
+        rhythm = F.pad(rhythm, (0, 0, 0, after))
+        gathered = F.gelu(self.rhythm_in(rhythm.transpose(1, 2)))
+        embedded = self.rhythm_out(gathered.transpose(1, 2))
+        if style is not None and self.styles is not None:
+            bars = self.styles(style).unflatten(1, (STYLE_PLACES, -1))
+            embedded = embedded + _places_in_bar(rhythm) @ bars
+        return embedded[:, frame_of_step]
 
     def _run(
         self, tokens: Tensor, conditions: Conditions, span: slice, caches: list[KVCache] | None
@@ -420,10 +482,23 @@ class TokenDecoder(nn.Module):
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.null_memory, std=0.02)
+        if self.styles is not None:
+            nn.init.zeros_(self.styles.weight)
         # Single steps are bound by reading weights, which is fastest down the columns.
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.weight.data = module.weight.data.t().contiguous().t()
+
+
+def _places_in_bar(
+    rhythm: Float[Tensor, "batch frames features"],
+) -> Float[Tensor, "batch frames places"]:
+    """Weights of the two places of a style's bar nearest to each frame; zero without beats."""
+    cos, sin = rhythm[..., _BAR_PHASE].unbind(-1)
+    place = torch.atan2(sin, cos)[..., None] * (STYLE_PLACES / (2 * math.pi))
+    apart = (place - torch.arange(STYLE_PLACES, device=rhythm.device)) % STYLE_PLACES
+    apart = torch.minimum(apart, STYLE_PLACES - apart)
+    return (1 - apart).clamp(min=0) * (cos.abs() + sin.abs() > 0)[..., None]
 
 
 def code_loss(

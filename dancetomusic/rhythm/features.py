@@ -7,6 +7,7 @@ from jaxtyping import Float32
 
 from dancetomusic.errors import InputError
 from dancetomusic.rhythm.beats import extrapolate_beats
+from dancetomusic.rhythm.swing import straighten_beats
 from dancetomusic.types import RhythmTrack
 
 RHYTHM_FEATURES = (
@@ -25,7 +26,7 @@ REFERENCE_BPM = 120.0
 
 
 def rhythm_features(
-    track: RhythmTrack, frame_rate: float, n_frames: int
+    track: RhythmTrack, frame_rate: float, n_frames: int, *, swing: float = 0.0
 ) -> Float32[np.ndarray, "frames features"]:
     """Describe the rhythm at ``frame / frame_rate`` seconds, one row per frame.
 
@@ -36,8 +37,16 @@ def rhythm_features(
     resampled linearly and held past its end. Without any beat all columns but the energy
     are 0.
 
+    Args:
+        track: Beats, metre and energy.
+        frame_rate: Rows a second.
+        n_frames: Rows.
+        swing: How late the off-beats are to be played, from 0 to 1: both phases pass half a
+            beat where ``dancetomusic.rhythm.swing.offbeat_place`` says. Beats stay in place.
+
     Raises:
-        InputError: If ``frame_rate`` is not positive or ``n_frames`` is negative.
+        InputError: If ``frame_rate`` is not positive, ``n_frames`` is negative or ``swing`` is
+            outside [0, 1].
     """
     if frame_rate <= 0 or n_frames < 0:
         raise InputError(
@@ -59,6 +68,8 @@ def rhythm_features(
     before = np.clip(np.searchsorted(times, seconds, side="right") - 1, 0, times.size - 2)
     interval = np.diff(times)[before]
     beat_phase = (seconds - times[before]) / interval
+    if swing:
+        beat_phase = straighten_beats(beat_phase, swing)
     bar_phase = (numbers[before] - 1 + beat_phase) / track.beats_per_bar
     columns[:, 0] = np.cos(2 * np.pi * beat_phase)
     columns[:, 1] = np.sin(2 * np.pi * beat_phase)

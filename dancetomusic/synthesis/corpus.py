@@ -11,20 +11,25 @@ import numpy as np
 from jaxtyping import Float, Int, Int16
 
 from dancetomusic.atomic import atomic_output
+from dancetomusic.synthesis.ballroom import compose_ballroom
 from dancetomusic.synthesis.groove import (
+    BALLROOM_STYLES,
     BASSES,
     HARMONY_PROGRAMS,
     HELD_OUT_BASSES,
     HELD_OUT_KITS,
     KITS,
+    STYLES,
     Groove,
     Sound,
     arrange,
     compose_bass,
     compose_harmony,
     load_grooves,
+    plays_straight,
     render,
     select_grooves,
+    style_of_label,
     to_waltz,
 )
 from dancetomusic.types import Waveform
@@ -45,6 +50,10 @@ class CorpusConfig:
     """Share of pieces in 3/4."""
     harmony_share: float = 0.0
     """Share of pieces with chords and a melody."""
+    balanced: bool = False
+    """Draw styles evenly, composed ballroom grooves among them, instead of grooves evenly."""
+    swing_share: float = 0.0
+    """Share of pieces whose off-beats are delayed, of those that do not swing by themselves."""
     seed: int = 0
 
 
@@ -57,12 +66,14 @@ class Corpus:
         beat_times: Per piece, in seconds.
         beat_numbers: Per piece, place in the bar from 1.
         styles: Per piece, the groove's style.
+        swings: Per piece, how late its off-beats were made, from 0 to 1.
     """
 
     samples: Int16[np.ndarray, "pieces samples"]
     beat_times: list[Float[np.ndarray, " _"]]
     beat_numbers: list[Int[np.ndarray, " _"]]
     styles: list[str]
+    swings: list[float]
 
 
 def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str) -> Corpus:
@@ -72,7 +83,8 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     sound_file, index_file = directory / "samples.npy", directory / "index.json"
     wanted = json.loads(json.dumps(vars(config)))
     index = json.loads(index_file.read_text()) if index_file.is_file() else {}
-    if index.get("config") != wanted:
+    made_by = {**vars(CorpusConfig()), **index["config"]} if index else None
+    if made_by != wanted:
         pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
         entries = []
         with atomic_output(sound_file) as temporary:
@@ -96,7 +108,8 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
         samples=np.load(sound_file, mmap_mode="r"),
         beat_times=[np.array(p["beat_times"]) for p in index["pieces"]],
         beat_numbers=[np.array(p["beat_numbers"]) for p in index["pieces"]],
-        styles=[p["style"] for p in index["pieces"]],
+        styles=[style_of_label(p["style"]) for p in index["pieces"]],
+        swings=[p.get("swing", 0.0) for p in index["pieces"]],
     )
 
 
@@ -109,7 +122,7 @@ def _render_piece(
     config: CorpusConfig, number: int, pool: list[Groove]
 ) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
     rng = np.random.default_rng([config.seed, number])
-    groove = pool[rng.integers(len(pool))]
+    groove = _draw_of_any_style(pool, rng) if config.balanced else pool[rng.integers(len(pool))]
     if rng.random() < config.waltz_share:
         groove = to_waltz(groove)
     if groove.n_beats > 64:
@@ -124,13 +137,12 @@ def _render_piece(
     beat_times = rng.uniform(0, period) + np.arange(int(config.seconds / period)) * period
     offset = int(rng.integers(groove.beats_per_bar))
     beat_numbers = (np.arange(beat_times.size) + offset) % groove.beats_per_bar + 1
+    dynamics = random_dynamics(beat_times.size, rng) if rng.random() < 0.6 else None
+    swing = 0.0
+    if config.swing_share and plays_straight(groove):
+        swing = float(rng.uniform()) * (rng.random() < config.swing_share)
     notes = arrange(
-        groove,
-        parts,
-        beat_times,
-        beat_numbers,
-        dynamics=random_dynamics(beat_times.size, rng) if rng.random() < 0.6 else None,
-        rng=rng,
+        groove, parts, beat_times, beat_numbers, dynamics=dynamics, rng=rng, swing=swing
     )
     samples = render(notes, sound, config.seconds, sample_rate=SAMPLE_RATE).samples[0]
     loudest = np.abs(samples).max() + 1e-6
@@ -140,8 +152,20 @@ def _render_piece(
         "beat_numbers": beat_numbers.tolist(),
         "style": groove.style,
         "groove": groove.name,
+        "swing": round(swing, 4),
     }
     return (scaled * 32767).astype(np.int16), entry
+
+
+def _draw_of_any_style(pool: list[Groove], rng: np.random.Generator) -> Groove:
+    """A groove of a style drawn first; most ballroom grooves are composed."""
+    style = STYLES[rng.integers(len(STYLES))]
+    played = [groove for groove in pool if groove.style == style]
+    if style in BALLROOM_STYLES and (not played or rng.random() < 0.8):
+        return compose_ballroom(style, rng)
+    if not played:
+        return pool[rng.integers(len(pool))]
+    return played[rng.integers(len(played))]
 
 
 def random_sound(rng: np.random.Generator, *, held_out: bool = False) -> Sound:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.rhythm.swing import swing_beats
 from dancetomusic.types import Waveform
 
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
@@ -37,6 +38,21 @@ HARMONY_PROGRAMS = (0, 4, 16, 21, 24, 25, 27, 48, 52, 61, 65, 73, 80, 81, 89)
 # Pads of the recording drum kit that General MIDI does not know, to their nearest sound.
 _PAD_TO_GM = {22: 42, 26: 46, 40: 38, 58: 43, 55: 49, 52: 57, 59: 51}
 KICKS, SNARES = (35, 36), (37, 38, 39, 40)
+
+BALLROOM_STYLES = ("cha-cha", "rumba", "tango", "waltz")
+STYLES = (
+    *BALLROOM_STYLES,
+    *("rock", "funk", "soul", "hiphop", "dance", "jazz", "blues", "latin", "afrocuban"),
+    *("afrobeat", "neworleans", "reggae"),
+)
+"""Names by which a style of music is asked for."""
+
+_STYLE_OF_LABEL = {
+    **{style: style for style in STYLES},
+    **{"pop": "rock", "punk": "rock", "country": "rock", "gospel": "soul", "highlife": "afrobeat"},
+    **{"rock/shuffle": "blues", "rock/rockabilly": "blues", "neworleans/shuffle": "blues"},
+    "neworleans/chacha": "cha-cha",
+}
 
 _PROGRESSIONS = (
     (0, 0, 0, 0),
@@ -70,7 +86,7 @@ class Groove:
         n_beats: Length in beats, whole bars.
         beats_per_bar: From the time signature.
         bpm: Tempo it was played at.
-        style: Primary style, such as ``"funk"``.
+        style: One of ``STYLES``, or ``""`` where none of them fits.
         drummer: Who played it; held-out data is held out by this.
         name: File name without directories.
     """
@@ -101,6 +117,19 @@ class Sound:
     harmony: int | None = None
     reverb: bool = True
     gain: float = 0.7
+
+
+def style_of_label(label: str) -> str:
+    """The style that a label of the Groove MIDI Dataset belongs to.
+
+    Args:
+        label: A style, or a style and a substyle such as ``"latin/brazilian-samba"``.
+
+    Returns:
+        One of ``STYLES``; ``""`` where none of them fits.
+    """
+    primary = label.split("/")[0]
+    return _STYLE_OF_LABEL.get(label) or _STYLE_OF_LABEL.get(primary, "")
 
 
 def load_grooves(directory: Path | str, *, min_bars: int = 4) -> list[Groove]:
@@ -150,10 +179,17 @@ def _read_groove(path: Path, row: dict[str, str]) -> Groove:
         n_beats=n_beats,
         beats_per_bar=beats_per_bar,
         bpm=float(row["bpm"]),
-        style=row["style"].split("/")[0],
+        style=style_of_label(row["style"]),
         drummer=row["drummer"],
         name=path.stem,
     )
+
+
+def plays_straight(groove: Groove) -> bool:
+    """Whether more notes fall half-way between the beats than at two thirds, where they swing."""
+    phases = np.array([note.time % 1.0 for note in groove.notes])
+    half = np.count_nonzero(np.abs(phases - 0.5) < 0.07)
+    return bool(half >= np.count_nonzero(np.abs(phases - 0.66) < 0.07))
 
 
 def to_waltz(groove: Groove) -> Groove:
@@ -168,15 +204,32 @@ def to_waltz(groove: Groove) -> Groove:
     return replace(groove, notes=tuple(notes), n_beats=groove.n_beats // 4 * 3, beats_per_bar=3)
 
 
+_BASS_HABITS = ["kick", "kick", "eighths", "root-fifth", "walking", "octaves"]
+_BALLROOM_BASS = {
+    "cha-cha": ["tumbao", "tumbao", "kick"],
+    "rumba": ["bolero", "bolero", "tumbao"],
+    "tango": ["marcato", "marcato", "three-three-two"],
+    "waltz": ["downbeat", "downbeat", "root-fifth"],
+}
+_BALLROOM_BASS_PLACES = {
+    "tumbao": [0.0, 1.5, 3.0],
+    "bolero": [0.0, 2.0, 3.0],
+    "marcato": [0.0, 1.0, 2.0, 3.0],
+    "three-three-two": [0.0, 1.5, 3.0],
+    "downbeat": [0.0],
+}
+
+
 def compose_bass(groove: Groove, rng: np.random.Generator) -> tuple[Note, ...]:
     """A bass line that fits the groove: a chord progression and one rhythmic habit.
 
     The habit is one of: with the kick drum, straight eighths, root and fifth on the beats,
-    walking, octaves off the beat. Every fourth bar leads into the next.
+    walking, octaves off the beat; a ballroom style has its own. Every fourth bar leads into
+    the next.
     """
     progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
     key = int(rng.integers(28, 41))
-    habit = str(rng.choice(["kick", "kick", "eighths", "root-fifth", "walking", "octaves"]))
+    habit = str(rng.choice(_BALLROOM_BASS.get(groove.style, _BASS_HABITS)))
     bar_beats = groove.beats_per_bar
     kicks = np.array([n.time for n in groove.notes if n.pitch in KICKS])
     notes = []
@@ -188,6 +241,8 @@ def compose_bass(groove: Groove, rng: np.random.Generator) -> tuple[Note, ...]:
             end = places[index + 1] if index + 1 < len(places) else bar_beats
             pitch = _bass_pitch(habit, root, following, place, index, bar_beats, rng)
             length = max(0.15, (end - place) * rng.uniform(0.55, 0.95))
+            if habit == "marcato":
+                length /= 2
             velocity = int(np.clip(rng.normal(96 if place == 0 else 84, 7), 40, 127))
             notes.append(
                 Note(bar * bar_beats + place, min(length, 1.5), pitch, velocity, BASS_CHANNEL)
@@ -198,6 +253,8 @@ def compose_bass(groove: Groove, rng: np.random.Generator) -> tuple[Note, ...]:
 def _bass_places(
     habit: str, bar_beats: int, kicks: Float[np.ndarray, " kicks"], rng: np.random.Generator
 ) -> list[float]:
+    if habit in _BALLROOM_BASS_PLACES:
+        return [place for place in _BALLROOM_BASS_PLACES[habit] if place < bar_beats]
     if habit == "kick":
         inside = kicks[(kicks > -0.1) & (kicks < bar_beats - 0.1)]
         grid = sorted({max(0.0, round(float(k) * 4) / 4) for k in inside})
@@ -228,6 +285,8 @@ def _bass_pitch(
         return following + int(rng.choice([-1, 1, -2, 2]))
     if habit == "walking":
         return root + (0, 4, 7, 9)[index % 4]
+    if habit == "marcato":
+        return root + (0, 7)[index % 2]
     return root + int(rng.choice([0, 0, 0, 7, 12, 10], p=[0.3, 0.2, 0.1, 0.2, 0.1, 0.1]))
 
 
@@ -259,6 +318,7 @@ def arrange(
     start_beat: int = 0,
     dynamics: Float[np.ndarray, " beats"] | None = None,
     rng: np.random.Generator | None = None,
+    swing: float = 0.0,
 ) -> list[Note]:
     """Lay a groove and its other parts onto beats; bars start on downbeats.
 
@@ -270,6 +330,7 @@ def arrange(
         start_beat: Beat of the groove (a bar start) that the first downbeat plays.
         dynamics: Intensity per beat in [0, 1]: scales loudness and thins weak notes.
         rng: For the thinning; needed with ``dynamics``.
+        swing: How late the off-beats are played; see ``dancetomusic.rhythm.swing``.
 
     Returns:
         Notes in seconds, in order of time.
@@ -281,6 +342,9 @@ def arrange(
     lead = -first % groove.beats_per_bar  # beats of a bar that lie before the first beat
     positions = np.arange(beat_times.size)
     loop = sorted([*groove.notes, *parts], key=lambda n: n.time)
+    if swing:
+        played = swing_beats(np.array([note.time for note in loop]), swing).tolist()
+        loop = [replace(note, time=time) for note, time in zip(loop, played, strict=True)]
     arranged = []
     origin = first - groove.beats_per_bar * (1 if lead or first else 0)
     repeat = 0

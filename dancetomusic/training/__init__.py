@@ -1,8 +1,8 @@
-"""Training: one recipe per model, each a function of a configuration and an output directory."""
+"""Training: one loop, and one recipe per model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,34 @@ from dancetomusic.errors import ConfigError
 def train(model: str, config: Path | str, overrides: dict[str, Any], output: Path | str) -> None:
     """Train ``model`` by the settings of a file, some of them overridden, into ``output``.
 
+    Args:
+        model: Name of a recipe: ``codec``, ``pose_encoder`` or ``pose2audio``.
+        config: YAML or JSON file.
+        overrides: Values by key; ``corpus.n_pieces`` is the key ``n_pieces`` within ``corpus``.
+        output: Directory of the run; a run found there goes on.
+
     Raises:
         ConfigError: If no recipe has this name, or the settings do not fit it.
+        DanceToMusicError: If the recipe refuses its data, or training cannot go on.
     """
     from dancetomusic.config import config_from_dict, load_config_values
 
     recipe, config_class = _recipe(model)
-    values = {**load_config_values(config), **overrides}
+    values = load_config_values(config)
+    for key, value in overrides.items():
+        values = _with_value(values, key.split("."), value)
     recipe(config_from_dict(config_class, values), Path(output))
+
+
+def _with_value(values: Mapping[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    """A copy in which the value at a path of keys is another."""
+    first, *rest = keys
+    if rest:
+        within = values.get(first) or {}
+        if not isinstance(within, Mapping):
+            raise ConfigError(f"{first} is {within!r}, without keys", "Name another key.")
+        value = _with_value(within, rest, value)
+    return {**values, first: value}
 
 
 def _recipe(model: str) -> tuple[Callable[[Any, Path], object], type]:

@@ -1,4 +1,4 @@
-"""Training of the embedded codec: all of it on spectral losses, then its decoder for texture.
+"""The recipe of the embedded codec: all of it on spectral losses, then its decoder for texture.
 
 The second stage freezes encoder and books, so codes stay valid, and adds a discriminator:
 spectral losses alone smooth noise into a buzz at the hop rate.
@@ -6,9 +6,8 @@ spectral losses alone smooth noise into a buzz at the hop rate.
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,26 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.atomic import atomic_output
-from dancetomusic.codec.spectral import (
-    SpectralCodec,
-    SpectralCodecConfig,
-    SpectralCodecModel,
-    mel_filters,
-)
-from dancetomusic.config import config_to_dict
+from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
+from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.synthesis.corpus import CorpusConfig, load_or_render
-from dancetomusic.training.schedules import set_cosine_rate
+from dancetomusic.training.board import Board
+from dancetomusic.training.data_hash import hash_arrays
+from dancetomusic.training.loop import Group, LoopConfig, Recipe, run_recipe
+from dancetomusic.training.losses import MelLoss
+from dancetomusic.training.world import World
+from dancetomusic.types import Waveform
+
+COMMITMENT_WEIGHT = 0.25
+PLACING_BATCHES = 16
+RAMP_STEPS = 300
+VALIDATION_PLACES = 16
+BESIDE = 2**31
+"""Places from here on are no examples of a batch, but whatever else is drawn at a step."""
 
 
 @dataclass(frozen=True)
-class CodecTrainingConfig:
+class CodecTrainingConfig(LoopConfig):
     """How the codec is trained."""
 
     grooves: str = "../shared/data/groove"
@@ -41,57 +46,57 @@ class CodecTrainingConfig:
     corpus: CorpusConfig = field(
         default_factory=lambda: CorpusConfig(n_pieces=300, harmony_share=0.4)
     )
+    validation: CorpusConfig = field(
+        default_factory=lambda: CorpusConfig(
+            n_pieces=8, seconds=10.0, harmony_share=0.4, seed=2, held_out=True
+        )
+    )
+    first_stage: str | None = None
+    """Checkpoint of a finished first stage, in place of training one."""
     max_steps: int = 6000
+    """Steps of the first stage."""
     decoder_steps: int = 2000
     """Steps of the second stage."""
     batch_size: int = 10
     crop_s: float = 0.8
     learning_rate: float = 2e-3
     decoder_learning_rate: float = 5e-4
-    warmup_steps: int = 100
     codebook_start: int = 150
     """Step at which the books are placed by k-means."""
+    perceptual_weight: float = 1.0
+    """Of the distance of mel spectra."""
     adversarial_weight: float = 0.03
     """Of the discriminators in the second stage; more gives rougher noise and a worse spectrum."""
     buzz_weight: float = 1.0
     """Of the periodicity at the hop rate, in the second stage."""
-    seed: int = 0
+    log_every: int = 100
+    validate_every: int = 500
+    save_every: int = 500
+    keep_best: bool = False
+    """The second stage trades spectral distance for texture: its last weights are the best."""
+    bf16: bool | None = False
+    """Spectra need float32."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decoder_steps < 1 or self.codebook_start < 0 or not self.crop_s > 0:
+            raise ConfigError("a length is out of range", "Give steps ≥ 1 and crop_s > 0.")
+        weights = (self.perceptual_weight, self.adversarial_weight, self.buzz_weight)
+        if not min(weights) >= 0:
+            raise ConfigError(f"a weight is negative in {weights}", "Give 0 or more.")
 
 
-class MelLoss(nn.Module):
-    """Distance of log-mel spectra at several resolutions, with the bass in complex values."""
+@dataclass(frozen=True)
+class SoundBatch:
+    """Crops of rendered music, and the number of their first frames.
 
-    RESOLUTIONS = ((128, 20), (512, 48), (1024, 80), (2048, 128))
+    Attributes:
+        samples: Each with its own gain and tone.
+        first_frame: Where each is taken to begin; the phase noise of the decoder depends on it.
+    """
 
-    def __init__(self, sample_rate: int) -> None:
-        super().__init__()
-        self.low_bins = math.ceil(300 * 2048 / sample_rate)
-        for n_fft, n_mels in self.RESOLUTIONS:
-            self.register_buffer(f"mel_{n_fft}", mel_filters(sample_rate, n_fft, n_mels))
-            self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft))
-
-    def forward(
-        self, estimate: Float32[Tensor, "batch samples"], target: Float32[Tensor, "batch samples"]
-    ) -> Float32[Tensor, ""]:
-        """Mean over resolutions, plus the relative complex error below 300 Hz."""
-        total = estimate.new_zeros(())
-        both = torch.cat([estimate, target])
-        for n_fft, _ in self.RESOLUTIONS:
-            spectrum = torch.stft(
-                both, n_fft, n_fft // 4, window=getattr(self, f"window_{n_fft}"),
-                return_complex=True,
-            )  # fmt: skip
-            power = spectrum.real.square() + spectrum.imag.square()
-            mel = getattr(self, f"mel_{n_fft}") @ (power + 1e-9).sqrt()
-            ours, theirs = mel.chunk(2)
-            log_distance = (torch.log(ours + 1e-3) - torch.log(theirs + 1e-3)).abs().mean()
-            convergence = (ours - theirs).norm(dim=(1, 2)) / (theirs.norm(dim=(1, 2)) + 1e-2)
-            total = total + log_distance + 0.5 * convergence.mean()
-            if n_fft == 2048:
-                ours, theirs = spectrum[:, : self.low_bins].chunk(2)
-                error = (ours - theirs).abs().sum((1, 2)) / (theirs.abs().sum((1, 2)) + 1.0)
-                total = total + 0.3 * error.mean()
-        return total
+    samples: Float32[Tensor, "batch samples"]
+    first_frame: Int64[Tensor, " batch"]
 
 
 def hop_periodicity(
@@ -136,209 +141,253 @@ class SpectrumDiscriminator(nn.Module):
         return [*activations, self.score(hidden)]
 
 
-class CodecTrainer:
-    """Runs both stages, keeps a log, and resumes where it was stopped."""
+class CodecRecipe(Recipe):
+    """What both stages share: crops of a rendered corpus, and spectral validation.
 
-    def __init__(self, config: CodecTrainingConfig, output: Path) -> None:
-        self.config = config
-        self.output = output
-        output.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(config.seed)
-        self.model = SpectralCodecModel(config.codec)
-        self.loss = MelLoss(config.codec.sample_rate)
-        self.rng = np.random.default_rng(config.seed)
-        self.generator = torch.Generator().manual_seed(config.seed)
+    Args:
+        config: The settings of this stage.
+        model: What is trained, on its device.
+        output: Where the corpora are kept.
+
+    Raises:
+        InputError: If there are no grooves, or a piece is shorter than a crop.
+        DependencyError: If music is to be rendered and FluidSynth is missing.
+    """
+
+    config: CodecTrainingConfig
+    stage: int
+
+    def __init__(
+        self, config: CodecTrainingConfig, model: SpectralCodecModel, output: Path
+    ) -> None:
+        self.config, self.model = config, model
+        self.device = next(model.parameters()).device
+        if config.crop_s >= min(config.corpus.seconds, config.validation.seconds):
+            raise InputError(
+                f"crops of {config.crop_s:g} s are longer than the pieces",
+                "Shorten crop_s or lengthen the pieces.",
+            )
         self.corpus = load_or_render(config.corpus, config.grooves, output / "corpus")
+        self.held_out = load_or_render(config.validation, config.grooves, output / "validation")
+        self.spectral = MelLoss(config.codec.sample_rate).to(self.device)
+        first = [times for times in self.corpus.beat_times]
+        self.data_hash = hash_arrays([*first, self.corpus.samples[0], self.corpus.samples[-1]])
+        seconds = config.corpus.n_pieces * config.corpus.seconds
+        self.epoch_size = max(1, round(seconds / config.crop_s))
 
-    def run(self) -> SpectralCodec:
-        """Train both stages; a finished first stage found in the output is not repeated."""
-        first = self.output / "stage1"
-        if not (first / "config.json").is_file():
-            self._train_all()
-            self._save(first, stage=1)
-        self.model = SpectralCodec.from_pretrained(first).model
-        self._train_decoder()
-        self._save(self.output, stage=2)
-        return SpectralCodec.from_pretrained(self.output)
-
-    def _save(self, directory: Path, *, stage: int) -> None:
-        metadata: dict[str, Any] = {"stage": stage, "training": config_to_dict(self.config)}
-        SpectralCodec(self.model).save_pretrained(directory, metadata)
-
-    def _train_all(self) -> None:
-        config = self.config
-        self.model.train().requires_grad_(True)
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, betas=(0.8, 0.99)
-        )
-        start = self._resume("stage1", optimizer)
-        usage: list[Tensor] = []
-        began = time.monotonic()
-        for step in range(start, config.max_steps):
-            set_cosine_rate(
-                optimizer, config.learning_rate, step, config.max_steps, config.warmup_steps
-            )
-            samples = self._batch()
-            if step == config.codebook_start:
-                self._place_codebooks()
-            latent = self.model.encode_latent(samples)
-            if step < config.codebook_start:
-                quantized, commitment = (
-                    self.model.quantizer.unquantized(latent),
-                    latent.new_zeros(()),
-                )
-            else:
-                books = int(self.rng.choice([1, 2, 3, 4], p=[0.1, 0.65, 0.1, 0.15]))
-                quantized, commitment, codes = self.model.quantizer(
-                    latent, min(books, config.codec.n_codebooks), self.generator
-                )
-                if books >= 2:
-                    usage = [*usage[-40:], codes[:, :2]]
-            estimate = self.model.decode_latent(quantized, self._first_frames(len(samples)))
-            loss = self.loss(estimate, samples) + 0.25 * commitment
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimizer.step()
-            if step % 100 == 0:
-                spread = [round(p) for p in _perplexity(usage)] if usage else []
-                pace = (time.monotonic() - began) / max(step - start, 1)
-                print(f"stage 1 step {step} loss {loss.item():.3f} perplexity {spread} "
-                      f"{pace:.3f} s/step", flush=True)  # fmt: skip
-            if step % 1000 == 999:
-                self._keep("stage1", step + 1, optimizer)
-
-    def _train_decoder(self) -> None:
-        config = self.config
-        self.model.train().requires_grad_(False)
-        trained = [self.model.expand, self.model.decoder, self.model.norm, self.model.head]
-        weights = [w for part in trained for w in part.parameters()]
-        for weight in weights:
-            weight.requires_grad_(True)
-        critics = nn.ModuleList(SpectrumDiscriminator(n) for n in (512, 1024))
-        rate = config.decoder_learning_rate
-        optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.8, 0.99))
-        critic_optimizer = torch.optim.AdamW(critics.parameters(), lr=rate, betas=(0.5, 0.9))
-        began = time.monotonic()
-        for step in range(config.decoder_steps):
-            for part in (optimizer, critic_optimizer):
-                set_cosine_rate(part, rate, step, config.decoder_steps, config.warmup_steps)
-            samples = self._batch()
-            with torch.no_grad():
-                codes = self.model.encode(samples, int(self.rng.choice([2, 2, 2, 4])))
-                latent = self.model.quantizer.decode(codes)
-            estimate = self.model.decode_latent(latent, self._first_frames(len(samples)))
-            critic_loss = samples.new_zeros(())
-            for critic in critics:
-                critic_loss = critic_loss + functional.relu(1 - critic(samples)[-1]).mean()
-                critic_loss = (
-                    critic_loss + functional.relu(1 + critic(estimate.detach())[-1]).mean()
-                )
-            critic_optimizer.zero_grad()
-            critic_loss.backward()
-            critic_optimizer.step()
-            spectral = self.loss(estimate, samples)
-            adversarial = samples.new_zeros(())
-            for critic in critics:
-                *fake, score = critic(estimate)
-                with torch.no_grad():
-                    *real, _ = critic(samples)
-                matching = sum((f - r).abs().mean() / (r.abs().mean() + 1e-3)
-                               for f, r in zip(fake, real, strict=True))  # fmt: skip
-                adversarial = adversarial - score.mean() + matching
-            codec = config.codec
-            ours, theirs = (
-                hop_periodicity(x, codec.sample_rate, codec.hop_length) for x in (estimate, samples)
-            )
-            buzz = (ours - theirs).abs().mean()
-            ramp = min(1.0, step / 300)
-            loss = (
-                spectral
-                + config.buzz_weight * buzz
-                + config.adversarial_weight * ramp * adversarial
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            if step % 100 == 0:
-                pace = (time.monotonic() - began) / max(step, 1)
-                print(
-                    f"stage 2 step {step} spectral {spectral.item():.3f} "
-                    f"buzz {buzz.item():.3f} critic {critic_loss.item():.3f} {pace:.3f} s/step",
-                    flush=True,
-                )
-
-    def _batch(self) -> Float32[Tensor, "batch samples"]:
+    def batch(self, step: int, places: range) -> SoundBatch:
         """Random crops, each with its own gain and tone."""
+        return self._crops(self.corpus.samples, [self.rng(step, place) for place in places])
+
+    def _crops(self, pieces: np.ndarray, rngs: list[np.random.Generator]) -> SoundBatch:
         config = self.config
         length = round(config.crop_s * config.codec.sample_rate)
-        crops = []
-        for _ in range(config.batch_size):
-            piece = self.corpus.samples[self.rng.integers(len(self.corpus.samples))]
-            start = int(self.rng.integers(piece.size - length))
+        crops, gains, knots, frames = [], [], [], []
+        for rng in rngs:
+            piece = pieces[rng.integers(len(pieces))]
+            start = int(rng.integers(piece.size - length))
             crops.append(piece[start : start + length].astype(np.float32) / 32768)
+            gains.append(10 ** (rng.uniform(-12, 4) / 20))
+            knots.append(rng.uniform(-8, 8, 6) * (rng.random() < 0.5))
+            frames.append(rng.integers(SpectralCodecModel.NOISE_FRAMES))
         samples = torch.from_numpy(np.stack(crops))
-        gain = torch.from_numpy(self.rng.uniform(-12, 4, (len(crops), 1)).astype(np.float32))
-        return _tone(samples, self.rng) * 10 ** (gain / 20)
+        toned = _tone(samples, torch.from_numpy(np.stack(knots).astype(np.float32)))
+        gain = torch.from_numpy(np.array(gains, np.float32))
+        return SoundBatch(toned * gain[:, None], torch.from_numpy(np.array(frames)))
 
-    def _first_frames(self, batch: int) -> Int64[Tensor, " batch"]:
-        return torch.from_numpy(self.rng.integers(0, SpectralCodecModel.NOISE_FRAMES, batch))
+    def validate(self) -> dict[str, float]:
+        """Spectral distance on held-out music through two books, and how many codes are used."""
+        rngs = [np.random.default_rng([0, place]) for place in range(VALIDATION_PLACES)]
+        batch = self._crops(self.held_out.samples, rngs)
+        samples = batch.samples.to(self.device)
+        codes = self.model.encode(samples, min(2, self.config.codec.n_codebooks))
+        estimate = self.model.decode(codes)[:, : samples.shape[1]]
+        used = {f"perplexity_{n}": _perplexity(book) for n, book in enumerate(codes.unbind(1))}
+        return {"loss": float(self.spectral(estimate, samples)), **used}
 
-    @torch.no_grad()
-    def _place_codebooks(self) -> None:
-        latents = [self.model.encode_latent(self._batch()) for _ in range(16)]
-        self.model.quantizer.start_from(torch.cat(latents), self.generator)
+    def show(self, board: Board, step: int) -> dict[str, float]:
+        """Five seconds of held-out music through two books, to hear."""
+        rate = self.config.codec.sample_rate
+        piece = self.held_out.samples[0][None, : 5 * rate].astype(np.float32) / 32768
+        samples = torch.from_numpy(piece).to(self.device)
+        codes = self.model.encode(samples, min(2, self.config.codec.n_codebooks))
+        sound = Waveform(self.model.decode(codes).cpu().numpy(), rate)
+        board.sound("through_codec", sound, self.held_out.beat_times[0], step)
+        return {}
 
-    def _keep(self, name: str, step: int, optimizer: torch.optim.Optimizer) -> None:
+    @abstractmethod
+    def losses(self, group: str, batch: SoundBatch, step: int) -> dict[str, Tensor]:
+        """See ``Recipe``."""
+
+    def write(self, directory: Path, metadata: dict[str, Any]) -> None:
+        """Write the codec."""
+        held = SpectralCodecModel(self.config.codec)
+        held.load_state_dict(self.model.state_dict())
+        SpectralCodec(held).save_pretrained(directory, {"stage": self.stage, **metadata})
+
+
+class WholeCodecRecipe(CodecRecipe):
+    """The first stage: encoder, books and decoder on spectral losses."""
+
+    stage = 1
+
+    def __init__(self, config: CodecTrainingConfig, output: Path, world: World) -> None:
+        super().__init__(config, SpectralCodecModel(config.codec).to(world.device), output)
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, betas=(0.8, 0.99),
+            weight_decay=config.weight_decay,
+        )  # fmt: skip
+        self.modules = {"codec": self.model}
+        self.groups = {"codec": Group(optimizer, config.learning_rate, clip_norm=config.clip_norm)}
+        self.generator = torch.Generator()
+
+    def begin(self, step: int) -> None:
+        """Place the books when it is time."""
+        self.generator.manual_seed(int(self.rng(step, BESIDE).integers(2**62)))
+        if step == self.config.codebook_start:
+            count = PLACING_BATCHES * self.config.batch_size
+            places = range(BESIDE + 1, BESIDE + 1 + count)
+            with torch.no_grad():
+                latents = [
+                    self.model.encode_latent(self.batch(step, part).samples.to(self.device))
+                    for part in _parts(places, self.config.batch_size)
+                ]
+                self.model.quantizer.start_from(torch.cat(latents), self.generator)
+
+    def losses(self, group: str, batch: SoundBatch, step: int) -> dict[str, Tensor]:
+        """Spectral distance, and how far the latent is from the books."""
         quantizer = self.model.quantizer
-        state = {
-            "step": step,
-            "model": self.model.state_dict(),
-            "averages": [quantizer.counts, quantizer.sums],
-            "optimizer": optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+        latent = self.model.encode_latent(batch.samples)
+        if step < self.config.codebook_start:
+            quantized, commitment = quantizer.unquantized(latent), latent.new_zeros(())
+        else:
+            rng = self.rng(step, BESIDE)
+            books = int(rng.choice([1, 2, 3, 4], p=[0.1, 0.65, 0.1, 0.15]))
+            quantized, commitment, _ = quantizer(
+                latent, min(books, self.config.codec.n_codebooks), self.generator
+            )
+        estimate = self.model.decode_latent(quantized, batch.first_frame)
+        estimate = estimate[:, : batch.samples.shape[1]]
+        terms = {
+            "spectral": self.config.perceptual_weight * self.spectral(estimate, batch.samples),
+            "commitment": COMMITMENT_WEIGHT * commitment,
         }
-        with atomic_output(self.output / f"{name}.resume") as temporary:
-            torch.save(state, temporary)
+        return {"total": torch.stack(list(terms.values())).sum(), **terms}
 
-    def _resume(self, name: str, optimizer: torch.optim.Optimizer) -> int:
-        file = self.output / f"{name}.resume"
-        if not file.is_file():
-            return 0
-        state = torch.load(file, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.model.quantizer.counts.copy_(state["averages"][0])
-        self.model.quantizer.sums.copy_(state["averages"][1])
-        optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        self.rng = np.random.default_rng([self.config.seed, state["step"]])
-        return int(state["step"])
+
+class CodecDecoderRecipe(CodecRecipe):
+    """The second stage: the decoder alone, also against discriminators and the buzz."""
+
+    stage = 2
+
+    def __init__(
+        self, config: CodecTrainingConfig, first: Path, output: Path, world: World
+    ) -> None:
+        model = SpectralCodec.from_pretrained(first).model.to(world.device)
+        super().__init__(replace(config, codec=model.config), model, output)
+        self.critics = nn.ModuleList(SpectrumDiscriminator(n) for n in (512, 1024))
+        self.critics.to(world.device)
+        trained = nn.ModuleList([model.expand, model.decoder, model.norm, model.head])
+        trained.requires_grad_(True)
+        self.modules = {"codec": model, "critics": self.critics}
+        rate, decay = config.learning_rate, config.weight_decay
+        decoder, critics = (
+            torch.optim.AdamW(part.parameters(), lr=rate, betas=betas, weight_decay=decay)
+            for part, betas in ((trained, (0.8, 0.99)), (self.critics, (0.5, 0.9)))
+        )
+        self.groups = {
+            "critic": Group(critics, rate, clip_norm=0.0),
+            "decoder": Group(decoder, rate, clip_norm=config.clip_norm),
+        }
+
+    def losses(self, group: str, batch: SoundBatch, step: int) -> dict[str, Tensor]:
+        """What the discriminators, or the decoder, are to lower."""
+        if group == "critic":
+            with torch.no_grad():
+                estimate = self._estimate(batch, step)
+            scores = [(critic(batch.samples)[-1], critic(estimate)[-1]) for critic in self.critics]
+            hinge = [
+                functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+                for real, fake in scores
+            ]
+            return {"total": torch.stack(hinge).sum()}
+        config = self.config
+        estimate = self._estimate(batch, step)
+        sizes = config.codec.sample_rate, config.codec.hop_length
+        ours, theirs = (hop_periodicity(x, *sizes) for x in (estimate, batch.samples))
+        ramp = min(1.0, step / RAMP_STEPS)
+        terms = {
+            "spectral": config.perceptual_weight * self.spectral(estimate, batch.samples),
+            "buzz": config.buzz_weight * (ours - theirs).abs().mean(),
+        }
+        if config.adversarial_weight:
+            adversarial = self._adversarial(estimate, batch.samples)
+            terms["adversarial"] = config.adversarial_weight * ramp * adversarial
+        return {"total": torch.stack(list(terms.values())).sum(), **terms}
+
+    def _estimate(self, batch: SoundBatch, step: int) -> Float32[Tensor, "batch samples"]:
+        books = int(self.rng(step, BESIDE).choice([2, 2, 2, 4]))
+        with torch.no_grad():
+            codes = self.model.encode(batch.samples, min(books, self.config.codec.n_codebooks))
+            latent = self.model.quantizer.decode(codes)
+        return self.model.decode_latent(latent, batch.first_frame)[:, : batch.samples.shape[1]]
+
+    def _adversarial(
+        self, estimate: Float32[Tensor, "batch samples"], samples: Float32[Tensor, "batch samples"]
+    ) -> Float32[Tensor, ""]:
+        """What the discriminators say, and how their hidden activations differ."""
+        total = samples.new_zeros(())
+        for critic in self.critics:
+            *fake, score = critic(estimate)
+            with torch.no_grad():
+                *real, _ = critic(samples)
+            matching = [
+                (f - r).abs().mean() / (r.abs().mean() + 1e-3)
+                for f, r in zip(fake, real, strict=True)
+            ]
+            total = total - score.mean() + torch.stack(matching).sum()
+        return total
+
+
+def _parts(places: range, size: int) -> list[range]:
+    return [places[start : start + size] for start in range(0, len(places), size)]
 
 
 def _tone(
-    samples: Float32[Tensor, "batch samples"], rng: np.random.Generator
+    samples: Float32[Tensor, "batch samples"], knots: Float32[Tensor, "batch knots"]
 ) -> Float32[Tensor, "batch samples"]:
-    """A smooth random equaliser on about half of the sounds, within ±8 dB."""
-    batch, length = samples.shape
-    knots = torch.from_numpy(rng.uniform(-8, 8, (batch, 1, 6)).astype(np.float32))
-    knots[torch.from_numpy(rng.random(batch) < 0.5)] = 0.0
+    """Each sound through a smooth equaliser with these gains, in dB, at even octaves."""
+    length = samples.shape[1]
     octaves = torch.linspace(0, 1, length // 2 + 1).add(1e-3).log2().clamp(-7) / 7 + 1
-    curve = functional.interpolate(knots, 256, mode="linear", align_corners=True)[:, 0]
+    curve = functional.interpolate(knots[:, None], 256, mode="linear", align_corners=True)[:, 0]
     gains = 10 ** (curve[:, (octaves * 255).long().clamp(0, 255)] / 20)
     return torch.fft.irfft(torch.fft.rfft(samples) * gains, length)
 
 
-def _perplexity(usage: list[Tensor]) -> list[float]:
-    codes = torch.cat([u.transpose(0, 1).flatten(1) for u in usage], dim=1)
-    result = []
-    for book in codes:
-        share = torch.bincount(book).float() / book.numel()
-        share = share[share > 0]
-        result.append(float(torch.exp(-(share * share.log()).sum())))
-    return result
+def _perplexity(codes: Int64[Tensor, "batch frames"]) -> float:
+    """How many codes would be used as evenly as these are."""
+    share = torch.bincount(codes.flatten()).float() / codes.numel()
+    share = share[share > 0]
+    return float(torch.exp(-(share * share.log()).sum()))
 
 
 def train_codec(config: CodecTrainingConfig, output: Path | str) -> SpectralCodec:
-    """Train the codec on rendered grooves and write its checkpoint into ``output``."""
-    return CodecTrainer(config, Path(output)).run()
+    """Train the codec on rendered grooves, the first stage in ``stage1`` of ``output``.
+
+    Either stage goes on where it was stopped; the discriminators do, too.
+
+    Raises:
+        DanceToMusicError: See ``CodecRecipe`` and ``run_recipe``.
+    """
+    directory = Path(output)
+    first = directory / "stage1" if config.first_stage is None else Path(config.first_stage)
+    if config.first_stage is None:
+        run_recipe(lambda world: WholeCodecRecipe(config, directory, world), config, first)
+    second = replace(
+        config,
+        max_steps=config.decoder_steps,
+        learning_rate=config.decoder_learning_rate,
+        epochs=None,
+    )
+    run_recipe(lambda world: CodecDecoderRecipe(second, first, directory, world), second, directory)
+    return SpectralCodec.from_pretrained(directory)

@@ -1,70 +1,91 @@
-"""Training of Pose2Audio's token decoder, on music alone and on music made for dances.
+"""The recipe of Pose2Audio's token decoder: music alone, and music made for dances.
 
 Rhythm is the interface: most of what the decoder learns comes from rendered grooves, whose
 beats are known. A share of each batch is paired: grooves rendered on the exact beats of a
-dance, as loud as the dance is strong, with the frozen pose encoder's memory beside them.
+dance, as loud as the dance is strong, with the pose encoder's memory beside them.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int64
+from jaxtyping import Bool, Float32, Int, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dancetomusic.atomic import atomic_output
-from dancetomusic.checkpoint import load_checkpoint
+from dancetomusic.checkpoint import Checkpoint, load_checkpoint, load_into
 from dancetomusic.codec.base import Codec
-from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.config import config_to_dict
+from dancetomusic.codec.load import load_codec
+from dancetomusic.codec.soft import SoftDecoder
+from dancetomusic.config import config_from_dict, config_to_dict
+from dancetomusic.datasets.clip import ACCEPTED, CLIP_FILES, Clip, clip_directory
+from dancetomusic.datasets.clip_stream import ClipStream
+from dancetomusic.datasets.manifest import open_manifest
 from dancetomusic.datasets.tang2018 import Dance, load_dances
+from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose2audio import Pose2Audio, Pose2AudioConfig
-from dancetomusic.models.pose_encoder import POSE_FPS, STRIDE, encode_poses, load_pose_encoder
-from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig, code_loss
+from dancetomusic.models.pose_encoder import (
+    POSE_FPS,
+    STRIDE,
+    PoseEncoder,
+    PoseEncoderConfig,
+    encode_poses,
+)
+from dancetomusic.models.token_decoder import ANY_STYLE, TokenDecoder, TokenDecoderConfig
 from dancetomusic.pose.landmarks import mirror, resample_poses
+from dancetomusic.rhythm.audio_beats import track_audio_beats
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy, movement_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
-from dancetomusic.synthesis.corpus import (
-    SAMPLE_RATE,
-    Corpus,
-    CorpusConfig,
-    load_or_render,
-    random_sound,
-    waveform_of_piece,
+from dancetomusic.synthesis.ballroom import compose_ballroom
+from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, waveform_of_piece
+from dancetomusic.synthesis.dance_music import play_for_dance
+from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
+from dancetomusic.training.board import Board
+from dancetomusic.training.data_hash import hash_arrays
+from dancetomusic.training.loop import Group, LoopConfig, Recipe, run_recipe
+from dancetomusic.training.losses import (
+    CodeCritic,
+    PerceptualLoss,
+    codebook_losses,
+    critic_loss,
+    draw_shares,
+    rhythm_terms,
+    scheduled_logits,
 )
-from dancetomusic.synthesis.groove import (
-    Groove,
-    arrange,
-    compose_bass,
-    load_grooves,
-    render,
-    select_grooves,
-    to_waltz,
-)
-from dancetomusic.training.schedules import set_cosine_rate
-from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+from dancetomusic.training.music_fit import fit_of_beats
+from dancetomusic.training.world import World
+from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 MEMORY_RATE = round(POSE_FPS / STRIDE)
+POSES_PER_S = round(POSE_FPS)
+VALIDATION_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Pose2AudioTrainingConfig:
+class Pose2AudioTrainingConfig(LoopConfig):
     """How the token decoder is trained."""
 
     grooves: str = "../shared/data/groove"
     """Directory of the Groove MIDI Dataset."""
     dances: str = "../shared/data/tang2018"
     """Directory of dances with exact beats."""
+    clips: str | None = None
+    """Set of clips whose ``train`` split takes the dances' place."""
     codec: str = "checkpoints/codec"
-    """Checkpoint whose codes are learned."""
+    """Checkpoint whose codes are learned, or an EnCodec hub id."""
     pose_encoder: str = "runs/pose_encoder"
     """Checkpoint that reads the dances."""
+    start_from: str | None = None
+    """Pose2Audio checkpoint whose decoder, of the same shape, to go on from."""
     corpus: CorpusConfig = field(default_factory=lambda: CorpusConfig(n_pieces=480, seed=1))
     validation: CorpusConfig = field(
         default_factory=lambda: CorpusConfig(n_pieces=30, seed=2, held_out=True)
@@ -76,21 +97,56 @@ class Pose2AudioTrainingConfig:
     n_layers: int = 6
     n_heads: int = 4
     dropout: float = 0.05
+    styles: tuple[str, ...] = ()
+    """Styles of music that can be asked for; none by default."""
+    unnamed_share: float = 0.3
+    """Share of windows whose style is not told, so that none need be asked for."""
     window_s: int = 6
     """Length of a training window, in whole seconds."""
-    batch_size: int = 8
-    max_steps: int = 2000
-    learning_rate: float = 1e-3
-    warmup_steps: int = 150
-    weight_decay: float = 0.05
     paired_share: float = 0.35
     """Share of windows with a dance beside the music."""
+    unpaired_steps: int = 0
+    """Steps at the start that learn from music alone."""
     withheld_share: float = 0.1
     """Share of windows without any condition, for guidance."""
-    bf16: bool = True
-    """Compute in bfloat16 where that is safe."""
+    teacher_forcing_ratio: float = 1.0
+    """Share of codes read as they are in truth, in [0, 1]; of the others the model's own."""
+    perceptual_weight: float = 0.0
+    """Of the distance between the sounds of drawn and true codes; 0 for none."""
+    perceptual_s: int = 2
+    """Length of sound that is compared, of each window."""
+    adversarial_weight: float = 0.0
+    """Of a critic that tells drawn from true codes; 0 for none."""
+    critic_rate: float = 1e-4
+    """Learning rate of the critic."""
+    decoder_every: int = 1
+    """Steps of the critic for each of the decoder."""
+    train_encoder: bool = False
+    """Go on training the pose encoder beside the decoder, on windows instead of whole dances."""
+    encoder_rate: float = 0.1
+    """Its learning rate, as a share of the decoder's."""
+    rhythm_weight: float = 1.0
+    """Of its beat, downbeat, phase and energy losses while it is trained."""
+    shown_s: int = 6
+    """Length of the piece that is played at each validation, for TensorBoard."""
+    max_steps: int = 2000
+    warmup_steps: int = 150
+    weight_decay: float = 0.05
+    bf16: bool | None = True
     threads: int = 2
-    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shares = "unnamed_share paired_share withheld_share teacher_forcing_ratio"
+        for key in shares.split():
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give a share in [0, 1].")
+        for key in ("perceptual_weight", "adversarial_weight", "rhythm_weight", "unpaired_steps"):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give 0 or more.")
+        for key in ("window_s", "perceptual_s", "shown_s", "dance_versions", "decoder_every"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
 
 
 @dataclass(frozen=True)
@@ -101,26 +157,90 @@ class Item:
         codes: Its codes.
         rhythm: Rhythm features, one row per code frame.
         memory: What the pose encoder remembers of the dance at 12 Hz; empty without one.
+        world: The dance itself at 24 frames a second, where the encoder is trained; else empty.
+        present: Its frames with a dancer.
+        style: Name of its style; empty for none in particular.
     """
 
     codes: Int[np.ndarray, "codebooks frames"]
     rhythm: Float32[np.ndarray, "frames features"]
     memory: Float32[np.ndarray, "memory channels"]
+    world: Float32[np.ndarray, "poses 33 3"]
+    present: Bool[np.ndarray, " poses"]
+    style: str = ""
 
 
-class Pose2AudioTrainer:
-    """Prepares the data once, trains, keeps a log, and resumes where it was stopped."""
+@dataclass(frozen=True)
+class CodeBatch:
+    """Windows of music, with what is known beside them."""
 
-    def __init__(self, config: Pose2AudioTrainingConfig, output: Path) -> None:
-        self.config = config
-        self.output = output
-        output.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(config.threads)
-        torch.manual_seed(config.seed)
-        self.rng = np.random.default_rng(config.seed)
-        self.codec = SpectralCodec.from_pretrained(config.codec, n_codebooks=config.n_codebooks)
-        self.encoder = load_pose_encoder(config.pose_encoder)
-        self.decoder = TokenDecoder(
+    codes: Int64[Tensor, "batch codebooks frames"]
+    rhythm: Float32[Tensor, "batch frames features"]
+    memory: Float32[Tensor, "batch memory channels"]
+    memory_mask: Bool[Tensor, "batch memory"]
+    world: Float32[Tensor, "batch poses 33 3"]
+    present: Bool[Tensor, "batch poses"]
+    style: Int64[Tensor, " batch"]
+    withheld: Bool[Tensor, " batch"]
+
+
+class Pose2AudioRecipe(Recipe):
+    """Trains a ``TokenDecoder`` on top of a trained codec and pose encoder.
+
+    What is rendered and encoded for it is kept in the run's directory.
+
+    Args:
+        config: The settings.
+        output: The run's directory.
+        world: The processes that train together.
+
+    Raises:
+        InputError: If data is missing, malformed, of another codec or shorter than a window.
+        CheckpointError: If a checkpoint is missing, of another schema, or does not fit.
+        DependencyError: If music is to be rendered and FluidSynth is missing.
+    """
+
+    config: Pose2AudioTrainingConfig
+
+    def __init__(self, config: Pose2AudioTrainingConfig, output: Path, world: World) -> None:
+        self.config, self.output, self.device = config, output, world.device
+        self.codec = load_codec(config.codec, config.n_codebooks)
+        held = load_checkpoint(config.pose_encoder, model="pose_encoder")
+        self.encoder = PoseEncoder(config_from_dict(PoseEncoderConfig, held.config))
+        load_into(self.encoder, held, config.pose_encoder)
+        self.encoder.eval().requires_grad_(False)
+        self.encoder_metadata = held.metadata
+        self.decoder = self._make_decoder()
+        self.music = self._items(
+            "music", config_to_dict(config.corpus), partial(self._music_items, config.corpus)
+        )
+        self.held_out = self._items(
+            "held_out",
+            config_to_dict(config.validation),
+            partial(self._music_items, config.validation, "validation"),
+        )
+        self.paired: list[Item] = []
+        self.clips: EndlessClips | None = None
+        if config.paired_share == 0:
+            clips_hash = ""
+        elif config.clips is None:
+            self.paired = self._items("paired", self._source_of_pairs(held), self._paired_items)
+            clips_hash = ""
+        else:
+            self.clips = self._open_clips(config.clips, world)
+            clips_hash = self.clips.stream.content_hash
+        self._move_to_device()
+        items = [*self.music, *self.paired]
+        digest = hash_arrays(array for item in items for array in (item.codes, item.rhythm))
+        self.data_hash = digest + (f" {clips_hash}" if clips_hash else "")
+        rate = self.codec.frame_rate * config.window_s
+        self.epoch_size = sum(int(item.codes.shape[1] / rate) for item in items) + (
+            self.clips.stream.n_clips if self.clips else 0
+        )
+
+    def _make_decoder(self) -> TokenDecoder:
+        config = self.config
+        decoder = TokenDecoder(
             TokenDecoderConfig(
                 rhythm_features=len(RHYTHM_FEATURES),
                 memory_dim=self.encoder.config.channels,
@@ -131,180 +251,356 @@ class Pose2AudioTrainer:
                 n_heads=config.n_heads,
                 dropout=config.dropout,
                 frame_rate=self.codec.frame_rate,
+                styles=config.styles,
             )
         )
-        self.music = self._items("music", lambda: self._music_items(config.corpus, "corpus"))
-        self.held_out = self._items(
-            "held_out", lambda: self._music_items(config.validation, "validation")
-        )
-        self.paired = self._items("paired", self._paired_items)
+        if config.start_from is not None:
+            start = Pose2Audio.from_pretrained(config.start_from)
+            if start.config.codec_id != self.codec.identity:
+                raise CheckpointError(
+                    f"{config.start_from} writes codes of {start.config.codec_id},"
+                    f" not of {self.codec.identity}",
+                    "Train on its own codec, or start anew.",
+                )
+            if start.decoder.config != replace(
+                decoder.config, dropout=start.decoder.config.dropout
+            ):
+                raise CheckpointError(
+                    f"the decoder of {config.start_from} has another shape",
+                    "Give its d_model, n_layers, n_heads, n_codebooks and styles.",
+                )
+            decoder.load_state_dict(start.decoder.state_dict())
+        return decoder
 
-    def run(self) -> Pose2Audio:
-        """Train to the last step and write the checkpoint."""
+    def _move_to_device(self) -> None:
+        """Decoder, and what its losses need; the rest works on the processor."""
         config = self.config
+        self.decoder.to(self.device)
+        self.modules: dict[str, nn.Module] = {"decoder": self.decoder}
+        parts: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
+        if config.train_encoder:
+            self.encoder.to(self.device).requires_grad_(True)
+            self.modules["encoder"] = self.encoder
+            parts.append({"params": list(self.encoder.parameters()), "scale": config.encoder_rate})
         optimizer = torch.optim.AdamW(
-            self.decoder.parameters(),
-            lr=config.learning_rate,
-            betas=(0.9, 0.95),
-            weight_decay=config.weight_decay,
+            parts, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
         )
-        start = self._resume(optimizer)
-        began = time.monotonic()
-        for step in range(start, config.max_steps):
-            set_cosine_rate(
-                optimizer, config.learning_rate, step, config.max_steps, config.warmup_steps
-            )
-            self.decoder.train()
-            loss = self._loss(*self._batch(config.paired_share))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
-            optimizer.step()
-            if step % 50 == 0:
-                pace = (time.monotonic() - began) / max(step - start, 1)
-                print(f"step {step} loss {loss.item():.3f} {pace:.2f} s/step", flush=True)
-            if step % 250 == 249 and step + 1 < config.max_steps:
-                self._keep(step + 1, optimizer)
-                self._write(step + 1)
-        self._keep(config.max_steps, optimizer)
-        return self._write(config.max_steps)
+        self.groups: dict[str, Group] = {}
+        if config.perceptual_weight or config.adversarial_weight:
+            soft = load_codec(config.codec, config.n_codebooks)
+            assert isinstance(soft, SoftDecoder)
+            self.soft = soft.to(str(self.device))
+            self.perceptual = PerceptualLoss(self.soft).to(self.device)
+        if config.adversarial_weight:
+            self.critic = CodeCritic(self.soft.latent_channels, len(RHYTHM_FEATURES))
+            self.critic.to(self.device)
+            self.modules["critic"] = self.critic
+            weights = self.critic.parameters()
+            adam = torch.optim.Adam(weights, lr=config.critic_rate, betas=(0.5, 0.9))
+            self.groups["critic"] = Group(adam, config.critic_rate, clip_norm=0.0)
+        every = config.decoder_every if config.adversarial_weight else 1
+        self.groups["decoder"] = Group(
+            optimizer, config.learning_rate, every=every, clip_norm=config.clip_norm
+        )
 
-    def _write(self, steps: int) -> Pose2Audio:
-        """Write what there is after ``steps`` as a checkpoint."""
-        print(f"step {steps} validation {self._validate():.3f}", flush=True)
-        model = Pose2Audio(
-            Pose2AudioConfig(
-                encoder=self.encoder.config,
-                decoder=self.decoder.config,
-                codec_id=self.codec.identity,
+    def batch(self, step: int, places: range) -> CodeBatch:
+        """Windows of music, a share of them with a dance."""
+        share = self.config.paired_share if step >= self.config.unpaired_steps else 0.0
+        windows = []
+        for place in places:
+            rng = self.rng(step, place)
+            if rng.random() < share:
+                item = next(self.clips) if self.clips else self.paired[_any(rng, self.paired)]
+            else:
+                item = self.music[_any(rng, self.music)]
+            windows.append(self._window(item, rng))
+        return _stack(windows)
+
+    def _window(self, item: Item, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A random window of an item, which begins at a whole second."""
+        config = self.config
+        frames = round(config.window_s * self.codec.frame_rate)
+        seconds = int(item.codes.shape[1] / self.codec.frame_rate) - config.window_s
+        start_s = int(rng.integers(max(1, seconds)))
+        start = round(start_s * self.codec.frame_rate)
+        told = item.style in config.styles and rng.random() >= config.unnamed_share
+        style = self.decoder.config.style_index(item.style) if told else ANY_STYLE
+        seen = _cut(item.memory, start_s, MEMORY_RATE, config.window_s)
+        poses = _cut(item.world, start_s, POSES_PER_S, config.window_s)
+        present = item.present[start_s * POSES_PER_S :][: len(poses)]
+        n_memory, n_poses = config.window_s * MEMORY_RATE, config.window_s * POSES_PER_S
+        channels = self.encoder.config.channels
+        if not config.train_encoder:
+            n_poses = 0
+        return (
+            item.codes[:, start : start + frames].astype(np.int64),
+            _blurred(item.rhythm[start : start + frames], rng),
+            _padded(seen.reshape(len(seen), channels if len(seen) else 0), (n_memory, channels)),
+            np.arange(n_memory) < len(seen),
+            _padded(poses, (n_poses, 33, 3)),
+            _padded(present, (n_poses,)),
+            np.array(style),
+            np.array(rng.random() < config.withheld_share),
+        )
+
+    def losses(self, group: str, batch: CodeBatch, step: int) -> dict[str, Tensor]:
+        """Cross-entropy of the codes, and of sound, critic and rhythm what is switched on."""
+        config = self.config
+        if group == "critic":
+            with torch.no_grad():
+                logits = self._logits(batch)[0]
+            with torch.autocast(self.device.type, enabled=False):
+                drawn = self.soft.embed(draw_shares(logits))
+                return critic_loss(self.critic, self._embedded(batch), drawn, batch.rhythm)
+        logits, terms = self._logits(batch)
+        codes = codebook_losses(logits, batch.codes)
+        shown = {f"book_{number}": loss for number, loss in enumerate(codes)}
+        terms["codes"] = codes.mean()
+        if config.perceptual_weight:
+            frames = round(config.perceptual_s * self.codec.frame_rate)
+            last = batch.codes.shape[2] - min(frames, batch.codes.shape[2])
+            first = int(self.rng(step, 2**31).integers(last + 1))
+            part = slice(first, first + frames)
+            terms["perceptual"] = config.perceptual_weight * self.perceptual(
+                logits[:, :, part], batch.codes[:, :, part]
             )
+        if config.adversarial_weight:
+            with torch.autocast(self.device.type, enabled=False):
+                drawn = self.soft.embed(draw_shares(logits))
+                score = self.critic(drawn, batch.rhythm).mean()
+            terms["adversarial"] = -config.adversarial_weight * score
+        return {"total": torch.stack(list(terms.values())).sum(), **terms, **shown}
+
+    def _logits(self, batch: CodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits of all codes, and the losses of the encoder where it is trained."""
+        config = self.config
+        memory, memory_mask = batch.memory, batch.memory_mask
+        terms = {}
+        if config.train_encoder:
+            said = self.encoder(batch.world, batch.present)
+            memory, memory_mask = said.memory, said.memory_mask
+            frames = torch.arange(batch.rhythm.shape[1], device=self.device)
+            at = (frames * (POSE_FPS / self.codec.frame_rate)).long()
+            seen = batch.present[:, at.clamp(max=batch.present.shape[1] - 1)]
+            columns = dict(zip(RHYTHM_FEATURES, batch.rhythm.unbind(-1), strict=True))
+            found = rhythm_terms(
+                said,
+                phase=torch.stack([columns["beat_cos"], columns["beat_sin"]], dim=-1),
+                beats=columns["beat_bump"],
+                downbeats=columns["downbeat_bump"],
+                energy=columns["energy"],
+                mask=seen.float(),
+            )
+            terms = {name: config.rhythm_weight * value for name, value in found.items()}
+
+        def logits_of(codes: Int64[Tensor, "batch codebooks frames"]) -> Tensor:
+            return self.decoder(
+                codes, batch.rhythm, memory, memory_mask,
+                style=batch.style, withheld=batch.withheld,
+            )  # fmt: skip
+
+        return scheduled_logits(logits_of, batch.codes, config.teacher_forcing_ratio), terms
+
+    def _embedded(self, batch: CodeBatch) -> Float32[Tensor, "batch frames channels"]:
+        shares = functional.one_hot(batch.codes, self.codec.codebook_size).float()
+        return self.soft.embed(shares)
+
+    def validate(self) -> dict[str, float]:
+        """Loss on held-out drummers, kits and basses; the same windows each time."""
+        found = []
+        for number in range(VALIDATION_BATCHES):
+            windows = []
+            for place in range(self.config.batch_size):
+                rng = np.random.default_rng([0, number, place])
+                item = self.held_out[_any(rng, self.held_out)]
+                windows.append(self._window(item, rng))
+            batch = _stack(windows)
+            codes, rhythm = batch.codes.to(self.device), batch.rhythm.to(self.device)
+            logits = self.decoder(codes, rhythm, style=batch.style.to(self.device))
+            found.append(codebook_losses(logits, codes))
+        books = torch.stack(found).mean(0).tolist()
+        named = {f"book_{number}": loss for number, loss in enumerate(books)}
+        return {"loss": float(np.mean(books)), **named}
+
+    def show(self, board: Board, step: int) -> dict[str, float]:
+        """Play on the rhythm of a held-out piece, and hear whether the beats are in place."""
+        frames = round(self.config.shown_s * self.codec.frame_rate)
+        rhythm = self.held_out[0].rhythm[:frames]
+        generator = torch.Generator(self.device).manual_seed(self.config.seed)
+        codes = self.decoder.generate(
+            torch.from_numpy(rhythm)[None].to(self.device), top_k=250, generator=generator
+        )
+        made = CodeSequence(codes[0].cpu().numpy(), self.codec.frame_rate, self.codec.identity)
+        sound = self.codec.decode(made)
+        bump = rhythm[:, RHYTHM_FEATURES.index("beat_bump")]
+        peaks = 1 + np.flatnonzero(
+            (bump[1:-1] >= bump[:-2]) & (bump[1:-1] > bump[2:]) & (bump[1:-1] > 0.5)
+        )
+        beats = peaks / self.codec.frame_rate
+        board.sound("take", sound, beats, step)
+        return fit_of_beats(beats, track_audio_beats(sound).beat_times)
+
+    def write(self, directory: Path, metadata: dict[str, Any]) -> None:
+        """Write encoder and decoder as one Pose2Audio checkpoint."""
+        model = Pose2Audio(
+            Pose2AudioConfig(self.encoder.config, self.decoder.config, self.codec.identity)
         )
         model.encoder.load_state_dict(self.encoder.state_dict())
         model.decoder.load_state_dict(self.decoder.state_dict())
-        encoder = load_checkpoint(self.config.pose_encoder, model="pose_encoder")
-        model.save_pretrained(
-            self.output,
-            {"training": config_to_dict(self.config), "pose_encoder": encoder.metadata},
-        )
-        return model
+        model.save_pretrained(directory, {**metadata, "pose_encoder": self.encoder_metadata})
 
-    def _loss(
-        self,
-        codes: Int64[Tensor, "batch codebooks frames"],
-        rhythm: Float[Tensor, "batch frames features"],
-        memory: Float[Tensor, "batch memory channels"],
-        memory_mask: Bool[Tensor, "batch memory"],
-        withheld: Bool[Tensor, " batch"],
-    ) -> Float[Tensor, ""]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            logits = self.decoder(codes, rhythm, memory, memory_mask, withheld=withheld)
-        return code_loss(logits.float(), codes)
+    def state_dict(self) -> dict[str, int]:
+        """Where the stream of clips is."""
+        return self.clips.stream.state_dict() if self.clips else {}
 
-    @torch.no_grad()
-    def _validate(self) -> float:
-        """Loss on held-out drummers, kits and basses; the same windows each time."""
-        self.decoder.eval()
-        rng, self.rng = self.rng, np.random.default_rng(0)
-        losses = []
-        for _ in range(4):
-            codes, rhythm, memory, mask, _ = self._batch(0.0, self.held_out)
-            nobody = torch.zeros(len(codes), dtype=torch.bool)
-            losses.append(self._loss(codes, rhythm, memory, mask, nobody).item())
-        self.rng = rng
-        return float(np.mean(losses))
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on in the stream of clips."""
+        if self.clips:
+            self.clips.go_on(state)
 
-    def _batch(
-        self, paired_share: float, music: list[Item] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        config, rng = self.config, self.rng
-        frames = round(config.window_s * self.codec.frame_rate)
-        positions = config.window_s * MEMORY_RATE
-        codes, rhythm, memory, mask = [], [], [], []
-        for _ in range(config.batch_size):
-            paired = rng.random() < paired_share
-            items = self.paired if paired else (music or self.music)
-            item = items[rng.integers(len(items))]
-            seconds = int(item.codes.shape[1] / self.codec.frame_rate) - config.window_s
-            start_s = int(rng.integers(max(1, seconds)))
-            start = round(start_s * self.codec.frame_rate)
-            codes.append(item.codes[:, start : start + frames].astype(np.int64))
-            rhythm.append(_blurred(item.rhythm[start : start + frames], rng))
-            seen = item.memory[start_s * MEMORY_RATE : start_s * MEMORY_RATE + positions]
-            room = np.zeros((positions, self.encoder.config.channels), np.float32)
-            room[: len(seen)] = seen
-            memory.append(room)
-            mask.append(np.arange(positions) < len(seen))
-        return (
-            torch.from_numpy(np.stack(codes)),
-            torch.from_numpy(np.stack(rhythm)),
-            torch.from_numpy(np.stack(memory)),
-            torch.from_numpy(np.stack(mask)),
-            torch.from_numpy(rng.random(config.batch_size) < config.withheld_share),
-        )
-
-    def _items(self, name: str, make: Callable[[], list[Item]]) -> list[Item]:
-        """Prepared items, kept on disk under the identity of the codec that made them."""
+    def _items(self, name: str, source: Any, make: Callable[[], list[Item]]) -> list[Item]:
+        """Prepared items, kept on disk with the codec and the source that they were made of."""
         file = self.output / f"{name}.npz"
+        origin = json.dumps([self.codec.identity, source], sort_keys=True)
         if file.is_file():
             with np.load(file, allow_pickle=False) as arrays:
-                if str(arrays["codec_id"]) == self.codec.identity:
-                    return [
-                        Item(
-                            arrays[f"codes{i}"].astype(np.int16),
-                            arrays[f"rhythm{i}"].astype(np.float32),
-                            arrays[f"memory{i}"].astype(np.float32),
-                        )
-                        for i in range(int(arrays["n_items"]))
-                    ]
+                if "origin" in arrays and str(arrays["origin"]) == origin:
+                    return [_item_of(arrays, number) for number in range(int(arrays["n_items"]))]
         items = make()
-        arrays = {"codec_id": np.array(self.codec.identity), "n_items": np.array(len(items))}
-        for i, item in enumerate(items):
-            arrays[f"codes{i}"] = item.codes.astype(np.int16)
-            arrays[f"rhythm{i}"] = item.rhythm.astype(np.float16)
-            arrays[f"memory{i}"] = item.memory.astype(np.float16)
-        np.savez(file, **arrays)
-        return items
+        arrays = {"origin": np.array(origin), "n_items": np.array(len(items))}
+        for number, item in enumerate(items):
+            arrays[f"codes{number}"] = item.codes.astype(np.int16)
+            arrays[f"rhythm{number}"] = item.rhythm.astype(np.float16)
+            arrays[f"memory{number}"] = item.memory.astype(np.float16)
+            arrays[f"world{number}"] = item.world.astype(np.float16)
+            arrays[f"present{number}"] = item.present
+            arrays[f"style{number}"] = np.array(item.style)
+        with atomic_output(file) as temporary:
+            np.savez(temporary, **arrays)
+        return [_item_of(arrays, number) for number in range(len(items))]
 
-    def _music_items(self, config: CorpusConfig, name: str) -> list[Item]:
+    def _music_items(self, config: CorpusConfig, name: str = "corpus") -> list[Item]:
         corpus = load_or_render(config, self.config.grooves, self.output / name)
         return [music_item(corpus, number, self.codec) for number in range(len(corpus.samples))]
 
+    def _source_of_pairs(self, encoder: Checkpoint) -> dict[str, Any]:
+        """What prepared pairs depend on."""
+        config = self.config
+        return {
+            "encoder": encoder.sha256,
+            "poses": config.train_encoder,
+            "versions": config.dance_versions,
+            "styles": list(config.styles),
+            "seed": config.seed,
+        }
+
     def _paired_items(self) -> list[Item]:
-        dances = load_dances(self.config.dances, split="train", qualities=("A", "B"))
-        pool = select_grooves(load_grooves(self.config.grooves), held_out=False)
+        config = self.config
+        dances = load_dances(config.dances, split="train", qualities=("A", "B"))
+        pool = select_grooves(load_grooves(config.grooves), held_out=False)
         jobs = [
-            (dance, version, pool, self.config.seed)
+            (dance, version, pool, config.styles, config.seed)
             for dance in dances
-            for version in range(self.config.dance_versions)
+            for version in range(config.dance_versions)
         ]
-        with ProcessPoolExecutor(self.config.threads) as executor:
+        with ProcessPoolExecutor(config.threads) as executor:
             rendered = list(executor.map(_render_dance, *zip(*jobs, strict=True)))
         items = []
-        for poses, track, waveform in rendered:
+        for poses, track, waveform, style in rendered:
             codes = self.codec.encode(waveform).codes
-            features = rhythm_features(track, self.codec.frame_rate, codes.shape[1])
-            encoding = encode_poses(self.encoder, poses)
-            items.append(Item(codes, features, encoding.memory[0].numpy()))
+            items.append(self._paired_item(codes, track, poses, style))
         return items
 
-    def _keep(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        state = {
-            "step": step,
-            "decoder": self.decoder.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        with atomic_output(self.output / "resume") as temporary:
-            torch.save(state, temporary)
+    def _paired_item(
+        self,
+        codes: Int[np.ndarray, "codebooks frames"],
+        track: RhythmTrack,
+        poses: PoseSequence,
+        style: str = "",
+    ) -> Item:
+        features = rhythm_features(track, self.codec.frame_rate, codes.shape[1])
+        if self.config.train_encoder:
+            return Item(codes, features, _NO_MEMORY, poses.world, poses.present, style)
+        memory = encode_poses(self.encoder, poses).memory[0].numpy()
+        return Item(codes, features, memory, _NO_POSES, _NO_PRESENCE, style)
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> int:
-        file = self.output / "resume"
-        if not file.is_file():
-            return 0
-        state = torch.load(file, weights_only=True)
-        self.decoder.load_state_dict(state["decoder"])
-        optimizer.load_state_dict(state["optimizer"])
-        self.rng = np.random.default_rng([self.config.seed, state["step"]])
-        return int(state["step"])
+    def _open_clips(self, root: str, world: World) -> EndlessClips:
+        stream = ClipStream(root, seed=self.config.seed, rank=world.rank, world_size=world.size)
+        require_clips(stream, self.codec, float(self.config.window_s))
+        clips = EndlessClips(stream, self._item_of_clip)
+        next(clips)
+        clips.go_on({"epoch": 0, "given": 0})
+        return clips
+
+    def _item_of_clip(self, clip: Clip) -> Item:
+        if clip.codes.duration_s < self.config.window_s:
+            raise InputError(
+                f"clip {clip.record.key} lasts {clip.codes.duration_s:g} s,"
+                f" a window {self.config.window_s} s",
+                "Set window_s to the length of the clips.",
+            )
+        codes = clip.codes.codes[: self.config.n_codebooks]
+        if len(codes) < self.config.n_codebooks:
+            raise InputError(
+                f"clip {clip.record.key} has {len(codes)} codebooks",
+                "Set n_codebooks to what the set was built with.",
+            )
+        return self._paired_item(codes, clip.rhythm, clip.poses)
+
+
+class EndlessClips(Iterator[Item]):
+    """The clips of a stream, one epoch after the other.
+
+    Args:
+        stream: Reads them.
+        make: Makes an item of a clip.
+    """
+
+    def __init__(self, stream: ClipStream, make: Callable[[Clip], Item]) -> None:
+        self.stream, self._make = stream, make
+        self._clips = iter(stream)
+
+    def __next__(self) -> Item:
+        for _ in range(2):
+            clip = next(self._clips, None)
+            if clip is not None:
+                return self._make(clip)
+            self.go_on({"epoch": self.stream.state_dict()["epoch"] + 1, "given": 0})
+        raise InputError(
+            f"{self.stream.root} has fewer clips than processes train", "Start fewer processes."
+        )
+
+    def go_on(self, state: dict[str, int]) -> None:
+        """Go on from a state of the stream."""
+        self.stream.load_state_dict(state)
+        self._clips = iter(self.stream)
+
+
+def require_clips(stream: ClipStream, codec: Codec, window_s: float) -> None:
+    """Check what can be checked of a set before it is read: codec, lengths, and files.
+
+    Raises:
+        InputError: If another codec made its codes, a clip is shorter than a window, or lacks
+            its sound or another file.
+    """
+    if stream.codec != codec.identity:
+        raise InputError(
+            f"the codes in {stream.root} are of {stream.codec}, not of {codec.identity}",
+            "Build the set with --codec, or train on the codec that it was built with.",
+        )
+    manifest = open_manifest(stream.root)
+    for record in manifest.records(split="train", status=ACCEPTED):
+        length = record.end_s - record.start_s
+        if length < window_s - 1e-3:
+            raise InputError(
+                f"clip {record.key} lasts {length:g} s, a window {window_s:g} s",
+                "Set window_s to the length of the clips.",
+            )
+        if not manifest.shards:
+            folder = clip_directory(stream.root, record.key)
+            missing = [name for name in CLIP_FILES if not (folder / name).is_file()]
+            if missing:
+                raise InputError(f"clip {record.key} lacks {missing[0]}", "Build the set anew.")
 
 
 def music_item(corpus: Corpus, number: int, codec: Codec) -> Item:
@@ -318,14 +614,32 @@ def music_item(corpus: Corpus, number: int, codec: Codec) -> Item:
         energy_rate=ENERGY_RATE,
         duration_s=waveform.duration_s,
     )
-    features = rhythm_features(track, codec.frame_rate, codes.shape[1])
-    return Item(codes, features, np.zeros((0, 1), np.float32))
+    swing = corpus.swings[number]
+    features = rhythm_features(track, codec.frame_rate, codes.shape[1], swing=swing)
+    style = corpus.styles[number]
+    return Item(codes, features, _NO_MEMORY, _NO_POSES, _NO_PRESENCE, style)
+
+
+_NO_MEMORY = np.zeros((0, 1), np.float32)
+_NO_POSES = np.zeros((0, 33, 3), np.float32)
+_NO_PRESENCE = np.zeros(0, bool)
+
+
+def _item_of(arrays: Any, number: int) -> Item:
+    return Item(
+        codes=arrays[f"codes{number}"].astype(np.int16),
+        rhythm=arrays[f"rhythm{number}"].astype(np.float32),
+        memory=arrays[f"memory{number}"].astype(np.float32),
+        world=arrays[f"world{number}"].astype(np.float32),
+        present=arrays[f"present{number}"],
+        style=str(arrays[f"style{number}"]),
+    )
 
 
 def _render_dance(
-    dance: Dance, version: int, pool: list[Groove], seed: int
-) -> tuple[PoseSequence, RhythmTrack, Waveform]:
-    """A dance, retimed and perhaps mirrored, with a groove on its beats."""
+    dance: Dance, version: int, pool: list[Groove], styles: Sequence[str], seed: int
+) -> tuple[PoseSequence, RhythmTrack, Waveform, str]:
+    """A dance, retimed and perhaps mirrored, with a groove on its beats, and the groove's style."""
     rng = np.random.default_rng([seed, version, *dance.dance_id.encode()])
     speed = 1.0 if version == 0 else float(rng.uniform(0.75, 1.35))
     world = mirror(dance.poses.world) if rng.random() < 0.5 else dance.poses.world
@@ -339,23 +653,35 @@ def _render_dance(
         energy_rate=ENERGY_RATE,
         duration_s=poses.duration_s,
     )
-    tempo = track.bpm
-    near = [g for g in pool if 0.7 < tempo / g.bpm < 1.4] or pool
-    groove = near[rng.integers(len(near))]
-    if dance.beats_per_bar == 3:
-        groove = to_waltz(groove)
-    level = np.interp(beat_times, np.arange(track.energy.size) / ENERGY_RATE, track.energy)
-    notes = arrange(
-        groove,
-        compose_bass(groove, rng),
-        beat_times,
-        track.beat_numbers,
-        dynamics=level,
-        rng=rng,
-    )
-    sound = render(notes, random_sound(rng), poses.duration_s, sample_rate=SAMPLE_RATE).samples
-    sound = sound * np.float32(rng.uniform(0.5, 0.95) / (np.abs(sound).max() + 1e-6))
-    return poses, track, Waveform(sound, SAMPLE_RATE)
+    style = ""
+    if styles:
+        style = dance.genre if rng.random() < 0.5 else str(rng.choice(list(styles)))
+        own = dance.genre in BALLROOM_STYLES and style == dance.genre
+        played = [groove for groove in pool if groove.style == style]
+        pool = [compose_ballroom(style, rng)] if own else played or pool
+        style = style if own or played else ""
+    return poses, track, play_for_dance(track, pool, rng), style
+
+
+def _any(rng: np.random.Generator, items: Sequence[Item]) -> int:
+    return int(rng.integers(len(items)))
+
+
+def _stack(windows: Sequence[tuple[np.ndarray, ...]]) -> CodeBatch:
+    return CodeBatch(*(torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True)))
+
+
+def _cut(values: np.ndarray, start_s: int, rate: int, seconds: int) -> np.ndarray:
+    return values[start_s * rate : (start_s + seconds) * rate]
+
+
+def _padded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The first values along the first axis, and zeros after them."""
+    room = np.zeros(shape, values.dtype)
+    n = min(len(values), shape[0])
+    if n:
+        room[:n] = values[:n]
+    return room
 
 
 def _blurred(
@@ -369,5 +695,10 @@ def _blurred(
 
 
 def train_pose2audio(config: Pose2AudioTrainingConfig, output: Path | str) -> Pose2Audio:
-    """Train Pose2Audio on top of a trained codec and pose encoder; write its checkpoint."""
-    return Pose2AudioTrainer(config, Path(output)).run()
+    """Train Pose2Audio on top of a trained codec and pose encoder; write its checkpoint.
+
+    Raises:
+        DanceToMusicError: See ``Pose2AudioRecipe`` and ``run_recipe``.
+    """
+    run_recipe(lambda world: Pose2AudioRecipe(config, Path(output), world), config, output)
+    return Pose2Audio.from_pretrained(output)

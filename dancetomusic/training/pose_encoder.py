@@ -1,22 +1,19 @@
-"""Train the pose encoder on dances with exact beats, real and procedural."""
+"""The recipe of the pose encoder: dances with exact beats, real and procedural."""
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from torch.nn import functional
 
-from dancetomusic.atomic import atomic_output
-from dancetomusic.checkpoint import save_checkpoint
+from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
 from dancetomusic.config import config_to_dict
 from dancetomusic.datasets.pose_augment import (
     PoseAugmentConfig,
@@ -25,68 +22,76 @@ from dancetomusic.datasets.pose_augment import (
     vary_pose,
 )
 from dancetomusic.datasets.tang2018 import Dance, load_dances
-from dancetomusic.errors import CheckpointError, ConfigError
-from dancetomusic.models.pose_encoder import POSE_FPS, PoseEncoder, PoseEncoderConfig
+from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.pose_encoder import (
+    POSE_FPS,
+    PoseEncoder,
+    PoseEncoderConfig,
+    load_pose_encoder,
+    read_rhythm,
+)
+from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
+from dancetomusic.training.board import Board
+from dancetomusic.training.data_hash import hash_arrays
+from dancetomusic.training.loop import Group, LoopConfig, Recipe, run_recipe
+from dancetomusic.training.losses import rhythm_terms
+from dancetomusic.training.music_fit import fit_of_beats, mean_of
+from dancetomusic.training.pictures import draw_rhythm
 from dancetomusic.types import PoseSequence
 
-log = logging.getLogger(__name__)
-
 STYLE_CYCLE = (*STYLES, "waltz", "waltz")
-STATE_FILE = "training_state.pt"
+SHOWN_S = 10.0
 
 
 @dataclass(frozen=True)
-class PoseEncoderTrainingConfig:
-    """Recipe of a pose encoder.
-
-    Attributes:
-        model: Its shape.
-        augment: How real dances are varied; procedural ones are varied likewise.
-        data: Folder of the dances (see ``datasets/tang2018.py``); ``None`` for procedural only.
-        qualities: Synchronisation qualities to learn from.
-        procedural_share: Share of crops from procedural dancers.
-        downbeat_weight: Of the downbeat's loss term, which is small: downbeats are rare.
-        n_procedural: Procedural dances made at the start, two crops long, a third in threes.
-        steps: Optimiser steps.
-        batch_size: Crops a step.
-        crop_s: Length of a crop.
-        short_share: Share of crops shown as clips of ``min_clip_s`` to ``max_clip_s``.
-        min_clip_s: Shortest clip.
-        max_clip_s: Longest clip.
-        learning_rate: Peak of the one-cycle schedule.
-        weight_decay: Of AdamW.
-        save_every: Steps between checkpoints of the training state.
-        seed: Of weights, crops and procedural dances.
-    """
+class PoseEncoderTrainingConfig(LoopConfig):
+    """How the pose encoder is trained."""
 
     model: PoseEncoderConfig = field(default_factory=PoseEncoderConfig)
     augment: PoseAugmentConfig = field(default_factory=PoseAugmentConfig)
+    """How real dances are varied; procedural ones are varied likewise."""
     data: str | None = None
+    """Folder of the dances (``datasets/tang2018.py``); none for procedural ones alone."""
     qualities: tuple[str, ...] = ("A", "B", "C")
+    """Synchronisation qualities to learn from."""
+    start_from: str | None = None
+    """Checkpoint of an encoder of the same shape to go on from."""
     procedural_share: float = 0.35
-    downbeat_weight: float = 3.0
+    """Share of crops from procedural dancers."""
     n_procedural: int = 300
-    steps: int = 2000
-    batch_size: int = 16
+    """Procedural dances made at the start, two crops long, a third in threes."""
+    phase_weight: float = 1.0
+    beat_weight: float = 1.0
+    downbeat_weight: float = 3.0
+    """Larger than the others: downbeats are rare, and their loss is small."""
+    energy_weight: float = 1.0
     crop_s: float = 20.0
+    """Length of a crop."""
     short_share: float = 0.6
+    """Share of crops shown as clips of ``min_clip_s`` to ``max_clip_s``."""
     min_clip_s: float = 4.0
     max_clip_s: float = 14.0
+    validation_crops: int = 32
+    """Of dances of the split ``val``, or of other procedural dances where there is no data."""
+    max_steps: int = 2000
+    batch_size: int = 16
     learning_rate: float = 3e-3
-    weight_decay: float = 0.01
+    warmup_steps: int = 200
     save_every: int = 200
-    seed: int = 0
+    keep_best: bool = False
+    """The last weights are kept: choosing them on ``val`` would flatter scores on ``val``."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.procedural_share <= 1 or not 0 <= self.short_share <= 1:
             raise ConfigError("a share is out of range", "Give 0 to 1.")
         if self.data is None and self.procedural_share < 1:
             raise ConfigError("no data is named", "Give data, or procedural_share: 1.0.")
         if not 0 < self.min_clip_s <= self.max_clip_s <= self.crop_s:
             raise ConfigError("clip lengths are out of order", "Give min ≤ max ≤ crop.")
-        if min(self.steps, self.batch_size, self.n_procedural, self.save_every) < 1:
+        if min(self.n_procedural, self.validation_crops) < 1:
             raise ConfigError("a count is below 1", "Give positive counts.")
 
 
@@ -116,13 +121,25 @@ class RhythmBatch:
 
 
 def source_of_dance(dance: Dance) -> RhythmSource:
-    """A recorded dance as a source; it is retimed when cut."""
+    """A recorded dance as a source; it is retimed when cut.
+
+    Raises:
+        InputError: If its beats are fewer than two, or do not increase.
+    """
+    if dance.beat_times.size < 2 or not np.all(np.diff(dance.beat_times) > 0):
+        raise InputError(
+            f"the beats of {dance.dance_id} do not increase, or are fewer than two",
+            "Correct them, or leave the dance out.",
+        )
+    poses = dance.poses
+    if poses.fps != POSE_FPS:
+        poses = resample_poses(poses, POSE_FPS)
     return RhythmSource(
-        poses=dance.poses,
+        poses=poses,
         beat_times=dance.beat_times,
         beats_per_bar=dance.beats_per_bar,
         downbeat_known=dance.downbeat_known,
-        energy=movement_energy(dance.poses),
+        energy=movement_energy(poses),
         retimed=True,
     )
 
@@ -166,12 +183,12 @@ def make_batch(
     real: Sequence[RhythmSource],
     procedural: Sequence[RhythmSource],
     config: PoseEncoderTrainingConfig,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
 ) -> RhythmBatch:
-    """Cut and vary ``batch_size`` crops; long dances are drawn as often as their length."""
+    """Cut and vary a crop for each generator; dances are drawn as often as they are long."""
     seconds = np.array([source.poses.duration_s for source in real])
     crops = []
-    for _ in range(config.batch_size):
+    for rng in rngs:
         if not real or rng.random() < config.procedural_share:
             source = procedural[int(rng.integers(len(procedural)))]
         else:
@@ -240,115 +257,190 @@ def _near(position: np.ndarray, frames_per_beat: float) -> np.ndarray:
 
 
 def rhythm_loss(
-    encoder: PoseEncoder, batch: RhythmBatch, *, downbeat_weight: float = 1.0
+    encoder: PoseEncoder,
+    batch: RhythmBatch,
+    *,
+    phase_weight: float = 1.0,
+    beat_weight: float = 1.0,
+    downbeat_weight: float = 1.0,
+    energy_weight: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Loss terms over the frames in which the dancer is seen; ``total`` is their sum."""
-    said = encoder(batch.world, batch.present)
-    share = batch.mask / batch.mask.sum().clamp(min=1.0)
-    phase = ((said.phase - batch.phase).square().sum(dim=-1) * share).sum()
-    beat = functional.binary_cross_entropy_with_logits(
-        said.beat_logits, batch.beats, reduction="none"
+    """Weighted loss terms over the frames in which the dancer is seen; ``total`` is their sum."""
+    terms = rhythm_terms(
+        encoder(batch.world, batch.present),
+        phase=batch.phase,
+        beats=batch.beats,
+        downbeats=batch.downbeats,
+        energy=batch.energy,
+        mask=batch.mask,
     )
-    downbeat = functional.binary_cross_entropy_with_logits(
-        said.downbeat_logits, batch.downbeats, reduction="none"
-    )
-    energy = ((said.energy - batch.energy).square() * share).sum()
-    terms = {
-        "phase": phase,
-        "beat": (beat * share).sum(),
-        "downbeat": downbeat_weight * (downbeat * share).sum(),
-        "energy": energy,
-    }
+    terms["phase"] = phase_weight * terms["phase"]
+    terms["beat"] = beat_weight * terms["beat"]
+    terms["downbeat"] = downbeat_weight * terms["downbeat"]
+    terms["energy"] = energy_weight * terms["energy"]
     return {"total": torch.stack(list(terms.values())).sum(), **terms}
+
+
+class PoseEncoderRecipe(Recipe):
+    """Trains a ``PoseEncoder`` on crops of dances.
+
+    Args:
+        config: The settings.
+        device: Where the encoder is trained.
+        dances: Dances to learn from instead of the ``train`` split of ``config.data``.
+
+    Raises:
+        InputError: If the data is missing, malformed, or holds poses that are not finite.
+        CheckpointError: If ``start_from`` holds no encoder of this shape.
+    """
+
+    config: PoseEncoderTrainingConfig
+
+    def __init__(
+        self,
+        config: PoseEncoderTrainingConfig,
+        device: torch.device,
+        dances: Sequence[Dance] | None = None,
+    ) -> None:
+        self.config = config
+        if dances is None and config.data is not None:
+            dances = load_dances(config.data, split="train", qualities=config.qualities)
+        self.dances = list(dances or ())
+        self.real = [source_of_dance(dance) for dance in self.dances]
+        length = 2 * config.crop_s
+        self.procedural = (
+            procedural_sources(config.n_procedural, length, config.seed)
+            if config.procedural_share > 0
+            else []
+        )
+        self.held_out = (
+            procedural_sources(8, length, config.seed + 1)
+            if config.data is None
+            else [source_of_dance(dance) for dance in load_dances(config.data, split="val")]
+        )
+        self.encoder = PoseEncoder(config.model)
+        if config.start_from is not None:
+            held = load_checkpoint(config.start_from, model="pose_encoder")
+            load_into(self.encoder, held, config.start_from)
+        self.encoder.to(device)
+        self.device = device
+        optimizer = torch.optim.AdamW(
+            self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.modules = {"encoder": self.encoder}
+        self.groups = {
+            "encoder": Group(optimizer, config.learning_rate, clip_norm=config.clip_norm)
+        }
+        sources = [*self.real, *self.procedural]
+        self.data_hash = hash_arrays(
+            array for source in sources for array in (source.poses.world, source.beat_times)
+        )
+        seconds = sum(source.poses.duration_s for source in self.real or self.procedural)
+        self.epoch_size = max(1, round(seconds / config.crop_s))
+
+    def batch(self, step: int, places: range) -> RhythmBatch:
+        """Crops of real and procedural dances."""
+        rngs = [self.rng(step, place) for place in places]
+        return make_batch(self.real, self.procedural, self.config, rngs)
+
+    def weight(self, batch: RhythmBatch) -> float:
+        """Frames in which a dancer is seen."""
+        return float(batch.mask.sum().clamp(min=1.0))
+
+    def losses(self, group: str, batch: RhythmBatch, step: int) -> dict[str, Tensor]:
+        """What the encoder says of the rhythm, against the truth."""
+        return self._losses(batch)
+
+    def _losses(self, batch: RhythmBatch) -> dict[str, Tensor]:
+        config = self.config
+        return rhythm_loss(
+            self.encoder,
+            batch,
+            phase_weight=config.phase_weight,
+            beat_weight=config.beat_weight,
+            downbeat_weight=config.downbeat_weight,
+            energy_weight=config.energy_weight,
+        )
+
+    def validate(self) -> dict[str, float]:
+        """The loss on crops of dances that are not trained on."""
+        rngs = [np.random.default_rng([0, place]) for place in range(self.config.validation_crops)]
+        real = self.held_out if self.held_out[0].retimed else []
+        procedural = [] if real else self.held_out
+        settings = replace(self.config, procedural_share=0.0 if real else 1.0)
+        found: dict[str, float] = {}
+        for start in range(0, len(rngs), self.config.batch_size):
+            some = rngs[start : start + self.config.batch_size]
+            batch = _to_device(make_batch(real, procedural, settings, some), self.device)
+            for name, value in self._losses(batch).items():
+                name = "loss" if name == "total" else name
+                found[name] = found.get(name, 0.0) + float(value) * len(some) / len(rngs)
+        return found
+
+    def show(self, board: Board, step: int) -> dict[str, float]:
+        """The middle of each held-out dance, read; the first of them is drawn."""
+        scores: list[dict[str, float]] = []
+        encoder = self.encoder.to("cpu")
+        for number, source in enumerate(self.held_out):
+            poses, beats = _middle(source, SHOWN_S)
+            track = read_rhythm(encoder, poses)
+            scores.append(fit_of_beats(beats, track.beat_times))
+            if number == 0:
+                world = torch.from_numpy(poses.world)[None]
+                said = encoder(world, torch.from_numpy(poses.present)[None]).beat_logits[0]
+                picture = draw_rhythm(
+                    poses.world, poses.fps, said.sigmoid().numpy(),
+                    self.config.model.frame_rate, beats,
+                )  # fmt: skip
+                board.picture("dancer", picture, step)
+        self.encoder.to(self.device)
+        return mean_of(scores)
+
+    def write(self, directory: Path, metadata: dict[str, Any]) -> None:
+        """Write the encoder as a checkpoint of the model ``pose_encoder``."""
+        save_checkpoint(
+            directory,
+            model="pose_encoder",
+            config=config_to_dict(self.config.model),
+            tensors=self.encoder.state_dict(),
+            metadata={"dances": sorted(dance.dance_id for dance in self.dances), **metadata},
+        )
+
+
+def _to_device(batch: RhythmBatch, device: torch.device) -> RhythmBatch:
+    return RhythmBatch(*(getattr(batch, field.name).to(device) for field in fields(batch)))
+
+
+def _middle(source: RhythmSource, seconds: float) -> tuple[PoseSequence, np.ndarray]:
+    """A clip from the middle, and the beats in it."""
+    poses = source.poses
+    n_frames = min(len(poses), round(seconds * POSE_FPS))
+    first = (len(poses) - n_frames) // 2
+    clip = PoseSequence(
+        world=poses.world[first : first + n_frames],
+        present=poses.present[first : first + n_frames],
+        visibility=poses.visibility[first : first + n_frames],
+        fps=POSE_FPS,
+    )
+    beats = source.beat_times - first / POSE_FPS
+    return clip, beats[(beats >= 0) & (beats < clip.duration_s)]
 
 
 def train_pose_encoder(
     config: PoseEncoderTrainingConfig,
-    output_dir: Path | str,
+    output: Path | str,
     *,
     dances: Sequence[Dance] | None = None,
-    resume: bool = False,
 ) -> PoseEncoder:
-    """Train an encoder and write it as a checkpoint of the model ``pose_encoder``.
+    """Train an encoder, or go on with a stopped run; write it as a ``pose_encoder`` checkpoint.
 
     Args:
-        config: The recipe.
-        output_dir: Receives the checkpoint, and the training state while it runs.
+        config: The settings.
+        output: Directory of the run.
         dances: Dances to learn from instead of the ``train`` split of ``config.data``.
-        resume: Go on from the state in ``output_dir``.
 
     Raises:
-        CheckpointError: If there is no state to resume, or it is of another recipe.
+        DanceToMusicError: See ``PoseEncoderRecipe`` and ``run_recipe``.
     """
-    torch.manual_seed(config.seed)
-    output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    if dances is None and config.data is not None:
-        dances = load_dances(config.data, split="train", qualities=config.qualities)
-    real = [source_of_dance(dance) for dance in dances or ()]
-    procedural = (
-        procedural_sources(config.n_procedural, 2 * config.crop_s, config.seed)
-        if config.procedural_share > 0
-        else []
-    )
-    encoder = PoseEncoder(config.model)
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
-    )
-    parts = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
-    first = _restore(output / STATE_FILE, config, parts) if resume else 0
-
-    started = time.monotonic()
-    encoder.train()
-    for step in range(first, config.steps):
-        rng = np.random.default_rng([config.seed, step])
-        batch = make_batch(real, procedural, config, rng)
-        losses = rhythm_loss(encoder, batch, downbeat_weight=config.downbeat_weight)
-        optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0 or step == config.steps - 1:
-            terms = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
-            log.info("step %d %s %.0f s", step, terms, time.monotonic() - started)
-        if (step + 1) % config.save_every == 0:
-            _store(output / STATE_FILE, step + 1, config, parts)
-    encoder.eval()
-    save_checkpoint(
-        output,
-        model="pose_encoder",
-        config=config_to_dict(config.model),
-        tensors=encoder.state_dict(),
-        metadata={
-            "seed": config.seed,
-            "steps": config.steps,
-            "dances": sorted(dance.dance_id for dance in dances or ()),
-            "procedural_share": config.procedural_share,
-        },
-    )
-    return encoder
-
-
-def _store(
-    path: Path, step: int, config: PoseEncoderTrainingConfig, parts: dict[str, object]
-) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
-    with atomic_output(path) as temporary:
-        torch.save({"step": step, "config": config_to_dict(config), **state}, temporary)
-
-
-def _restore(path: Path, config: PoseEncoderTrainingConfig, parts: dict[str, object]) -> int:
-    if not path.is_file():
-        raise CheckpointError(f"there is no training state at {path}", "Start without resume.")
-    state = torch.load(path, weights_only=True)
-    if state["config"] != config_to_dict(config):
-        raise CheckpointError(
-            f"{path} was made with another recipe", "Resume with its own, or start anew."
-        )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])  # type: ignore[attr-defined]
-    return int(state["step"])
+    run_recipe(lambda world: PoseEncoderRecipe(config, world.device, dances), config, output)
+    return load_pose_encoder(output)

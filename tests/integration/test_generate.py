@@ -1,6 +1,7 @@
 """The main job: a dance in, music out; and every input that cannot be used."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +10,13 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from dancetomusic.cli import main
+from dancetomusic.errors import InputError
 from dancetomusic.inference.long_form import HOP_S, WINDOW_S
 from dancetomusic.inference.pipeline import DanceToMusic
+from dancetomusic.models.pose2audio import Pose2Audio
 from dancetomusic.pose.files import load_poses
 from dancetomusic.released import released_checkpoints
 from tests.video_factory import write_sound, write_video
@@ -111,6 +115,43 @@ def test_tempo_and_beats_can_be_given(model, demo_dir, tmp_path):
     rhythm = model.generate(poses, beats=beats).rhythm
     assert rhythm.beats_per_bar == 3
     assert np.allclose(rhythm.beat_times[:8], 0.1 + 0.6 * np.arange(8))
+
+
+def test_a_style_and_swing_change_the_music_and_not_the_beats(model, demo_dir):
+    """A table of styles is put beside the weights; asked for nothing, it plays as before."""
+    decoder = dataclasses.replace(model.model.config.decoder, styles=("rock", "waltz"))
+    styled = Pose2Audio(dataclasses.replace(model.model.config, decoder=decoder))
+    weights = {k: v for k, v in model.model.state_dict().items() if k != "decoder.styles.weight"}
+    styled.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        styled.decoder.styles.weight[1:].normal_(std=0.3)
+    player = DanceToMusic(styled, model.codec)
+    assert player.styles == ("rock", "waltz")
+    whole, n = load_poses(demo_dir / "steps_128bpm.npz"), 96
+    poses = type(whole)(whole.world[:n], whole.present[:n], whole.visibility[:n], whole.fps)
+    plain = model.generate(poses)
+    assert np.array_equal(player.generate(poses).waveform.samples, plain.waveform.samples)
+    for asked in ({"style": "waltz"}, {"swing": 1.0}):
+        music = player.generate(poses, **asked)
+        assert np.array_equal(music.rhythm.beat_times, plain.rhythm.beat_times)
+        assert not np.array_equal(music.codes.codes, plain.codes.codes)
+
+
+def test_a_style_or_swing_that_cannot_be_is_refused_before_the_video_is_read(model):
+    with pytest.raises(InputError, match="style is 'polka'"):
+        model.generate("absent.mp4", style="polka")
+    with pytest.raises(InputError, match="swing is -1"):
+        model.generate("absent.mp4", swing=-1.0)
+
+
+@pytest.mark.parametrize("source", ["steps_128bpm.npz", "."])
+def test_the_command_names_the_styles_that_there_are(source, demo_dir, tmp_path, capfd):
+    output = tmp_path / ("out.wav" if source.endswith("npz") else "out")
+    assert run("generate", demo_dir / source, output, "--style", "polka") == 2
+    error = capfd.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert "style is 'polka'" in error
+    assert not output.exists()
 
 
 def test_windows_join_without_a_seam(model, demo_dir):

@@ -1,18 +1,36 @@
 import csv
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.config import config_to_dict
+from dancetomusic.datasets.clip import clip_directory, write_record
+from dancetomusic.datasets.manifest import write_manifest
+from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose2audio import Pose2Audio
 from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoderConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
-from dancetomusic.training.pose2audio import Pose2AudioTrainer, Pose2AudioTrainingConfig
+from dancetomusic.training.pose2audio import (
+    Pose2AudioRecipe,
+    Pose2AudioTrainingConfig,
+    train_pose2audio,
+)
+from dancetomusic.training.world import open_world
+from tests.clip_factory import add_clip
 from tests.unit.test_groove import write_groove_folder
 
 pytestmark = pytest.mark.skipif(
@@ -21,9 +39,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def config(shared_data, tmp_path):
+@pytest.fixture(scope="module")
+def config(shared_data, tmp_path_factory):
     """Two dances, two short grooves, and small random parts."""
+    root = tmp_path_factory.mktemp("parts")
     torch.manual_seed(0)
     codec = SpectralCodecModel(
         SpectralCodecConfig(encoder_channels=8, encoder_blocks=1, decoder_channels=8,
@@ -31,13 +50,13 @@ def config(shared_data, tmp_path):
     )  # fmt: skip
     latent = codec.encode_latent(torch.randn(2, 48_000)).detach()
     codec.quantizer.start_from(latent, torch.Generator().manual_seed(0))
-    SpectralCodec(codec).save_pretrained(tmp_path / "codec", {})
+    SpectralCodec(codec).save_pretrained(root / "codec", {})
     encoder = PoseEncoder(PoseEncoderConfig(channels=16, dilations=(1, 2)))
     save_checkpoint(
-        tmp_path / "encoder", model="pose_encoder", config=config_to_dict(encoder.config),
+        root / "encoder", model="pose_encoder", config=config_to_dict(encoder.config),
         tensors=encoder.state_dict(), metadata={},
     )  # fmt: skip
-    source, dances = shared_data / "tang2018", tmp_path / "dances"
+    source, dances = shared_data / "tang2018", root / "dances"
     (dances / "motion").mkdir(parents=True)
     with (source / "index.csv").open() as lines:
         rows = list(csv.DictReader(lines))
@@ -48,39 +67,215 @@ def config(shared_data, tmp_path):
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(chosen)
-    (tmp_path / "grooves").mkdir()
-    write_groove_folder(tmp_path / "grooves")
+    (root / "grooves").mkdir()
+    write_groove_folder(root / "grooves")
     return Pose2AudioTrainingConfig(
-        grooves=str(tmp_path / "grooves"),
+        grooves=str(root / "grooves"),
         dances=str(dances),
-        codec=str(tmp_path / "codec"),
-        pose_encoder=str(tmp_path / "encoder"),
+        codec=str(root / "codec"),
+        pose_encoder=str(root / "encoder"),
         corpus=CorpusConfig(n_pieces=2, seconds=10.0),
         validation=CorpusConfig(n_pieces=2, seconds=10.0, seed=1),
         dance_versions=1, d_model=32, n_layers=1, n_heads=2, window_s=3, batch_size=2,
-        max_steps=30, learning_rate=0.01, warmup_steps=2, threads=1,
+        max_steps=30, learning_rate=0.01, warmup_steps=2, threads=1, log_every=1, device="cpu",
+        tensorboard=False,
     )  # fmt: skip
 
 
-def test_it_learns_and_what_it_writes_can_be_loaded(config, tmp_path):
-    trainer = Pose2AudioTrainer(config, tmp_path / "run")
-    assert [len(item.memory) > 0 for item in trainer.paired] == [True, True]
-    before = trainer._validate()
-    model = trainer.run()
-    assert trainer._validate() < before - 0.2
-    loaded = Pose2Audio.from_pretrained(tmp_path / "run")
-    assert loaded.config == model.config
-    assert loaded.config.codec_id == trainer.codec.identity
+@pytest.fixture(scope="module")
+def prepared(config, tmp_path_factory):
+    """What a run renders and encodes before its first step."""
+    directory = tmp_path_factory.mktemp("prepared")
+    recipe_of(config, directory)
+    return directory
+
+
+@pytest.fixture
+def run(prepared, tmp_path):
+    """The directory of a run that has been prepared."""
+    return Path(shutil.copytree(prepared, tmp_path / "run"))
+
+
+def recipe_of(config, output):
+    output.mkdir(exist_ok=True)
+    with open_world("cpu") as world:
+        return Pose2AudioRecipe(config, output, world)
+
+
+def log_of(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_and_what_it_writes_can_be_loaded(config, run):
+    recipe = recipe_of(config, run)
+    assert [len(item.memory) > 0 for item in recipe.paired] == [True, True]
     # The music of a pair is as long as its dance, and memory and codes share their time.
-    for item in trainer.paired:
+    for item in recipe.paired:
         assert item.memory.shape[0] / 12 == pytest.approx(item.codes.shape[1] / 75, abs=0.2)
+    with torch.no_grad():
+        before = recipe.validate()["loss"]
+    model = train_pose2audio(config, run)
+    assert log_of(run)[-1]["validation"]["loss"] < before - 0.2
+    assert model.config.codec_id == recipe.codec.identity
+    metadata = json.loads((run / "config.json").read_text())["metadata"]
+    assert metadata["training"]["window_s"] == 3 and metadata["steps"] == 30
+    assert metadata["data"] == recipe.data_hash and metadata["pose_encoder"]["package_version"]
 
 
-def test_a_stopped_run_goes_on_from_its_last_step(config, tmp_path):
-    trainer = Pose2AudioTrainer(config, tmp_path / "run")
-    trainer.run()
-    again = Pose2AudioTrainer(config, tmp_path / "run")
-    optimizer = torch.optim.AdamW(again.decoder.parameters())
-    assert again._resume(optimizer) == config.max_steps
-    for ours, theirs in zip(again.decoder.parameters(), trainer.decoder.parameters(), strict=True):
-        assert np.array_equal(ours.detach().numpy(), theirs.detach().numpy())
+def test_an_example_depends_on_its_place_and_not_on_the_batch(config, run):
+    recipe = recipe_of(config, run)
+    both, second = recipe.batch(3, range(2)), recipe.batch(3, range(1, 2))
+    assert torch.equal(both.codes[1:], second.codes)
+    assert torch.equal(both.memory[1:], second.memory)
+    assert not torch.equal(recipe.batch(4, range(2)).rhythm, both.rhythm)
+
+
+def test_every_loss_can_be_switched_on(config, run):
+    """Sampled past, sound, critic, and an encoder that learns beside the decoder."""
+    before = recipe_of(config, run).encoder.state_dict()
+    everything = replace(
+        config, max_steps=2, teacher_forcing_ratio=0.5, perceptual_weight=0.1, perceptual_s=1,
+        adversarial_weight=0.1, train_encoder=True, encoder_rate=1.0, paired_share=1.0,
+        styles=("waltz", "funk"), tensorboard=True, shown_s=1,
+    )  # fmt: skip
+    model = train_pose2audio(everything, run)
+    first = log_of(run)[0]
+    for term in ("codes", "perceptual", "adversarial", "phase", "downbeat", "book_1"):
+        assert f"decoder/{term}" in first
+    assert "critic/distance" in first
+    assert "beat_f" in log_of(run)[-1]["validation"]
+    after = model.encoder.state_dict()
+    assert any(not torch.allclose(after[name], before[name], atol=1e-3) for name in before)
+    assert model.config.decoder.styles == ("waltz", "funk")
+
+
+def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
+    train_pose2audio(config, run)
+    again = replace(config, start_from=str(run), max_steps=1)
+    shutil.copytree(prepared, tmp_path / "again")
+    train_pose2audio(again, tmp_path / "again")
+    assert log_of(tmp_path / "again")[0]["total"] < log_of(run)[0]["total"]
+    with pytest.raises(CheckpointError, match="another shape"):
+        train_pose2audio(replace(again, d_model=16), tmp_path / "other")
+
+
+@pytest.fixture
+def clips(config, tmp_path):
+    """A set of five clips, their codes small enough for the codec."""
+    codec = SpectralCodec.from_pretrained(config.codec).identity
+    for number in range(5):
+        record = add_clip(tmp_path / "set", f"video {number}", codec=codec, split="train")
+        directory = clip_directory(tmp_path / "set", record.key)
+        codes = np.load(directory / "codes.npy")
+        np.save(directory / "codes.npy", codes % 16)
+        write_record(directory, record)
+    write_manifest(tmp_path / "set")
+    return tmp_path / "set"
+
+
+def test_it_learns_from_a_set_of_clips(config, clips, run):
+    recipe = replace(config, clips=str(clips), window_s=1, paired_share=1.0, max_steps=3)
+    train_pose2audio(recipe, run)
+    metadata = json.loads((run / "config.json").read_text())["metadata"]
+    assert len(metadata["data"].split()[1]) == 64
+
+
+def write_yaml(config, file):
+    values = json.loads(json.dumps(config_to_dict(config)))
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def start(config_file, output):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dancetomusic.cli", "train", "--model", "pose2audio",
+         "--config", str(config_file), "--output", str(output)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared, tmp_path):
+    """Music from memory and clips from a stream, with a real SIGKILL in between."""
+    recipe = replace(
+        config, clips=str(clips), window_s=1, paired_share=0.5, max_steps=60, save_every=5,
+        validate_every=20, ema_decay=0.9, dropout=0.1,
+    )  # fmt: skip
+    file = write_yaml(recipe, tmp_path / "config.yaml")
+    whole = Path(shutil.copytree(prepared, tmp_path / "whole"))
+    process = start(file, run)
+    while not (run / "resume.pt").is_file() or len((run / "log.jsonl").read_text()) < 2500:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    stopped = len(log_of(run))
+    assert start(file, run).wait() == 0
+    train_pose2audio(recipe, whole)
+    assert stopped < len(log_of(run))
+    assert log_of(run) == log_of(whole)
+    ours, theirs = (Pose2Audio.from_pretrained(d).state_dict() for d in (run, whole))
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name])
+
+
+def test_two_processes_share_the_clips(config, clips, run, repository, tmp_path):
+    """Five clips: three for one process, two for the other."""
+    recipe = replace(config, clips=str(clips), window_s=1, paired_share=1.0, save_every=2)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    recipe = replace(recipe, max_steps=4)
+    file = write_yaml(recipe, tmp_path / "c.yaml")
+    subprocess.run(
+        [sys.executable, *torchrun, str(repository / "train.py"), "--model", "pose2audio",
+         "--config", str(file), "--output", str(run)],
+        check=True, stdin=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    state = torch.load(run / "resume.pt", weights_only=True)["state"]
+    assert state["step"] == 4
+    # Each process took eight clips: two epochs of three and two more, or four epochs of two.
+    assert state["positions"] == [{"epoch": 2, "given": 2}, {"epoch": 3, "given": 2}]
+    assert [entry["step"] for entry in log_of(run) if "total" in entry] == [1, 2, 3, 4]
+    with pytest.raises(CheckpointError, match="processes 2, now 1"):
+        train_pose2audio(recipe, run)
+
+
+def test_a_set_that_does_not_fit_is_refused(config, clips, run, tmp_path):
+    long = replace(config, clips=str(clips), window_s=2, paired_share=1.0)
+    with pytest.raises(InputError, match=r"lasts 1 s.*Set window_s"):
+        train_pose2audio(long, run)
+    short = replace(long, window_s=1)
+    sound = next(clips.rglob("mix.*"))
+    kept = sound.read_bytes()
+    sound.unlink()
+    with pytest.raises(InputError, match="lacks mix"):
+        train_pose2audio(short, run)
+    sound.write_bytes(kept)
+    other = replace(short, codec="codec", max_steps=1)
+    with pytest.raises(InputError, match="the codes in .* are of"):
+        train_pose2audio(other, run)
+    add_clip(clips, "another video", codec="spectral:ffff", split="train")
+    write_manifest(clips)
+    with pytest.raises(InputError, match="mixes codes"):
+        train_pose2audio(short, run)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        train_pose2audio(replace(short, clips=str(tmp_path / "empty")), run)
+    assert not (run / "log.jsonl").exists()
+
+
+def test_a_checkpoint_of_another_schema_is_refused(config, run, tmp_path):
+    shutil.copytree(config.pose_encoder, tmp_path / "encoder")
+    file = tmp_path / "encoder" / "config.json"
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(CheckpointError, match="schema 2"):
+        train_pose2audio(replace(config, pose_encoder=str(tmp_path / "encoder")), run)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"teacher_forcing_ratio": 1.5}, {"perceptual_weight": -1.0}, {"window_s": 0},
+     {"paired_share": float("nan")}],
+)  # fmt: skip
+def test_impossible_recipes_are_refused(values):
+    with pytest.raises(ConfigError):
+        Pose2AudioTrainingConfig(**values)

@@ -93,14 +93,16 @@ def test_generate_writes_every_output_and_prints_what_it_found(pipeline, folder,
 def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     assert exit_code("generate dance.mp4 a.wav") == 0
     assert pipeline.loaded == {"checkpoint": None, "codec": None, "threads": None}
-    assert "temperature" not in pipeline.asked and "top_k" not in pipeline.asked
+    assert not {"temperature", "top_k", "style", "swing"} & set(pipeline.asked)
     options = "--seed 7 --bpm 100 --num_dancers 2 --temperature 0.8 --top_k 50 --top_p 0.9"
+    music = "--style cha-cha --swing 0.5"
     model = "--cfg_scale 2 --checkpoint mine --codec ours --threads 2"
-    assert exit_code(f"generate dance.mp4 a.wav {options} {model}") == 0
+    assert exit_code(f"generate dance.mp4 a.wav {options} {music} {model}") == 0
     assert pipeline.loaded["checkpoint"] == "mine" and pipeline.loaded["codec"] == "ours"
     assert pipeline.loaded["threads"] == 2
     expected = {"seed": 7, "bpm": 100.0, "num_dancers": 2, "temperature": 0.8}
     expected |= {"top_k": 50, "top_p": 0.9, "cfg_scale": 2.0}
+    expected |= {"style": "cha-cha", "swing": 0.5}
     assert pipeline.asked.items() >= expected.items()
 
 
@@ -138,6 +140,8 @@ def test_the_pipeline_takes_what_the_command_passes():
         ("dance.mp4 a.wav --bpm 39.9", "--bpm is 39.9. Give a tempo from 40 to 240."),
         ("dance.mp4 a.wav --bpm 241", "--bpm is 241"),
         ("dance.mp4 a.wav --bpm nan", "--bpm is nan"),
+        ("dance.mp4 a.wav --swing 1.5", "--swing is 1.5. Give 0 (straight) to 1 (triplets)."),
+        (". music --swing nan", "--swing is nan"),
         ("dance.mp4 a.wav --beats absent.csv", "absent.csv is not a file"),
         ("dance.mp4 a.wav --bpm 100 --beats dance.mp4", "both set the tempo"),
         ("dance.mp4 a.wav --mix_original 1.5", "--mix_original is 1.5"),

@@ -10,6 +10,7 @@ KINDS = [
     errors.CheckpointError,
     errors.ConfigError,
     errors.DependencyError,
+    errors.TrainingError,
 ]
 
 

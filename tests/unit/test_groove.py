@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import mido
@@ -11,13 +12,16 @@ from dancetomusic.synthesis.groove import (
     DRUM_CHANNEL,
     KICKS,
     SOUND_FONT,
+    STYLES,
     Groove,
     Note,
     Sound,
     arrange,
     compose_bass,
     load_grooves,
+    plays_straight,
     render,
+    style_of_label,
     to_waltz,
 )
 
@@ -77,6 +81,39 @@ def test_low_dynamics_play_fewer_and_softer_notes():
         loudness.append(np.mean([n.velocity for n in notes]))
     assert counts[0] < counts[1]
     assert loudness[0] < 0.6 * loudness[1]
+
+
+def test_swing_delays_what_lies_between_the_beats():
+    offbeats = tuple(Note(b + 0.5, 0.1, 42, 80, DRUM_CHANNEL) for b in range(16))
+    times, numbers = grid(17, period=0.6)
+    notes = arrange(four_bars(), offbeats, times, numbers, swing=1.0)
+    played = np.array([n.time for n in notes if n.pitch == 42])
+    assert np.allclose(played, times[:16] + 0.4)
+    on_beats = [n.time for n in notes if n.pitch != 42]
+    assert np.allclose(on_beats, times)
+
+
+def test_a_groove_that_swings_is_told_from_a_straight_one():
+    for place, straight in ((0.5, True), (0.66, False)):
+        notes = tuple(Note(b + place, 0.1, 42, 80, DRUM_CHANNEL) for b in range(16))
+        assert plays_straight(Groove(notes, 16, 4, 120.0, "rock", "d", "g")) is straight
+
+
+@pytest.mark.parametrize(
+    ("label", "style"),
+    [
+        ("rock", "rock"),
+        ("rock/indie", "rock"),
+        ("rock/shuffle", "blues"),
+        ("latin/brazilian-samba", "latin"),
+        ("neworleans/chacha", "cha-cha"),
+        ("pop/soft", "rock"),
+        ("middleeastern", ""),
+    ],
+)
+def test_labels_are_gathered_in_styles(label, style):
+    assert style_of_label(label) == style
+    assert style == "" or style in STYLES
 
 
 def test_a_waltz_keeps_three_beats_of_four():
@@ -146,10 +183,39 @@ def test_a_corpus_is_rendered_once_and_has_its_beats(tmp_path):
     assert after > 1.5 * before
 
 
+@needs_fluidsynth
+def test_a_balanced_corpus_has_styles_that_nobody_played(tmp_path):
+    write_groove_folder(tmp_path)
+    config = CorpusConfig(
+        n_pieces=6, seconds=3.0, waltz_share=0.0, balanced=True, swing_share=1.0, seed=3
+    )
+    corpus = load_or_render(config, tmp_path, tmp_path / "cache")
+    assert "funk" in corpus.styles and len(set(corpus.styles)) > 1
+    assert all(0.0 <= swing <= 1.0 for swing in corpus.swings)
+    assert len(set(corpus.swings)) == 6
+
+
+@needs_fluidsynth
+def test_a_corpus_from_before_a_setting_existed_is_kept(tmp_path):
+    write_groove_folder(tmp_path)
+    config = CorpusConfig(n_pieces=1, seconds=2.0, waltz_share=0.0)
+    load_or_render(config, tmp_path, tmp_path / "cache")
+    file = tmp_path / "cache" / "index.json"
+    index = json.loads(file.read_text())
+    del index["config"]["balanced"], index["config"]["swing_share"], index["pieces"][0]["swing"]
+    index["pieces"][0]["style"] = "pop"
+    file.write_text(json.dumps(index))
+    made = (tmp_path / "cache" / "samples.npy").stat().st_mtime_ns
+    corpus = load_or_render(config, tmp_path, tmp_path / "cache")
+    assert (tmp_path / "cache" / "samples.npy").stat().st_mtime_ns == made
+    assert (corpus.styles, corpus.swings) == (["rock"], [0.0])
+
+
 def test_real_grooves_are_read(shared_data):
     grooves = load_grooves(shared_data / "groove")
     assert len(grooves) > 300
     assert {g.beats_per_bar for g in grooves} == {3, 4}
+    assert {g.style for g in grooves} <= {*STYLES, ""}
     for groove in grooves[:50]:
         assert groove.n_beats % groove.beats_per_bar == 0
         assert all(n.time < groove.n_beats for n in groove.notes)

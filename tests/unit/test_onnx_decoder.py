@@ -13,7 +13,7 @@ from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig
 R, M, K, V, FRAMES = 5, 6, 2, 64, 40
 
 
-def decoder(pattern: str = "delay") -> TokenDecoder:
+def decoder(pattern: str = "delay", styles: tuple[str, ...] = ()) -> TokenDecoder:
     config = TokenDecoderConfig(
         rhythm_features=R,
         memory_dim=M,
@@ -22,6 +22,7 @@ def decoder(pattern: str = "delay") -> TokenDecoder:
         n_layers=3,
         n_heads=4,
         pattern=pattern,
+        styles=styles,
     )
     model = TokenDecoder(config).eval()
     for parameter in model.parameters():
@@ -53,6 +54,15 @@ def test_greedy_codes_are_those_of_pytorch(pattern: str, cfg_scale: float, tmp_p
     codes = ours.generate(*given, temperature=0.0, cfg_scale=cfg_scale)
     assert len(codes.unique()) > 4
     assert torch.equal(codes, model.generate(*given, temperature=0.0, cfg_scale=cfg_scale))
+
+
+@needs_onnx
+def test_a_style_sounds_as_in_pytorch(tmp_path: Path) -> None:
+    model, given = decoder(styles=("rock", "waltz")), conditions()
+    asked = {"style": torch.tensor([2, 0]), "temperature": 0.0, "cfg_scale": 2.0}
+    codes = OnnxTokenDecoder(model, cache_dir=tmp_path).generate(*given, **asked)
+    assert torch.equal(codes, model.generate(*given, **asked))
+    assert not torch.equal(codes, model.generate(*given, temperature=0.0, cfg_scale=2.0))
 
 
 @needs_onnx

@@ -44,6 +44,20 @@ def test_saved_and_loaded_models_give_equal_logits(model: Pose2Audio, tmp_path: 
     assert (metadata["codec"], metadata["seed"]) == ("test", 3)
 
 
+@torch.inference_mode()
+def test_styles_survive_saving(tmp_path: Path) -> None:
+    styles = ("rock", "cha-cha")
+    config = Pose2AudioConfig.of_size("tiny", codec_id="test", styles=styles)
+    model = Pose2Audio(config).eval()
+    assert model.decoder.styles is not None
+    model.decoder.styles.weight[2] = 0.5
+    model.save_pretrained(tmp_path, {})
+    loaded = Pose2Audio.from_pretrained(tmp_path)
+    assert loaded.config.decoder.styles == styles
+    given, style = inputs(), torch.tensor([loaded.config.decoder.style_index("cha-cha")])
+    assert not torch.equal(loaded(*given, style=style)[0], loaded(*given)[0])
+
+
 def test_logits_and_encoding_fit_each_other(model: Pose2Audio) -> None:
     logits, encoding = model(*inputs())
     assert logits.shape == (1, 2, FRAMES, 1024)

@@ -4,38 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.config import config_to_dict, load_config
-from dancetomusic.errors import CheckpointError, ConfigError, PoseError
+from dancetomusic.errors import ConfigError, PoseError
 from dancetomusic.models.pose_encoder import (
     PoseEncoder,
     PoseEncoderConfig,
     encode_poses,
-    load_pose_encoder,
     read_rhythm,
 )
 from dancetomusic.synthesis.choreography import choreograph
-from dancetomusic.training.pose_encoder import (
-    STATE_FILE,
-    PoseEncoderTrainingConfig,
-    make_batch,
-    procedural_sources,
-    rhythm_loss,
-    train_pose_encoder,
-)
 from dancetomusic.types import PoseSequence
 
 TINY = PoseEncoderConfig(channels=16, dilations=(1, 2), dropout=0.0)
-RECIPE = PoseEncoderTrainingConfig(
-    model=TINY,
-    procedural_share=1.0,
-    n_procedural=2,
-    steps=4,
-    batch_size=2,
-    crop_s=6.0,
-    min_clip_s=4.0,
-    max_clip_s=6.0,
-    save_every=2,
-)
 
 
 def random_poses(frames, batch=1):
@@ -137,93 +116,3 @@ def test_other_frame_rates_are_refused():
     poses = dataclasses.replace(sequence(np.zeros((10, 33, 3), np.float32)), fps=30.0)
     with pytest.raises(PoseError, match="24 frames"):
         encode_poses(tiny_encoder(), poses)
-
-
-def test_loss_falls_on_one_batch_until_the_phase_is_known():
-    torch.manual_seed(0)
-    encoder = PoseEncoder(dataclasses.replace(TINY, channels=32, dilations=(1, 2, 4, 8)))
-    sources = procedural_sources(2, 12.0, seed=0)
-    batch = make_batch([], sources, RECIPE, np.random.default_rng(0))
-    first = rhythm_loss(encoder, batch)["phase"].item()
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2)
-    for _ in range(80):
-        losses = rhythm_loss(encoder, batch)
-        optimizer.zero_grad()
-        losses["total"].backward()
-        optimizer.step()
-    assert losses["phase"].item() < 0.15 < 0.5 < first
-
-
-def test_labels_mark_the_true_beats():
-    sources = procedural_sources(1, 12.0, seed=1)
-    batch = make_batch([], sources, RECIPE, np.random.default_rng(0))
-    on_beat = batch.beats == 1
-    assert (batch.phase[..., 0][on_beat] > 0.9).all()
-    assert (batch.downbeats <= batch.beats).all()
-    assert batch.world.shape == (2, 144, 33, 3)
-    assert batch.phase.shape == (2, 450, 2)
-
-
-def test_training_resumes_to_the_same_weights(tmp_path):
-    whole = train_pose_encoder(RECIPE, tmp_path / "whole")
-    state = torch.load(tmp_path / "whole" / STATE_FILE, weights_only=True)
-    assert state["step"] == 4
-
-    class Stopped(Exception):
-        pass
-
-    import dancetomusic.training.pose_encoder as recipe
-
-    original = recipe.make_batch
-    count = 0
-
-    def stop_after_two(*arguments):
-        nonlocal count
-        count += 1
-        if count > 2:
-            raise Stopped
-        return original(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(recipe, "make_batch", stop_after_two)
-        train_pose_encoder(RECIPE, tmp_path / "parts")
-    resumed = train_pose_encoder(RECIPE, tmp_path / "parts", resume=True)
-    for name, tensor in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], tensor)
-
-
-def test_resuming_needs_a_state_of_the_same_recipe(tmp_path):
-    with pytest.raises(CheckpointError, match="no training state"):
-        train_pose_encoder(RECIPE, tmp_path, resume=True)
-    train_pose_encoder(RECIPE, tmp_path)
-    with pytest.raises(CheckpointError, match="another recipe"):
-        train_pose_encoder(dataclasses.replace(RECIPE, steps=6), tmp_path, resume=True)
-
-
-def test_loaded_encoder_says_the_same(tmp_path):
-    trained = train_pose_encoder(dataclasses.replace(RECIPE, steps=1), tmp_path)
-    loaded = load_pose_encoder(tmp_path)
-    assert config_to_dict(loaded.config) == config_to_dict(TINY)
-    poses = random_poses(96)
-    torch.testing.assert_close(loaded(*poses).phase, trained(*poses).phase, atol=5e-3, rtol=5e-3)
-    with pytest.raises(CheckpointError):
-        load_pose_encoder(tmp_path / "none")
-
-
-def test_shipped_recipe_loads(repository):
-    config = load_config(PoseEncoderTrainingConfig, repository / "configs" / "pose_encoder.yaml")
-    assert config.model.frame_rate == 75.0
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"procedural_share": 2.0},
-        {"procedural_share": 0.5, "data": None},
-        {"data": "x", "min_clip_s": 9.0, "max_clip_s": 4.0},
-        {"data": "x", "steps": 0},
-    ],
-)
-def test_impossible_recipes_are_refused(values):
-    with pytest.raises(ConfigError):
-        PoseEncoderTrainingConfig(**values)

@@ -43,6 +43,20 @@ def test_metre_tempo_and_energy():
     assert (rhythm_features(steady_grid(90.0, 4.0), 75.0, 9)[:, COLUMN["triple_metre"]] == 0).all()
 
 
+def test_swing_delays_the_half_of_each_beat_and_leaves_the_beats():
+    track = steady_grid(100.0, 6.0)  # 60 frames a beat
+    straight = rhythm_features(track, 100.0, 600)
+    swung = rhythm_features(track, 100.0, 600, swing=1.0)
+    assert np.array_equal(rhythm_features(track, 100.0, 600, swing=0.0), straight)
+    np.testing.assert_allclose(swung[::60], straight[::60], atol=1e-5)
+    np.testing.assert_allclose(swung[40::60, COLUMN["beat_cos"]], -1, atol=1e-5)
+    np.testing.assert_allclose(swung[40, COLUMN["bar_cos"]], np.cos(np.pi / 4), atol=1e-5)
+    bumps = [COLUMN["beat_bump"], COLUMN["downbeat_bump"]]
+    assert np.array_equal(swung[:, bumps], straight[:, bumps])
+    with pytest.raises(InputError, match="swing is 2"):
+        rhythm_features(track, 100.0, 600, swing=2.0)
+
+
 def test_no_beats_and_no_frames():
     silent = RhythmTrack(
         beat_times=np.zeros(0),

@@ -8,7 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from dancetomusic.errors import ConfigError, InputError
-from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig, code_loss
+from dancetomusic.models.token_decoder import (
+    ANY_STYLE,
+    STYLE_PLACES,
+    TokenDecoder,
+    TokenDecoderConfig,
+    code_loss,
+)
+from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
 R, M, K, V = 5, 6, 2, 16
 TINY = TokenDecoderConfig(
@@ -222,6 +229,7 @@ def test_bfloat16_autocast_trains_close_to_float32(model: TokenDecoder) -> None:
         {"rhythm_span": 4},
         {"memory_layers": -1},
         {"frame_rate": 0.0},
+        {"styles": ("rock",), "rhythm_features": 3},
     ],
 )
 def test_a_config_out_of_range_is_refused(change: dict[str, object]) -> None:
@@ -237,3 +245,113 @@ def test_what_cannot_be_generated_is_refused() -> None:
         model.generate(rhythm, prefix_codes=torch.full((2, K, 3), V))
     with pytest.raises(InputError, match="cfg_scale is -1"):
         model.generate(rhythm, cfg_scale=-1.0)
+
+
+STYLED = dataclasses.replace(TINY, styles=("rock", "waltz"))
+
+
+def styled() -> TokenDecoder:
+    """Styles that differ, and none in particular, which stays zero as in training."""
+    model = TokenDecoder(STYLED).eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.15)
+    assert model.styles is not None
+    with torch.no_grad():
+        model.styles.weight[ANY_STYLE] = 0.0
+    return model
+
+
+@torch.inference_mode()
+def test_a_new_table_of_styles_changes_nothing() -> None:
+    plain = decoder()
+    model = TokenDecoder(STYLED).eval()
+    missing = model.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing == ["styles.weight"]
+    codes, *conditions = inputs()
+    for style in (None, torch.tensor([0, 0]), torch.tensor([1, 2])):
+        assert torch.equal(model(codes, *conditions, style=style), plain(codes, *conditions))
+
+
+@torch.inference_mode()
+def test_styles_change_the_logits_of_their_own_items_alone() -> None:
+    model = styled()
+    codes, *conditions = inputs()
+    without = model(codes, *conditions)
+    assert torch.equal(model(codes, *conditions, style=torch.tensor([0, 0])), without)
+    logits = model(codes, *conditions, style=torch.tensor([0, 2]))
+    torch.testing.assert_close(logits[0], without[0])
+    assert not torch.allclose(logits[1], without[1], atol=1e-3)
+
+
+@torch.inference_mode()
+def test_guidance_withholds_the_style_too() -> None:
+    model = styled()
+    codes, *conditions = inputs()
+    withheld = torch.ones(2, dtype=torch.bool)
+    given = model(codes, *conditions, style=torch.tensor([1, 2]), withheld=withheld)
+    assert torch.equal(given, model(codes, *conditions, withheld=withheld))
+
+
+def test_a_decoder_without_styles_ignores_them() -> None:
+    model = decoder()
+    codes, *conditions = inputs()
+    assert torch.equal(
+        model(codes, *conditions, style=torch.tensor([0, 0])), model(codes, *conditions)
+    )
+
+
+def test_no_style_in_particular_is_not_trained() -> None:
+    model = styled()
+    codes, *conditions = inputs()
+    code_loss(model(codes, *conditions, style=torch.tensor([0, 1])), codes).backward()
+    assert model.styles is not None and model.styles.weight.grad is not None
+    moved = model.styles.weight.grad.abs().sum(1) > 0
+    assert moved.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("cfg_scale", [1.0, 2.0])
+def test_generation_in_a_style_is_what_the_logits_say(cfg_scale: float) -> None:
+    model = styled()
+    _, *conditions = inputs()
+    style = torch.tensor([1, 2])
+    sampling = {"temperature": 0.0, "cfg_scale": cfg_scale}
+    codes = model.generate(*conditions, style=style, **sampling)
+    assert not torch.equal(codes, model.generate(*conditions, **sampling))
+    with torch.inference_mode():
+        given = model(codes, *conditions, style=style)
+        none = model(codes, *conditions, withheld=torch.ones(2, dtype=torch.bool))
+    expected = torch.lerp(none, given, cfg_scale).argmax(-1)
+    assert (codes == expected).float().mean() > 0.95
+
+
+def test_styles_are_numbered_by_name_and_others_refused() -> None:
+    assert [STYLED.style_index(s) for s in (None, "rock", "waltz")] == [ANY_STYLE, 1, 2]
+    with pytest.raises(InputError, match=r"style is 'polka'. Choose one of rock, waltz\."):
+        STYLED.style_index("polka")
+    with pytest.raises(InputError, match="knows no styles"):
+        TINY.style_index("rock")
+    with pytest.raises(ConfigError, match="repeated"):
+        dataclasses.replace(TINY, styles=("rock", "rock"))
+
+
+@torch.inference_mode()
+def test_a_style_acts_by_the_place_in_the_bar() -> None:
+    model = styled()
+    assert model.styles is not None
+    at = 2 * torch.pi * torch.tensor([0.0, 0.25, 0.5]).repeat_interleave(2)
+    rhythm = torch.zeros(1, 6, R)
+    rhythm[0, :, RHYTHM_FEATURES.index("bar_cos")] = at.cos()
+    rhythm[0, :, RHYTHM_FEATURES.index("bar_sin")] = at.sin()
+    rock = torch.tensor([1])
+    added = (
+        model.start(rhythm, style=rock).conditions.rhythm - model.start(rhythm).conditions.rhythm
+    )
+    bar = model.styles.weight[1].unflatten(0, (STYLE_PLACES, -1))
+    expected = bar[[0, 0, 12, 12, 24, 24]]
+    torch.testing.assert_close(added[0, :6], expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(added[0, 6:], torch.zeros_like(added[0, 6:]))
+    silent = torch.zeros(1, 6, R)
+    assert torch.equal(
+        model.start(silent, style=rock).conditions.rhythm, model.start(silent).conditions.rhythm
+    )

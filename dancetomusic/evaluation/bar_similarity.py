@@ -1,0 +1,78 @@
+"""How alike the bars of a piece are: one loop, human variation, or chance."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+STEPS_PER_BEAT = 4
+FRAME_RATE = 100.0
+
+
+def bar_patterns(
+    onsets: Float32[np.ndarray, "bands frames"],
+    beat_times: Float[np.ndarray, " beats"],
+    beat_numbers: Int[np.ndarray, " beats"],
+) -> Float[np.ndarray, "bars steps"]:
+    """What is struck in each whole bar: mean onset strength in every sixteenth, by band.
+
+    Bars of the most frequent length run from one beat 1 to the next. No row without any.
+
+    Args:
+        onsets: Onset strength, 100 frames a second.
+        beat_times: In seconds, increasing.
+        beat_numbers: Place in the bar, from 1.
+    """
+    openings = np.flatnonzero(beat_numbers == 1)
+    lengths = np.diff(openings)
+    if lengths.size == 0:
+        return np.zeros((0, 0))
+    length = int(np.bincount(lengths).argmax())
+    rows = []
+    cumulated = np.concatenate([np.zeros((onsets.shape[0], 1)), np.cumsum(onsets, axis=1)], axis=1)
+    for opening in openings[:-1][lengths == length]:
+        count = np.arange(length * STEPS_PER_BEAT + 1) / STEPS_PER_BEAT
+        times = np.interp(count, np.arange(length + 1), beat_times[opening : opening + length + 1])
+        half_step = (times[1] - times[0]) / 2
+        edges = np.clip((times - half_step) * FRAME_RATE, 0, onsets.shape[1])
+        sums = np.diff(np.stack([np.interp(edges, np.arange(c.size), c) for c in cumulated]))
+        rows.append((sums / np.maximum(np.diff(edges), 1e-6)).ravel())
+    return np.array(rows)
+
+
+def self_similarity(bars: Float[np.ndarray, "bars steps"]) -> float:
+    """Mean correlation of all pairs of bars, in [-1, 1].
+
+    1 is one bar repeated, about 0 are bars that have nothing in common. NaN below two bars
+    with anything in them.
+    """
+    unit = _unit(bars)
+    if unit.shape[0] < 2:
+        return float("nan")
+    products = unit @ unit.T
+    return float(products[np.triu_indices(unit.shape[0], 1)].mean())
+
+
+def pairwise_similarity(
+    bars: Float[np.ndarray, "_bars steps"], others: Float[np.ndarray, "_others steps"]
+) -> float:
+    """Mean correlation of each bar with the same bar of another piece on the same beats.
+
+    1 is the same music; as different as two bars of one piece are, it equals
+    :func:`self_similarity`. NaN without common bars.
+    """
+    n = min(bars.shape[0], others.shape[0])
+    if n == 0 or bars.shape[1:] != others.shape[1:]:
+        return float("nan")
+    heard = (np.ptp(bars[:n], axis=1) > 0) & (np.ptp(others[:n], axis=1) > 0)
+    if not heard.any():
+        return float("nan")
+    return float((_unit(bars[:n][heard]) * _unit(others[:n][heard])).sum(axis=1).mean())
+
+
+def _unit(bars: np.ndarray) -> np.ndarray:
+    if bars.size == 0:
+        return np.zeros((0, 0))
+    centred = bars - bars.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    return (centred / np.maximum(norms, 1e-9))[norms[:, 0] > 1e-6]

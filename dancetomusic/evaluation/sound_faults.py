@@ -1,0 +1,69 @@
+"""Silence, clipping and drones: what spoils a sound whatever its rhythm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+from dancetomusic.types import Waveform
+
+SILENCE_DBFS = -50.0
+FULL_SCALE = 0.999
+WINDOW_S = 0.1
+
+
+@dataclass(frozen=True)
+class SoundFaults:
+    """What is wrong with a sound.
+
+    Attributes:
+        longest_silence_s: Longest stretch below -50 dBFS, in seconds.
+        clipped_share: Samples at full scale, in [0, 1].
+        longest_drone_s: Longest audible stretch without a stroke, in seconds.
+        drift_db: Level of the last quarter minus that of the first, in dB.
+    """
+
+    longest_silence_s: float
+    clipped_share: float
+    longest_drone_s: float
+    drift_db: float
+
+
+def find_faults(waveform: Waveform, stroke_times: Float[np.ndarray, " strokes"]) -> SoundFaults:
+    """Measure the faults of a sound.
+
+    Args:
+        waveform: The sound.
+        stroke_times: Where anything strikes in it, in seconds, in order; found in a way that
+            does not miss quiet ones.
+    """
+    mono = waveform.to_mono().samples[0].astype(np.float64)
+    length = max(1, round(WINDOW_S * waveform.sample_rate))
+    windows = mono[: mono.size // length * length].reshape(-1, length)
+    power = (windows**2).mean(axis=1)
+    silent = power < 10 ** (SILENCE_DBFS / 10)
+    ends = np.concatenate([[0.0], stroke_times, [waveform.duration_s]])
+    drone_s = 0.0
+    for start, end in pairwise(ends):
+        between = ~silent[round(start / WINDOW_S) : round(end / WINDOW_S)]
+        drone_s = max(drone_s, float(_longest_run(between)) * WINDOW_S)
+    quarter = max(1, power.size // 4)
+    loud = [
+        10.0 * np.log10(np.maximum(part.mean(), 1e-12)) if part.size else -120.0
+        for part in (power[:quarter], power[-quarter:])
+    ]
+    return SoundFaults(
+        longest_silence_s=_longest_run(silent) * WINDOW_S,
+        clipped_share=float((np.abs(waveform.samples) >= FULL_SCALE).mean()) if mono.size else 0.0,
+        longest_drone_s=drone_s,
+        drift_db=float(loud[1] - loud[0]),
+    )
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    """Length of the longest run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

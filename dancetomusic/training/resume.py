@@ -1,0 +1,67 @@
+"""The resume file: everything that a stopped run needs to go on exactly where it was."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dancetomusic.atomic import atomic_output
+from dancetomusic.errors import CheckpointError
+
+RESUME_FILE = "resume.pt"
+FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard"})
+"""Keys of a recipe that may change between the parts of a run: they decide no weight."""
+
+
+def write_resume(path: Path, recipe: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a state, and what decides the run that it belongs to.
+
+    Args:
+        path: Where to.
+        recipe: Plain values, all of which must be the same when the run goes on.
+        state: Tensors and plain values.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic_output(path) as temporary:
+        torch.save({"recipe": json.dumps(_plain(recipe)), "state": state}, temporary)
+
+
+def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that ``write_resume`` wrote, on the CPU; ``None`` if there is none.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of a run with another recipe.
+    """
+    if not path.is_file():
+        return None
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no archive")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        theirs, state = json.loads(content["recipe"]), content["state"]
+    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is no intact resume file ({str(error).splitlines()[0]})",
+            "Remove it to start anew.",
+        ) from error
+    ours = _plain(recipe)
+    changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    if changed:
+        was = ", ".join(f"{key} {theirs.get(key)!r}, now {ours.get(key)!r}" for key in changed)
+        raise CheckpointError(
+            f"{path} is of another recipe (it had {was[:300]})",
+            "Go on with its own recipe, or name another output.",
+        )
+    return dict(state)
+
+
+def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Values as JSON gives them back, without the keys that are free to change."""
+    return json.loads(json.dumps({k: v for k, v in recipe.items() if k not in FREE_KEYS}))
