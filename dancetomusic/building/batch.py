@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -40,8 +39,6 @@ from dancetomusic.errors import InputError
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.stems.base import Separator
 from dancetomusic.stems.choose import make_separator
-
-logger = logging.getLogger(__name__)
 
 WORK = ".work"
 CLIPS_IN_WORK = "clips"
@@ -126,7 +123,7 @@ class _Making:
     @property
     def goes_on(self) -> bool:
         """Whether there is more to do than to publish."""
-        return self.record.status == ACCEPTED and (self.work / MIX_FILE).is_file()
+        return self.record.status == ACCEPTED
 
     @property
     def report(self) -> ClipReport:

@@ -177,14 +177,22 @@ def build(
     with exclusive(output):
         (output / WORK / STOP_FILE).unlink(missing_ok=True)
         settings = settle(output, _with_separator(output, settings))
-        run = _Build(output, settings, engine, parallel_downloads, on_event or (lambda event: None))
-        run.keep_downloads = keep_downloads
+        run = _Build(
+            output,
+            settings,
+            engine,
+            retry_failed=retry_failed,
+            keep_downloads=keep_downloads,
+            parallel_downloads=parallel_downloads,
+            on_event=on_event or (lambda event: None),
+        )
         try:
-            run.run(sections, retry_failed)
+            run.run(sections)
         except KeyboardInterrupt:
             run.stop()
             raise
         finally:
+            run.end_downloads()
             finish_manifest(output, settings)
         if not keep_downloads:
             shutil.rmtree(output / WORK, ignore_errors=True)
@@ -212,12 +220,15 @@ class _Build:
         output: Path,
         settings: BuildSettings,
         engine: Engine,
+        *,
+        retry_failed: bool,
+        keep_downloads: bool,
         parallel_downloads: int,
         on_event: Listener,
     ) -> None:
         self.output, self.settings, self.engine = output, settings, engine
+        self.retry_failed, self.keep_downloads = retry_failed, keep_downloads
         self.tell = on_event
-        self.keep_downloads = False
         self.stopping = Event()
         self.store = output / WORK / DOWNLOADS
         self.batch_size = make_separator(
@@ -237,36 +248,40 @@ class _Build:
         self.n_sections = self.n_skipped = 0
         self.began = time.monotonic()
 
-    def run(self, sections: Sequence[Section], retry_failed: bool) -> None:
+    def run(self, sections: Sequence[Section]) -> None:
         first_of_key = {_plan_key(section): section for section in reversed(sections)}
         sections = list(first_of_key.values())[::-1]
         self.n_sections = len(sections)
         for section in sections:
             self.left[section.source] += 1
-        self.retry_failed = retry_failed
-        waiting = pending_sections(sections, self.output, self.settings, retry_failed=retry_failed)
+        waiting = pending_sections(
+            sections, self.output, self.settings, retry_failed=self.retry_failed
+        )
         more = True
-        with self.downloads:
-            while True:
-                more = more and self._fetch_more(waiting)
-                self._make_more(flush=not (more or self.fetching or self.planning))
-                running = [*self.fetching, *self.planning, *self.making]
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    self._take(future)
+        while True:
+            more = more and self._fetch_more(waiting)
+            self._make_more(flush=not (more or self.fetching or self.planning))
+            running = [*self.fetching, *self.planning, *self.making]
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                self._take(future)
 
     def stop(self) -> None:
         """Let the clips in hand be finished, and nothing else be begun."""
         (self.output / WORK / STOP_FILE).touch()
-        self.stopping.set()
-        self.downloads.shutdown(wait=False, cancel_futures=True)
+        self.end_downloads()
         for future in [*self.planning, *self.making]:
             future.cancel()
         for future in wait([f for f in self.making if not f.cancelled()]).done:
             if future.exception() is None:
                 for report in future.result():
                     self._count(report)
+
+    def end_downloads(self) -> None:
+        """Begin no other download, and let those that wait for another attempt give up."""
+        self.stopping.set()
+        self.downloads.shutdown(wait=False, cancel_futures=True)
 
     def summary(self) -> Summary:
         summary = Summary(
@@ -326,25 +341,22 @@ class _Build:
             self._take_made(future, self.making.pop(future))
 
     def _take_fetched(self, future: Future[Any], section: Section) -> None:
-        try:
-            fetched, seconds = future.result()
-        except (DownloadError, InputError) as error:
+        error = future.exception()
+        if error is not None:
             permanent = getattr(error, "permanent", True)
-            self._give_up(section, error.problem, permanent=permanent)
+            self._give_up(section, _reason(error), permanent=permanent)
             return
+        fetched, seconds = future.result()
         self.seconds["download"] += seconds
         future = self.engine.submit(plan_section, section, fetched, self.output, self.settings)
         self.planning[future] = section
 
     def _take_planned(self, future: Future[Any], section: Section) -> None:
-        try:
-            tasks = future.result()
-        except InputError as error:
-            self._give_up(section, error.problem)
+        error = future.exception()
+        if error is not None:
+            self._give_up(section, _reason(error))
             return
-        except WorkerDied as error:
-            self._give_up(section, str(error))
-            return
+        tasks = future.result()
         self._withdraw_failure(section)
         _write_plan(
             self.output,
@@ -379,24 +391,18 @@ class _Build:
 
     def _take_made(self, future: Future[Any], tasks: list[ClipTask]) -> None:
         error = future.exception()
-        if isinstance(error, DanceToMusicError):
-            raise error
         if error is None:
             for report in future.result():
                 self._count(report)
-        elif len(tasks) > 1:
-            for task in tasks:
-                self._make([task])
-            return
         else:
-            reason = str(error) if isinstance(error, WorkerDied) else f"unexpected: {error!r}"
-            record = replace(
-                new_record(tasks[0], self.settings),
-                status=FAILED,
-                reason=" ".join(reason.split()),
-            )
+            reason = _reason(error)
+            if len(tasks) > 1:
+                for task in tasks:
+                    self._make([task])
+                return
+            record = replace(new_record(tasks[0], self.settings), status=FAILED, reason=reason)
             self._publish(record)
-            self._count(ClipReport(record.key, record.source, FAILED, record.reason))
+            self._count(ClipReport(record.key, record.source, FAILED, reason))
         for task in tasks:
             self.in_hand.discard(task.key)
             self._let_go(task.section)
@@ -412,7 +418,6 @@ class _Build:
         """Record a section of which no clip can be made."""
         if section.path is not None:
             reason = reason.replace(section.path, section.source)
-        reason = " ".join(reason.split())
         end_s = section.start_s if section.end_s is None else section.end_s
         task = ClipTask(_placeholder(section), section, section.start_s, end_s)
         self._publish(replace(new_record(task, self.settings), status=FAILED, reason=reason))
@@ -458,6 +463,21 @@ class _Build:
                 forget(section, self.store)
 
 
+def _reason(error: BaseException) -> str:
+    """Why a section or a clip failed, on one line.
+
+    Raises:
+        BaseException: ``error`` itself, if it is of the build and not of one video.
+    """
+    if isinstance(error, DownloadError | InputError):
+        reason = error.problem
+    elif isinstance(error, DanceToMusicError) or not isinstance(error, Exception):
+        raise error
+    else:
+        reason = str(error) if isinstance(error, WorkerDied) else f"unexpected: {error!r}"
+    return " ".join(reason.split())
+
+
 def _placeholder(section: Section) -> str:
     """Key under which a section that failed as a whole is recorded."""
     return clip_key(
@@ -490,9 +510,7 @@ def _plan_key(section: Section) -> str:
 
 
 def _plan_path(output: Path, section: Section) -> Path:
-    key = clip_key(
-        section.source, section.start_s, -1.0 if section.end_s is None else section.end_s
-    )
+    key = _plan_key(section)
     return output / SECTIONS / key[:2] / f"{key}.json"
 
 
