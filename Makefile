@@ -28,8 +28,9 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
 train-default: $(VENV)/dev.stamp
-	for model in codec pose_encoder pose2audio; do \
-	    $(BIN)/dancetomusic train --model $$model --config configs/$$model.yaml --output runs/$$model || exit; \
+	for run in codec pose_encoder pose2audio_base pose2audio pose_encoder_causal pose2audio_causal; do \
+	    model=$${run%_base}; $(BIN)/dancetomusic train --model $${model%_causal} \
+	        --config configs/$$run.yaml --output runs/$$run || exit; \
 	done
 
 clean:

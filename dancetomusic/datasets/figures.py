@@ -15,7 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from dancetomusic.datasets.tang2018 import Dance, Figure
+from dancetomusic.errors import InputError
 
+FIGURES = "figures"
 N_BLOCKS = 3
 MARGIN_S = 0.5
 
@@ -76,6 +78,46 @@ def figure_blocks(dances: Sequence[Dance], n_blocks: int = N_BLOCKS) -> tuple[fr
         for index, share in zip(order, middle, strict=True):
             blocks[min(n_blocks - 1, int(share * n_blocks))].add(names[index])
     return tuple(frozenset(block) for block in blocks)
+
+
+def figure_block(dances: Sequence[Dance], name: str) -> frozenset[str]:
+    """The figures of a block named ``figures-N``, counted from 0.
+
+    Args:
+        dances: All dances of the set, of every split: they decide what the blocks are.
+        name: ``figures`` alone is block 0.
+
+    Raises:
+        InputError: If there is no such block.
+    """
+    kind, _, number = name.partition("-")
+    blocks = figure_blocks(dances)
+    if kind != FIGURES or not (number or "0").isdecimal() or int(number or 0) >= len(blocks):
+        raise InputError(
+            f"no block of figures is {name!r}", f"Give {FIGURES}-0 to {FIGURES}-{N_BLOCKS - 1}."
+        )
+    return blocks[int(number or 0)]
+
+
+def hold_out(dances: Sequence[Dance], name: str, everything: Sequence[Dance]) -> list[Dance]:
+    """Dances to learn from when a genre, or a block ``figures-N``, is kept for testing.
+
+    Args:
+        dances: What there is to learn from.
+        name: The genre or block.
+        everything: All dances of the set, of every split.
+
+    Raises:
+        InputError: If there is no such genre or block, or nothing else.
+    """
+    if name.startswith(FIGURES):
+        block = figure_block(everything, name)
+        return [without_figures(dance, block) for dance in dances]
+    others = [dance for dance in dances if dance.genre != name]
+    if not others or len(others) == len(dances):
+        genres = ", ".join(sorted({dance.genre for dance in everything}))
+        raise InputError(f"{name!r} cannot be held out", f"Give one of several genres ({genres}).")
+    return others
 
 
 def stretches_of(dance: Dance, block: frozenset[str]) -> list[tuple[float, float]]:

@@ -18,6 +18,7 @@ from dancetomusic.datasets.clip import (
     clip_directory,
     load_clip,
 )
+from dancetomusic.datasets.figures import FIGURES, figure_block, stretches_of
 from dancetomusic.datasets.manifest import MANIFEST_FILE, open_manifest
 from dancetomusic.datasets.tang2018 import INDEX, Dance, load_dances
 from dancetomusic.errors import InputError
@@ -31,7 +32,6 @@ T = TypeVar("T")
 QUALITIES = ("A", "B")
 """Of the ballroom set; its quality C is for training only."""
 
-FIGURES = "figures"
 MIN_BEATS = 4
 MAX_SONGS = 200
 """Songs of a set of clips that random rows choose among."""
@@ -131,7 +131,7 @@ def load_pieces(data: Path | str, split: str, *, limit: int | None = None) -> li
     folder = Path(data)
     if (folder / INDEX).is_file():
         if split.split("-")[0] == FIGURES:
-            return _evenly(figure_stretches(load_dances(folder, qualities=QUALITIES), split), limit)
+            return _evenly(figure_stretches(load_dances(folder), split), limit)
         dances = load_dances(folder, split=split, qualities=QUALITIES)
         return [piece_of_dance(dance) for dance in _evenly(dances, limit)]
     if not (folder / MANIFEST_FILE).is_file():
@@ -248,16 +248,12 @@ def figure_stretches(dances: Sequence[Dance], split: str, min_s: float = 5.0) ->
     Raises:
         InputError: If ``split`` names no block, or it has no such stretch.
     """
-    from dancetomusic.datasets.figures import figure_blocks, stretches_of
-
-    blocks = figure_blocks(dances)
-    number = split.removeprefix(FIGURES).removeprefix("-") or "0"
-    if not number.isdecimal() or int(number) >= len(blocks):
-        raise InputError(f"split is {split!r}", f"Give {FIGURES}-0 to {FIGURES}-{len(blocks) - 1}.")
+    block = figure_block(dances, split)
     pieces = [
         cut_piece(piece_of_dance(dance), start, end)
         for dance in dances
-        for start, end in stretches_of(dance, blocks[int(number)])
+        if dance.sync_quality in QUALITIES
+        for start, end in stretches_of(dance, block)
         if end - start >= min_s
     ]
     pieces = [piece for piece in pieces if piece.beat_times.size >= MIN_BEATS]

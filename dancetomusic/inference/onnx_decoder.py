@@ -23,6 +23,7 @@ GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
 QUANTISED_BLOCK = 32
 NORM_EPSILON = 1e-5
+HIDDEN = torch.finfo(torch.float32).min
 RUNTIME_OPERATORS = (
     "GroupQueryAttention",
     "MatMulNBits",
@@ -124,8 +125,9 @@ class OnnxTokenDecoder:
         total = torch.zeros(1, dtype=torch.int32)
         logits = torch.empty((batch, config.n_codebooks, config.codebook_size))
         bias = torch.zeros((batch, 1, 1, conditions.keys[0].shape[2]))
-        if conditions.mask is not None:
-            bias.masked_fill_(~conditions.mask, torch.finfo(torch.float32).min)
+        hidden = None if conditions.mask is None else ~conditions.mask
+        if hidden is not None and hidden.shape[2] == 1:
+            bias.masked_fill_(hidden, HIDDEN)
         inputs = {
             "tokens": tokens,
             "rhythm": rhythm,
@@ -150,6 +152,8 @@ class OnnxTokenDecoder:
             at = state.position
             tokens.copy_(column)
             rhythm.copy_(conditions.rhythm[:, at : at + 1])
+            if hidden is not None and hidden.shape[2] > 1:
+                bias.zero_().masked_fill_(hidden[:, :, at : at + 1], HIDDEN)
             position.fill_(at)
             past.fill_(at)
             total.fill_(at + 1)

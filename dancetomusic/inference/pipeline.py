@@ -175,10 +175,10 @@ class DanceToMusic:
         style: str | None = None,
         swing: float = 0.0,
         num_dancers: int = 1,
-        temperature: float = 0.85,
+        temperature: float = 1.1,
         top_k: int | None = None,
-        top_p: float | None = 0.9,
-        cfg_scale: float = 2.0,
+        top_p: float | None = 0.95,
+        cfg_scale: float = 3.0,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.
@@ -303,7 +303,7 @@ def _together(encodings: list[PoseEncoding], dancers: list[PoseSequence]) -> Pos
     weights = weights / weights.sum()
     values = (
         sum(w * getattr(e, name) for w, e in zip(weights, encodings, strict=True))
-        for name in ("phase", "beat_logits", "downbeat_logits", "energy")
+        for name in ("phase", "beat_logits", "downbeat_logits", "energy", "tempo_logits")
     )
     first = encodings[0]
     return PoseEncoding(first.memory, first.memory_mask, *values)

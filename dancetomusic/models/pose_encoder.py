@@ -16,6 +16,13 @@ from torch.nn import functional
 from dancetomusic.checkpoint import load_checkpoint, load_into
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
+from dancetomusic.models.tempo import (
+    N_SIGNALS,
+    SIGNAL_REACH,
+    TempoHead,
+    known_frames,
+    rhythm_signals,
+)
 from dancetomusic.rhythm.beats import fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.types import PoseSequence, RhythmTrack
@@ -23,11 +30,12 @@ from dancetomusic.types import PoseSequence, RhythmTrack
 POSE_FPS = 24.0
 STRIDE = 2
 KNOTS = 6
-BODY_JOINTS = (0, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
-N_FEATURES = len(BODY_JOINTS) * 7 + 1
+LEG_SIGNALS = (0, 1, 2, 3, 4, 8, 16)
+"""Of ``rhythm_signals``: speeds of the feet, of both together and one against the other, speed
+of the knees, and the distance of the feet."""
 N_OUTPUTS = 5
-POSITION_SCALE_M = 0.3
-SPEED_SCALE_M_S = 0.8
+CHANGE_SCALE = 3.0
+READING_SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 
 
 @dataclass(frozen=True)
@@ -39,31 +47,45 @@ class PoseEncoderConfig:
         dilations: One residual block each, in steps of 1/12 s.
         kernel: Taps of every convolution; odd.
         dropout: Share of channels dropped in training.
+        tempo_dropout: Likewise, where the tempo of a stretch is read.
         frame_rate: Output frames a second; the codec's.
         causal: Whether an output may depend only on poses up to the end of its 1/12 s.
+        legs_only: Whether the phase is read from the legs alone, which pass the beat alike in
+            dances never seen, or from the whole body, which tells more of those it has seen.
+        gain_spread: How much the size of movement is varied in training, in nats; as much
+            again, less by a third, for each signal on its own.
     """
 
     channels: int = 96
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 1, 2)
     kernel: int = 5
     dropout: float = 0.1
+    tempo_dropout: float = 0.2
     frame_rate: float = 75.0
     causal: bool = False
+    legs_only: bool = True
+    gain_spread: float = 0.2
 
     def __post_init__(self) -> None:
         if self.channels < 1 or not self.dilations or min(self.dilations) < 1:
             raise ConfigError("the encoder has no layers", "Give channels and dilations ≥ 1.")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ConfigError(f"kernel is {self.kernel}", "Give an odd number.")
-        if not 0 <= self.dropout < 1 or self.frame_rate <= 0:
+        if not (0 <= self.dropout < 1 and 0 <= self.tempo_dropout < 1) or self.frame_rate <= 0:
             raise ConfigError("dropout or frame_rate is out of range", "Give [0, 1) and > 0.")
+
+    @property
+    def signals(self) -> tuple[int, ...]:
+        """Which of ``rhythm_signals`` the phase is read from."""
+        return LEG_SIGNALS if self.legs_only else tuple(range(N_SIGNALS))
 
 
 class PoseEncoding(NamedTuple):
     """What the encoder says; memory is at 12 Hz, the rest at the configured frame rate.
 
     Phase is (cos, sin) of the beat phase, shorter where unsure; logits are log-odds of a
-    beat or downbeat at the frame; energy is in [0, 1].
+    beat or downbeat at the frame; energy is in [0, 1]. Tempo logits are of the whole stretch,
+    for ``rhythm.beats.TEMPI_BPM``.
     """
 
     memory: Float[Tensor, "batch memory channels"]
@@ -72,6 +94,7 @@ class PoseEncoding(NamedTuple):
     beat_logits: Float[Tensor, "batch frames"]
     downbeat_logits: Float[Tensor, "batch frames"]
     energy: Float[Tensor, "batch frames"]
+    tempo_logits: Float[Tensor, "batch tempi"]
 
 
 class PoseEncoder(nn.Module):
@@ -84,16 +107,19 @@ class PoseEncoder(nn.Module):
     def __init__(self, config: PoseEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.reduce = _Conv(N_FEATURES * STRIDE, config.channels, 3, 1, config.causal)
+        n_features = 2 * len(config.signals) + 1
+        self.reduce = _Conv(n_features * STRIDE, config.channels, 3, 1, config.causal)
         self.blocks = nn.ModuleList(_Block(config, dilation) for dilation in config.dilations)
         self.norm = nn.LayerNorm(config.channels)
         self.head = nn.Linear(config.channels, N_OUTPUTS * (KNOTS + 1))
+        self.tempo = TempoHead(config.tempo_dropout)
 
     @property
     def receptive_field_s(self) -> float:
         """How far from an output a pose can still matter, in seconds."""
         reach = 1 + sum(self.config.dilations) * (self.config.kernel // 2)
-        return (reach * (2 if self.config.causal else 1) + 1) * STRIDE / POSE_FPS
+        steps = reach * (2 if self.config.causal else 1) + 1
+        return (steps * STRIDE + SIGNAL_REACH) / POSE_FPS
 
     def n_output_frames(self, n_pose_frames: int) -> int:
         """Output frames for a number of pose frames: the whole ones that they last."""
@@ -104,10 +130,14 @@ class PoseEncoder(nn.Module):
     ) -> PoseEncoding:
         """Encode poses of any length; absent frames may hold anything finite."""
         n_frames = self.n_output_frames(world.shape[1])
+        tempo_logits = self.tempo(rhythm_signals(world, POSE_FPS), present, POSE_FPS)
         if world.shape[1] % STRIDE:
             world = torch.cat([world, world[:, -1:]], dim=1)
             present = torch.cat([present, torch.zeros_like(present[:, -1:])], dim=1)
-        features = pose_features(world, present)
+        signals = rhythm_signals(world, POSE_FPS, causal=self.config.causal)
+        features = movement_features(
+            self._vary(signals[..., self.config.signals]), present, causal=self.config.causal
+        )
         batch, n_poses, width = features.shape
         memory_mask = present.view(batch, n_poses // STRIDE, STRIDE).any(dim=-1)
         hidden = self.reduce(features.reshape(batch, n_poses // STRIDE, STRIDE * width))
@@ -122,7 +152,18 @@ class PoseEncoder(nn.Module):
             beat_logits=outputs[..., 2],
             downbeat_logits=outputs[..., 3],
             energy=torch.sigmoid(outputs[..., 4]),
+            tempo_logits=tempo_logits,
         )
+
+    def _vary(
+        self, signals: Float[Tensor, "batch poses signals"]
+    ) -> Float[Tensor, "batch poses signals"]:
+        """In training, give each dancer and each of its signals another size."""
+        if not self.training or self.config.gain_spread == 0:
+            return signals
+        batch, _, n_signals = signals.shape
+        nats = torch.randn(batch, 1, 1) + 0.7 * torch.randn(batch, 1, n_signals)
+        return signals * (self.config.gain_spread * nats).exp().to(signals.device)
 
     def _between_knots(
         self, knots: Float[Tensor, "batch memory values"], n_frames: int
@@ -166,29 +207,34 @@ class PoseEncoder(nn.Module):
             a, b = skipped // STRIDE, math.ceil((skipped + kept) / STRIDE)
             c, d = self.n_output_frames(skipped), self.n_output_frames(skipped + kept)
             parts.append([part.memory[:, a:b], part.memory_mask[:, a:b]])
-            parts[-1] += [value[:, c:d] for value in part[2:]]
-        return PoseEncoding(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
+            parts[-1] += [value[:, c:d] for value in part[2:-1]]
+        whole = [torch.cat(values, dim=1) for values in zip(*parts, strict=True)]
+        whole.append(self.tempo(rhythm_signals(world, POSE_FPS), present, POSE_FPS))
+        return PoseEncoding(*whole)
 
 
-def pose_features(
-    world: Float[Tensor, "batch poses 33 3"], present: Bool[Tensor, "batch poses"]
+def movement_features(
+    signals: Float[Tensor, "batch poses signals"],
+    present: Bool[Tensor, "batch poses"],
+    *,
+    causal: bool = False,
 ) -> Float[Tensor, "batch poses features"]:
-    """Hip-centred position, velocity, speed and validity; 0 where no dancer is known.
+    """Signals, how they change, and validity; 0 where no dancer is known.
 
-    The nose stands for the face and thumbs are left out: 21 joints. Velocity is the step
-    from the frame before, 0 unless both are present.
+    Joints themselves are left out: an encoder that sees them knows figures by their look and
+    reads nothing from others. Arms, head and heights pass the beat at another moment in every
+    dance; feet are quickest half-way between beats in all.
+
+    Args:
+        signals: Some of ``models.tempo.rhythm_signals``.
+        present: Frames in which the dancer is seen.
+        causal: Whether the signals depend on the past only.
     """
-    joints = world[:, :, BODY_JOINTS] - world[:, :, (23, 24)].mean(dim=2, keepdim=True)
-    velocity = torch.zeros_like(joints)
-    velocity[:, 1:] = (joints[:, 1:] - joints[:, :-1]) * (POSE_FPS / SPEED_SCALE_M_S)
-    moving = present.clone()
-    moving[:, 1:] &= present[:, :-1]
-    moving[:, :1] = False
-    velocity = velocity.clamp(-8.0, 8.0) * moving[..., None, None]
-    position = joints / POSITION_SCALE_M * present[..., None, None]
-    speed = velocity.square().sum(dim=-1).add(1e-8).sqrt()
-    valid = present[..., None].to(world.dtype)
-    return torch.cat([position.flatten(2), velocity.flatten(2), speed, valid], dim=-1)
+    signals = signals * known_frames(present, causal=causal)[..., None]
+    change = torch.zeros_like(signals)
+    change[:, 1:] = (signals[:, 1:] - signals[:, :-1]) * CHANGE_SCALE
+    valid = present[..., None].to(signals.dtype)
+    return torch.cat([signals, change.clamp(-8.0, 8.0), valid], dim=-1)
 
 
 def load_pose_encoder(directory: Path | str) -> PoseEncoder:
@@ -216,7 +262,41 @@ def encode_poses(encoder: PoseEncoder, poses: PoseSequence) -> PoseEncoding:
         )
     world = torch.from_numpy(np.ascontiguousarray(poses.world))[None]
     present = torch.from_numpy(np.ascontiguousarray(poses.present))[None]
-    return encoder.encode_long(world, present)
+    encoding = encoder.encode_long(world, present)
+    if encoder.config.causal:
+        return encoding
+    return encoding._replace(phase=_phase_at_speeds(encoder, world, present))
+
+
+def _phase_at_speeds(
+    encoder: PoseEncoder,
+    world: Float[Tensor, "batch poses 33 3"],
+    present: Bool[Tensor, "batch poses"],
+) -> Float[Tensor, "batch frames 2"]:
+    """Mean phase of the dance played at ``READING_SPEEDS``, on its own time.
+
+    An encoder leans to the tempi that it learned from; what it says of the same movement
+    played slower and faster leans both ways, and only the rhythm itself agrees.
+    """
+    n_poses, n_frames = world.shape[1], encoder.n_output_frames(world.shape[1])
+    total = torch.zeros(world.shape[0], n_frames, 2)
+    for speed in READING_SPEEDS:
+        at = torch.arange(max(1, int(n_poses / speed)), dtype=torch.float64) * speed
+        nearest = at.round().long().clamp(max=n_poses - 1)
+        phase = encoder.encode_long(_between(world, at), present[:, nearest]).phase
+        total += _between(phase, torch.arange(n_frames, dtype=torch.float64) / speed)
+    return total / len(READING_SPEEDS)
+
+
+def _between(
+    values: Float[Tensor, "batch frames *size"], at: Float[Tensor, " positions"]
+) -> Float[Tensor, "batch positions *size"]:
+    """Values at fractional frames, held past the end."""
+    last = values.shape[1] - 1
+    at = at.clamp(max=last)
+    left = at.long()
+    share = (at - left).to(values.dtype).reshape(-1, *[1] * (values.dim() - 2))
+    return values[:, left] * (1 - share) + values[:, (left + 1).clamp(max=last)] * share
 
 
 def rhythm_from_encoding(
@@ -237,6 +317,7 @@ def rhythm_from_encoding(
         energy_rate=ENERGY_RATE,
         duration_s=poses.duration_s,
         downbeat_logits=encoding.downbeat_logits[0].float().numpy(),
+        tempo_logits=encoding.tempo_logits[0].float().numpy(),
         weights=seen.astype(np.float32),
         bpm=bpm,
         beats_per_bar=beats_per_bar,

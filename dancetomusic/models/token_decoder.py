@@ -66,6 +66,9 @@ class TokenDecoderConfig:
     memory_layers: int = 1
     """Encoder blocks over the pose memory; 0 for none."""
 
+    causal: bool = False
+    """Whether a code sees only memory of what was danced before it; the rhythm is foretold."""
+
     rhythm_span: int = 31
     """Code frames, past and future together, over which rhythm is gathered; odd."""
 
@@ -95,6 +98,11 @@ class TokenDecoderConfig:
             )
         if self.memory_layers < 0:
             raise ConfigError(f"memory_layers is {self.memory_layers}", "Give 0 or more.")
+        if self.causal and self.memory_layers:
+            raise ConfigError(
+                f"a causal decoder has {self.memory_layers} memory layers, which see ahead",
+                "Set memory_layers to 0.",
+            )
         if self.rhythm_span < 1 or self.rhythm_span % 2 == 0:
             raise ConfigError(f"rhythm_span is {self.rhythm_span}", "Give an odd number ≥ 1.")
         if not 0 <= self.dropout < 1:
@@ -143,14 +151,20 @@ class Conditions:
         rotation: Rotary table of the steps.
         keys: Keys of the pose memory, one tensor a layer.
         values: Its values, likewise.
-        mask: Memory positions that may be seen; ``None`` for all.
+        mask: Memory positions that may be seen, by each step where they differ; ``None`` for all.
     """
 
     rhythm: Float[Tensor, "batch steps d_model"]
     rotation: Complex[Tensor, "steps half"]
     keys: list[Tensor]
     values: list[Tensor]
-    mask: Bool[Tensor, "batch 1 1 memory"] | None
+    mask: Bool[Tensor, "batch 1 #steps memory"] | None
+
+    def mask_of(self, span: slice) -> Bool[Tensor, "batch 1 #span memory"] | None:
+        """What the steps of ``span`` may see."""
+        if self.mask is None or self.mask.shape[2] == 1:
+            return self.mask
+        return self.mask[:, :, span]
 
 
 @dataclass
@@ -426,6 +440,11 @@ class TokenDecoder(nn.Module):
         for block in self.memory_blocks:
             remembered = block(remembered, memory_rotation, mask)
         remembered = self.memory_norm(remembered)
+        if config.causal:
+            ends_at = memory_at + config.frame_rate / config.memory_rate
+            danced = F.pad(ends_at <= steps_at[:, None], (1, 0), value=True)
+            mask = danced if mask is None else mask & danced
+            mask = mask.expand(batch, 1, *danced.shape)
         pairs = [
             cast(DecoderBlock, block).cross_attention.remember(remembered, memory_rotation)
             for block in self.blocks
@@ -458,14 +477,14 @@ class TokenDecoder(nn.Module):
         offsets = torch.arange(config.n_codebooks, device=tokens.device)
         rows = tokens + (offsets * (config.codebook_size + 1))[:, None]
         x = self.dropout(self.embedding(rows).sum(1) + conditions.rhythm[:, span])
-        rotation = conditions.rotation[span]
+        rotation, mask = conditions.rotation[span], conditions.mask_of(span)
         for layer, block in enumerate(self.blocks):
             x = block(
                 x,
                 rotation,
                 conditions.keys[layer],
                 conditions.values[layer],
-                conditions.mask,
+                mask,
                 caches[layer] if caches is not None else None,
             )
         if caches is not None:

@@ -118,7 +118,7 @@ class CrossAttention(nn.Module):
         rotation: Complex[Tensor, "steps half"],
         keys: Float[Tensor, "batch heads memory head_dim"],
         values: Float[Tensor, "batch heads memory head_dim"],
-        mask: Bool[Tensor, "batch 1 1 memory"] | None,
+        mask: Bool[Tensor, "batch 1 #steps memory"] | None,
     ) -> Float[Tensor, "batch steps d_model"]:
         """Attend from the normalised ``x`` to what ``remember`` gave."""
         batch, steps, width = x.shape

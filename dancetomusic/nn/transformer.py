@@ -65,7 +65,7 @@ class DecoderBlock(nn.Module):
         rotation: Complex[Tensor, "steps half"],
         memory_keys: Float[Tensor, "batch heads memory head_dim"],
         memory_values: Float[Tensor, "batch heads memory head_dim"],
-        memory_mask: Bool[Tensor, "batch 1 1 memory"] | None,
+        memory_mask: Bool[Tensor, "batch 1 #steps memory"] | None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "batch steps d_model"]:
         """Transform the next steps, after those in ``cache`` if there is one."""

@@ -13,6 +13,9 @@ DEFAULT_BPM = 120.0
 LEVEL_ENERGY = 0.5
 MIN_BPM, MAX_BPM = 40.0, 240.0
 PRIOR_BPM, PRIOR_OCTAVES = 110.0, 0.7
+TEMPI_PER_OCTAVE = 24
+TEMPI_BPM = MIN_BPM * 2.0 ** (np.arange(63) / TEMPI_PER_OCTAVE)
+OPINION_WEIGHT = 0.5
 EVIDENCE_PER_S = 1.5
 LOCAL_S = 4.0
 DRIFT_GAIN = 0.1
@@ -62,6 +65,7 @@ def fit_grid(
     duration_s: float | None = None,
     downbeat_logits: Float32[np.ndarray, " frames"] | None = None,
     weights: Float32[np.ndarray, " frames"] | None = None,
+    tempo_logits: Float32[np.ndarray, " tempi"] | None = None,
     bpm: float | None = None,
     beats_per_bar: int | None = None,
 ) -> RhythmTrack:
@@ -69,10 +73,10 @@ def fit_grid(
 
     One tempo and one phase are fitted to the whole: for each tempo the predicted vectors
     are turned back by the phase it would have, and the length of their sum, with a weak
-    log-normal prior on tempo, scores it. Where local windows agree on other tempi, their
-    best continuous path replaces the single tempo; where the phase wanders, it is
-    followed slowly. Stretches that say nothing keep the grid of their surroundings, and
-    without any evidence the grid is steady at the prior's tempo.
+    log-normal prior on tempo and what ``tempo_logits`` say, scores it. Where local windows
+    agree on other tempi, their best continuous path replaces the single tempo; where the
+    phase wanders, it is followed slowly. Stretches that say nothing keep the grid of their
+    surroundings, and without any evidence the grid is steady at the prior's tempo.
 
     Args:
         phase: Cosine and sine of the beat phase, 0 at the beat; the length of the
@@ -82,6 +86,7 @@ def fit_grid(
         energy_rate: Values a second of ``energy``, in Hz.
         duration_s: Length to cover, by default that of ``phase``.
         downbeat_logits: Log-odds of a downbeat; bars start at the first beat without.
+        tempo_logits: Log-odds of ``TEMPI_BPM`` from another source than ``phase``.
         weights: Trust in each frame in [0, 1], such as 0 where no dancer is seen.
         bpm: Tempo to keep; only the phase is then fitted.
         beats_per_bar: Bar length to keep, by default 3 or 4 as the downbeats say.
@@ -105,7 +110,7 @@ def fit_grid(
     if vectors.size == 0:
         vectors = np.zeros(1, complex)
 
-    cycles = _steady_cycles(vectors, frame_rate, bpm)
+    cycles = _steady_cycles(vectors, frame_rate, bpm, tempo_logits)
     if bpm is None:
         cycles = _follow_tempo(vectors, frame_rate, cycles)
     cycles = _follow_phase(vectors, frame_rate, cycles)
@@ -165,6 +170,22 @@ def steady_grid(
     return track_from_beats(first_beat_s + count * 60.0 / bpm, count + 1, duration_s)
 
 
+def tempo_opinion(
+    bpm: Float[np.ndarray, " candidates"], logits: Float32[np.ndarray, " tempi"] | None = None
+) -> Float[np.ndarray, " candidates"]:
+    """What is known of tempi before any phase, in nats up to a constant.
+
+    A weak log-normal prior; with ``logits`` of ``TEMPI_BPM``, half of it and half of them:
+    both sum up the same movement, so neither counts in full.
+    """
+    prior = -0.5 * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2
+    if logits is None:
+        return prior
+    log_share = logits - np.logaddexp.reduce(logits)
+    said = np.interp(np.log2(bpm), np.log2(TEMPI_BPM), log_share)
+    return OPINION_WEIGHT * said + (1.0 - OPINION_WEIGHT) * prior
+
+
 def _track(times: np.ndarray, numbers: np.ndarray, duration_s: float) -> RhythmTrack:
     energy = np.full(max(1, int(np.ceil(duration_s * 10))), LEVEL_ENERGY, np.float32)
     return RhythmTrack(
@@ -176,10 +197,6 @@ def _track(times: np.ndarray, numbers: np.ndarray, duration_s: float) -> RhythmT
     )
 
 
-def _log_prior(bpm: np.ndarray) -> np.ndarray:
-    return -0.5 * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2
-
-
 def _smooth(vectors: np.ndarray, sigma_s: float, frame_rate: float) -> np.ndarray:
     """Gaussian mean over time; nothing is added past the ends."""
     sigma = sigma_s * frame_rate
@@ -189,7 +206,12 @@ def _smooth(vectors: np.ndarray, sigma_s: float, frame_rate: float) -> np.ndarra
     return (real + 1j * imaginary) / share
 
 
-def _steady_cycles(vectors: np.ndarray, frame_rate: float, bpm: float | None) -> np.ndarray:
+def _steady_cycles(
+    vectors: np.ndarray,
+    frame_rate: float,
+    bpm: float | None,
+    tempo_logits: np.ndarray | None,
+) -> np.ndarray:
     """Beats elapsed at each frame, for the one best tempo and phase."""
     seconds = np.arange(vectors.size) / frame_rate
     if bpm is None:
@@ -198,7 +220,8 @@ def _steady_cycles(vectors: np.ndarray, frame_rate: float, bpm: float | None) ->
         usable = (candidates >= MIN_BPM) & (candidates <= MAX_BPM)
         candidates = candidates[usable]
         sums = np.abs(np.fft.fft(vectors, n_fft)[: n_fft // 2][usable]) / frame_rate
-        bpm = float(candidates[np.argmax(EVIDENCE_PER_S * sums + _log_prior(candidates))])
+        scores = EVIDENCE_PER_S * sums + tempo_opinion(candidates, tempo_logits)
+        bpm = float(candidates[np.argmax(scores)])
     turned = vectors * np.exp(-2j * np.pi * bpm / 60.0 * seconds)
     return seconds * bpm / 60.0 + np.angle(turned.sum()) / (2 * np.pi)
 
@@ -221,7 +244,7 @@ def _follow_tempo(vectors: np.ndarray, frame_rate: float, cycles: np.ndarray) ->
     )
     steady_bpm = 60.0 * frame_rate * float(cycles[-1] - cycles[0]) / max(vectors.size - 1, 1)
     steady = int(np.argmin(np.abs(np.log(tempi / steady_bpm))))
-    path = _best_path(EVIDENCE_PER_S * evidence + 0.25 * _log_prior(tempi), tempi)
+    path = _best_path(EVIDENCE_PER_S * evidence + 0.25 * tempo_opinion(tempi), tempi)
     gained = evidence[np.arange(n_windows), path] - evidence[:, steady - 1 : steady + 2].max(1)
     if gained.mean() < 0.1 * 8:
         return cycles

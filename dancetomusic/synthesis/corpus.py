@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int16
 
 from dancetomusic.atomic import atomic_output
-from dancetomusic.synthesis.ballroom import compose_ballroom
+from dancetomusic.synthesis.ballroom import ballroom_groove, compose_ballroom
 from dancetomusic.synthesis.groove import (
     BALLROOM_STYLES,
     BASSES,
@@ -47,11 +47,12 @@ class CorpusConfig:
     held_out: bool = False
     """Render held-out drummers, kits and basses instead of the training ones."""
     waltz_share: float = 0.25
-    """Share of pieces in 3/4."""
+    """Share of pieces in 3/4: waltzes, and other grooves cut to three beats."""
     harmony_share: float = 0.0
     """Share of pieces with chords and a melody."""
-    balanced: bool = False
-    """Draw styles evenly, composed ballroom grooves among them, instead of grooves evenly."""
+    balanced_share: float = 0.0
+    """Share of pieces of which the style is drawn first, evenly and with the composed ballroom
+    grooves; of the others it is a groove."""
     swing_share: float = 0.0
     """Share of pieces whose off-beats are delayed, of those that do not swing by themselves."""
     seed: int = 0
@@ -122,9 +123,10 @@ def _render_piece(
     config: CorpusConfig, number: int, pool: list[Groove]
 ) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
     rng = np.random.default_rng([config.seed, number])
-    groove = _draw_of_any_style(pool, rng) if config.balanced else pool[rng.integers(len(pool))]
+    balanced = config.balanced_share > 0 and rng.random() < config.balanced_share
+    groove = _draw_of_any_style(pool, rng) if balanced else pool[rng.integers(len(pool))]
     if rng.random() < config.waltz_share:
-        groove = to_waltz(groove)
+        groove = ballroom_groove("waltz", pool, rng) if balanced else to_waltz(groove)
     if groove.n_beats > 64:
         groove = replace(groove, notes=tuple(n for n in groove.notes if n.time < 63.9), n_beats=(
             64 // groove.beats_per_bar * groove.beats_per_bar))  # fmt: skip

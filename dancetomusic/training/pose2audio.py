@@ -45,7 +45,7 @@ from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.rhythm.audio_beats import track_audio_beats
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy, movement_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
-from dancetomusic.synthesis.ballroom import compose_ballroom
+from dancetomusic.synthesis.ballroom import ballroom_groove
 from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, waveform_of_piece
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
@@ -67,6 +67,7 @@ from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 MEMORY_RATE = round(POSE_FPS / STRIDE)
 POSES_PER_S = round(POSE_FPS)
+HIDDEN_RUN = 10
 VALIDATION_BATCHES = 4
 
 
@@ -85,7 +86,8 @@ class Pose2AudioTrainingConfig(LoopConfig):
     pose_encoder: str = "runs/pose_encoder"
     """Checkpoint that reads the dances."""
     start_from: str | None = None
-    """Pose2Audio checkpoint whose decoder, of the same shape, to go on from."""
+    """Pose2Audio checkpoint whose decoder to go on from; it may have other styles, more layers
+    (of which some are then taken) and memory layers."""
     corpus: CorpusConfig = field(default_factory=lambda: CorpusConfig(n_pieces=480, seed=1))
     validation: CorpusConfig = field(
         default_factory=lambda: CorpusConfig(n_pieces=30, seed=2, held_out=True)
@@ -96,11 +98,19 @@ class Pose2AudioTrainingConfig(LoopConfig):
     d_model: int = 256
     n_layers: int = 6
     n_heads: int = 4
+    memory_layers: int = 1
+    causal: bool = False
+    """Show the decoder no memory of what is danced later; needs memory_layers: 0."""
     dropout: float = 0.05
     styles: tuple[str, ...] = ()
     """Styles of music that can be asked for; none by default."""
     unnamed_share: float = 0.3
     """Share of windows whose style is not told, so that none need be asked for."""
+    style_rate: float = 6.0
+    """Learning rate of the table of styles, as a multiple of the decoder's."""
+    hidden_share: float = 0.0
+    """Share of windows in which past codes are hidden, wholly in a third of them and in runs of
+    10 frames in the others, so that rhythm and style have to say what is played."""
     window_s: int = 6
     """Length of a training window, in whole seconds."""
     paired_share: float = 0.35
@@ -137,7 +147,7 @@ class Pose2AudioTrainingConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shares = "unnamed_share paired_share withheld_share teacher_forcing_ratio"
+        shares = "unnamed_share hidden_share paired_share withheld_share teacher_forcing_ratio"
         for key in shares.split():
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} is {getattr(self, key)}", "Give a share in [0, 1].")
@@ -182,6 +192,7 @@ class CodeBatch:
     present: Bool[Tensor, "batch poses"]
     style: Int64[Tensor, " batch"]
     withheld: Bool[Tensor, " batch"]
+    hidden: Bool[Tensor, "batch frames"]
 
 
 class Pose2AudioRecipe(Recipe):
@@ -249,6 +260,8 @@ class Pose2AudioRecipe(Recipe):
                 d_model=config.d_model,
                 n_layers=config.n_layers,
                 n_heads=config.n_heads,
+                memory_layers=config.memory_layers,
+                causal=config.causal,
                 dropout=config.dropout,
                 frame_rate=self.codec.frame_rate,
                 styles=config.styles,
@@ -262,14 +275,7 @@ class Pose2AudioRecipe(Recipe):
                     f" not of {self.codec.identity}",
                     "Train on its own codec, or start anew.",
                 )
-            if start.decoder.config != replace(
-                decoder.config, dropout=start.decoder.config.dropout
-            ):
-                raise CheckpointError(
-                    f"the decoder of {config.start_from} has another shape",
-                    "Give its d_model, n_layers, n_heads, n_codebooks and styles.",
-                )
-            decoder.load_state_dict(start.decoder.state_dict())
+            take_weights(decoder, start.decoder, config.start_from)
         return decoder
 
     def _move_to_device(self) -> None:
@@ -277,7 +283,11 @@ class Pose2AudioRecipe(Recipe):
         config = self.config
         self.decoder.to(self.device)
         self.modules: dict[str, nn.Module] = {"decoder": self.decoder}
-        parts: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
+        table = [] if self.decoder.styles is None else [self.decoder.styles.weight]
+        others = [w for w in self.decoder.parameters() if not any(w is style for style in table)]
+        parts: list[dict[str, Any]] = [{"params": others}]
+        if table:
+            parts.append({"params": table, "scale": config.style_rate, "weight_decay": 0.0})
         if config.train_encoder:
             self.encoder.to(self.device).requires_grad_(True)
             self.modules["encoder"] = self.encoder
@@ -341,6 +351,7 @@ class Pose2AudioRecipe(Recipe):
             _padded(present, (n_poses,)),
             np.array(style),
             np.array(rng.random() < config.withheld_share),
+            _hide(frames, config.hidden_share, rng),
         )
 
     def losses(self, group: str, batch: CodeBatch, step: int) -> dict[str, Tensor]:
@@ -394,8 +405,9 @@ class Pose2AudioRecipe(Recipe):
             terms = {name: config.rhythm_weight * value for name, value in found.items()}
 
         def logits_of(codes: Int64[Tensor, "batch codebooks frames"]) -> Tensor:
+            past = codes.masked_fill(batch.hidden[:, None], self.decoder.config.empty)
             return self.decoder(
-                codes, batch.rhythm, memory, memory_mask,
+                past, batch.rhythm, memory, memory_mask,
                 style=batch.style, withheld=batch.withheld,
             )  # fmt: skip
 
@@ -621,6 +633,7 @@ def music_item(corpus: Corpus, number: int, codec: Codec) -> Item:
 
 
 _NO_MEMORY = np.zeros((0, 1), np.float32)
+_NOTHING = torch.zeros(0)
 _NO_POSES = np.zeros((0, 33, 3), np.float32)
 _NO_PRESENCE = np.zeros(0, bool)
 
@@ -658,7 +671,7 @@ def _render_dance(
         style = dance.genre if rng.random() < 0.5 else str(rng.choice(list(styles)))
         own = dance.genre in BALLROOM_STYLES and style == dance.genre
         played = [groove for groove in pool if groove.style == style]
-        pool = [compose_ballroom(style, rng)] if own else played or pool
+        pool = [ballroom_groove(style, pool, rng)] if own else played or pool
         style = style if own or played else ""
     return poses, track, play_for_dance(track, pool, rng), style
 
@@ -682,6 +695,44 @@ def _padded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if n:
         room[:n] = values[:n]
     return room
+
+
+def _hide(frames: int, share: float, rng: np.random.Generator) -> Bool[np.ndarray, " frames"]:
+    """Frames whose codes are hidden: all of them, runs of 10, or mostly none."""
+    kind, rate = rng.random(), rng.uniform(0.3, 1.0)
+    if kind < share / 3:
+        return np.ones(frames, bool)
+    if kind >= share:
+        return np.zeros(frames, bool)
+    return np.repeat(rng.random(frames // HIDDEN_RUN + 1) < rate, HIDDEN_RUN)[:frames]
+
+
+def take_weights(decoder: TokenDecoder, start: TokenDecoder, origin: str) -> None:
+    """Begin with the weights of a trained decoder.
+
+    Of more layers than are needed, evenly spaced ones are taken; memory layers that are not
+    needed are left, and a table of other styles is made anew.
+
+    Raises:
+        CheckpointError: If it has fewer layers or another width.
+    """
+    ours, theirs = decoder.config, start.config
+    spaced = np.linspace(0, theirs.n_layers - 1, ours.n_layers).round().astype(int)
+    sources = {f"blocks.{n}.": f"blocks.{layer}." for n, layer in enumerate(spaced)}
+    held = start.state_dict()
+    taken = {}
+    for name, tensor in decoder.state_dict().items():
+        if name.startswith("styles.") and ours.styles != theirs.styles:
+            continue
+        prefix = ".".join(name.split(".")[:2]) + "."
+        source = name.replace(prefix, sources.get(prefix, prefix), 1)
+        if ours.n_layers > theirs.n_layers or held.get(source, _NOTHING).shape != tensor.shape:
+            raise CheckpointError(
+                f"the decoder of {origin} has another shape",
+                "Give its d_model, n_heads and n_codebooks, and at most its n_layers.",
+            )
+        taken[name] = held[source]
+    decoder.load_state_dict(taken, strict=False)
 
 
 def _blurred(

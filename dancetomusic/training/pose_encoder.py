@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
 from dancetomusic.config import config_to_dict
+from dancetomusic.datasets.figures import hold_out
 from dancetomusic.datasets.pose_augment import (
     PoseAugmentConfig,
     retime,
@@ -30,7 +31,9 @@ from dancetomusic.models.pose_encoder import (
     load_pose_encoder,
     read_rhythm,
 )
+from dancetomusic.models.tempo import rhythm_signals
 from dancetomusic.pose.landmarks import resample_poses
+from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
 from dancetomusic.training.board import Board
@@ -42,6 +45,9 @@ from dancetomusic.training.pictures import draw_rhythm
 from dancetomusic.types import PoseSequence
 
 STYLE_CYCLE = (*STYLES, "waltz", "waltz")
+TEMPO_SPREAD_OCTAVES = 0.03
+TEMPO_WINDOWS = 2
+TEMPO_WINDOW_S = (4.0, 16.0)
 SHOWN_S = 10.0
 
 
@@ -56,6 +62,9 @@ class PoseEncoderTrainingConfig(LoopConfig):
     """Folder of the dances (``datasets/tang2018.py``); none for procedural ones alone."""
     qualities: tuple[str, ...] = ("A", "B", "C")
     """Synchronisation qualities to learn from."""
+    hold_out: str | None = None
+    """What of the dances is not learned from: a genre, or ``figures-N`` for block N of
+    ``datasets.figures.figure_blocks``."""
     start_from: str | None = None
     """Checkpoint of an encoder of the same shape to go on from."""
     procedural_share: float = 0.35
@@ -67,6 +76,7 @@ class PoseEncoderTrainingConfig(LoopConfig):
     downbeat_weight: float = 3.0
     """Larger than the others: downbeats are rare, and their loss is small."""
     energy_weight: float = 1.0
+    tempo_weight: float = 0.3
     crop_s: float = 20.0
     """Length of a crop."""
     short_share: float = 0.6
@@ -109,7 +119,10 @@ class RhythmSource:
 
 @dataclass(frozen=True)
 class RhythmBatch:
-    """Poses and what should be said of them, at the encoder's frame rate."""
+    """Poses and what should be said of them, at the encoder's frame rate.
+
+    Windows are further choices of frames, from which the tempo alone is to be read.
+    """
 
     world: Tensor
     present: Tensor
@@ -118,6 +131,8 @@ class RhythmBatch:
     downbeats: Tensor
     energy: Tensor
     mask: Tensor
+    bpm: Tensor
+    windows: Tensor
 
 
 def source_of_dance(dance: Dance) -> RhythmSource:
@@ -209,6 +224,8 @@ def _crop(
     world = retime(source.poses.world, POSE_FPS, start_s=start_s, speed=speed, n_frames=n_frames)
     shown_s = min(config.crop_s, (source.poses.duration_s - start_s) / speed)
     world, present = vary_pose(world, POSE_FPS, augment, rng)
+    nearest = np.rint(start_s * POSE_FPS + np.arange(n_frames) * speed).astype(int)
+    present &= source.poses.present[np.minimum(nearest, len(source.poses) - 1)]
     first_s = 0.0
     if rng.random() < config.short_share:
         clip_s = min(shown_s, float(rng.uniform(config.min_clip_s, config.max_clip_s)))
@@ -237,7 +254,17 @@ def _crop(
         downbeat.astype(np.float32),
         energy.astype(np.float32),
         seen.astype(np.float32),
+        np.array(60.0 / np.median(np.diff(beats)), np.float32),
+        np.stack([_stretch(present, rng) for _ in range(TEMPO_WINDOWS)]),
     )
+
+
+def _stretch(present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random stretch of the frames present."""
+    count = np.cumsum(present)
+    length = rng.uniform(*TEMPO_WINDOW_S) * POSE_FPS
+    first = rng.uniform(0, max(1e-6, count[-1] - length))
+    return present & (count > first) & (count <= first + length)
 
 
 def _beat_position(beats: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -264,10 +291,12 @@ def rhythm_loss(
     beat_weight: float = 1.0,
     downbeat_weight: float = 1.0,
     energy_weight: float = 1.0,
+    tempo_weight: float = 0.3,
 ) -> dict[str, Tensor]:
     """Weighted loss terms over the frames in which the dancer is seen; ``total`` is their sum."""
+    said = encoder(batch.world, batch.present)
     terms = rhythm_terms(
-        encoder(batch.world, batch.present),
+        said,
         phase=batch.phase,
         beats=batch.beats,
         downbeats=batch.downbeats,
@@ -278,7 +307,26 @@ def rhythm_loss(
     terms["beat"] = beat_weight * terms["beat"]
     terms["downbeat"] = downbeat_weight * terms["downbeat"]
     terms["energy"] = energy_weight * terms["energy"]
+    terms["tempo"] = tempo_weight * _tempo_loss(encoder, said.tempo_logits, batch)
     return {"total": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def _tempo_loss(
+    encoder: PoseEncoder, logits: Float[Tensor, "batch tempi"], batch: RhythmBatch
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the tempo, read from the whole crop and from each window.
+
+    Crops count by the frames in which the dancer is seen, as in the other terms.
+    """
+    candidates = torch.from_numpy(TEMPI_BPM).float().to(batch.bpm.device)
+    octaves = torch.log2(candidates / batch.bpm[:, None])
+    near = torch.softmax(-0.5 * (octaves / TEMPO_SPREAD_OCTAVES).square(), dim=1)
+    signals = rhythm_signals(batch.world, POSE_FPS)
+    reads = [logits]
+    reads += [encoder.tempo(signals, window, POSE_FPS) for window in batch.windows.unbind(dim=1)]
+    misses = torch.stack([-(near * read.log_softmax(dim=1)).sum(dim=1) for read in reads])
+    share = batch.mask.sum(dim=1) / batch.mask.sum().clamp(min=1.0)
+    return (misses.mean(dim=0) * share).sum()
 
 
 class PoseEncoderRecipe(Recipe):
@@ -305,6 +353,8 @@ class PoseEncoderRecipe(Recipe):
         self.config = config
         if dances is None and config.data is not None:
             dances = load_dances(config.data, split="train", qualities=config.qualities)
+            if config.hold_out is not None:
+                dances = hold_out(dances, config.hold_out, load_dances(config.data))
         self.dances = list(dances or ())
         self.real = [source_of_dance(dance) for dance in self.dances]
         length = 2 * config.crop_s
@@ -360,6 +410,7 @@ class PoseEncoderRecipe(Recipe):
             beat_weight=config.beat_weight,
             downbeat_weight=config.downbeat_weight,
             energy_weight=config.energy_weight,
+            tempo_weight=config.tempo_weight,
         )
 
     def validate(self) -> dict[str, float]:
@@ -403,7 +454,11 @@ class PoseEncoderRecipe(Recipe):
             model="pose_encoder",
             config=config_to_dict(self.config.model),
             tensors=self.encoder.state_dict(),
-            metadata={"dances": sorted(dance.dance_id for dance in self.dances), **metadata},
+            metadata={
+                "dances": sorted(dance.dance_id for dance in self.dances),
+                "hold_out": self.config.hold_out,
+                **metadata,
+            },
         )
 
 

@@ -157,6 +157,35 @@ def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
     assert log_of(tmp_path / "again")[0]["total"] < log_of(run)[0]["total"]
     with pytest.raises(CheckpointError, match="another shape"):
         train_pose2audio(replace(again, d_model=16), tmp_path / "other")
+    with pytest.raises(CheckpointError, match="another shape"):
+        train_pose2audio(replace(again, n_layers=2), tmp_path / "other")
+
+
+def test_a_causal_decoder_with_fewer_layers_and_styles_begins_with_what_there_is(config, run):
+    deep = replace(config, n_layers=3, max_steps=1)
+    start = train_pose2audio(deep, run).decoder
+    recipe = recipe_of(
+        replace(config, start_from=str(run), n_layers=2, memory_layers=0, causal=True,
+                styles=("funk",)),
+        run,
+    )  # fmt: skip
+    for ours, theirs in zip(recipe.decoder.blocks, (start.blocks[0], start.blocks[2]), strict=True):
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-2)
+    assert recipe.decoder.styles is not None and not recipe.decoder.styles.weight.any()
+
+
+def test_past_codes_are_hidden_in_a_share_of_windows(config, run):
+    recipe = recipe_of(replace(config, hidden_share=0.6), run)
+    hidden = torch.cat([recipe.batch(step, range(4)).hidden for step in range(40)])
+    shares = hidden.float().mean(1)
+    assert 0.1 < (shares == 1).float().mean() < 0.4 and 0.25 < (shares == 0).float().mean() < 0.55
+    batch = recipe.batch(0, range(2))
+    with torch.no_grad():
+        recipe.decoder.eval()
+        blind = replace(batch, hidden=torch.ones_like(batch.hidden))
+        other = replace(blind, codes=(blind.codes + 1) % 16)
+        torch.testing.assert_close(recipe._logits(blind)[0], recipe._logits(other)[0])
 
 
 @pytest.fixture

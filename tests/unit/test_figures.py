@@ -4,14 +4,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dancetomusic.datasets.figures import (
+    figure_block,
     figure_blocks,
     figure_family,
+    hold_out,
     stretches_of,
     without_figures,
 )
 from dancetomusic.datasets.tang2018 import Dance, Figure
+from dancetomusic.errors import InputError
 from dancetomusic.types import PoseSequence
 
 
@@ -70,3 +74,25 @@ def test_held_out_movement_is_gone() -> None:
     assert not rest.poses.world[gone].any()
     assert rest.poses.world[~gone].all()
     assert dataclasses.replace(rest, poses=dance.poses) == dance
+
+
+def test_a_block_or_a_genre_is_held_out_by_its_name() -> None:
+    waltz = _dance(["W-1-1"] * 4 + ["W-2-1"] * 4 + ["W-3-1"] * 4)
+    tango = _dance(["T-1-1"] * 4 + ["T-2-1"] * 4 + ["T-3-1"] * 4, genre="tango")
+    dances = [waltz, tango]
+    assert hold_out(dances, "tango", dances) == [waltz]
+    left = hold_out(dances, "figures-1", dances)
+    block = figure_block(dances, "figures-1")
+    assert block == figure_blocks(dances)[1] and figure_block(dances, "figures") != block
+    for dance, rest in zip(dances, left, strict=True):
+        (start, end), *_ = stretches_of(dance, block)
+        assert not rest.poses.present[int(start * 24) : int(end * 24)].any()
+        assert rest.poses.present.any()
+
+
+@pytest.mark.parametrize("name", ["figures-3", "figures-x", "samba", "figuresque"])
+def test_what_cannot_be_held_out_is_refused(name: str) -> None:
+    genres = (("W", "waltz"), ("T", "tango"))
+    dances = [_dance([f"{g}-{n}-1" for n in (1, 2, 3)], genre=genre) for g, genre in genres]
+    with pytest.raises(InputError):
+        hold_out(dances, name, dances)

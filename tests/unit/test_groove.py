@@ -187,12 +187,21 @@ def test_a_corpus_is_rendered_once_and_has_its_beats(tmp_path):
 def test_a_balanced_corpus_has_styles_that_nobody_played(tmp_path):
     write_groove_folder(tmp_path)
     config = CorpusConfig(
-        n_pieces=6, seconds=3.0, waltz_share=0.0, balanced=True, swing_share=1.0, seed=3
+        n_pieces=6, seconds=3.0, waltz_share=0.0, balanced_share=1.0, swing_share=1.0, seed=3
     )
     corpus = load_or_render(config, tmp_path, tmp_path / "cache")
     assert "funk" in corpus.styles and len(set(corpus.styles)) > 1
     assert all(0.0 <= swing <= 1.0 for swing in corpus.swings)
     assert len(set(corpus.swings)) == 6
+
+
+@needs_fluidsynth
+def test_waltzes_of_a_balanced_corpus_are_waltzes(tmp_path):
+    write_groove_folder(tmp_path)
+    config = CorpusConfig(n_pieces=3, seconds=2.0, waltz_share=1.0, balanced_share=1.0)
+    corpus = load_or_render(config, tmp_path, tmp_path / "cache")
+    assert corpus.styles == ["waltz"] * 3
+    assert max(corpus.beat_numbers[0]) == 3
 
 
 @needs_fluidsynth
@@ -202,7 +211,8 @@ def test_a_corpus_from_before_a_setting_existed_is_kept(tmp_path):
     load_or_render(config, tmp_path, tmp_path / "cache")
     file = tmp_path / "cache" / "index.json"
     index = json.loads(file.read_text())
-    del index["config"]["balanced"], index["config"]["swing_share"], index["pieces"][0]["swing"]
+    del index["config"]["balanced_share"], index["config"]["swing_share"]
+    del index["pieces"][0]["swing"]
     index["pieces"][0]["style"] = "pop"
     file.write_text(json.dumps(index))
     made = (tmp_path / "cache" / "samples.npy").stat().st_mtime_ns

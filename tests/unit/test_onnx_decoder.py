@@ -13,7 +13,9 @@ from dancetomusic.models.token_decoder import TokenDecoder, TokenDecoderConfig
 R, M, K, V, FRAMES = 5, 6, 2, 64, 40
 
 
-def decoder(pattern: str = "delay", styles: tuple[str, ...] = ()) -> TokenDecoder:
+def decoder(
+    pattern: str = "delay", styles: tuple[str, ...] = (), *, causal: bool = False
+) -> TokenDecoder:
     config = TokenDecoderConfig(
         rhythm_features=R,
         memory_dim=M,
@@ -23,6 +25,8 @@ def decoder(pattern: str = "delay", styles: tuple[str, ...] = ()) -> TokenDecode
         n_heads=4,
         pattern=pattern,
         styles=styles,
+        causal=causal,
+        memory_layers=0 if causal else 1,
     )
     model = TokenDecoder(config).eval()
     for parameter in model.parameters():
@@ -45,10 +49,13 @@ needs_onnx = pytest.mark.skipif(
 
 
 @needs_onnx
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pattern", ["delay", "flatten"])
 @pytest.mark.parametrize("cfg_scale", [1.0, 2.0])
-def test_greedy_codes_are_those_of_pytorch(pattern: str, cfg_scale: float, tmp_path: Path) -> None:
-    model = decoder(pattern)
+def test_greedy_codes_are_those_of_pytorch(
+    pattern: str, cfg_scale: float, causal: bool, tmp_path: Path
+) -> None:
+    model = decoder(pattern, causal=causal)
     given = conditions()
     ours = OnnxTokenDecoder(model, cache_dir=tmp_path)
     codes = ours.generate(*given, temperature=0.0, cfg_scale=cfg_scale)

@@ -107,6 +107,36 @@ def test_memory_matters_and_masked_memory_does_not(model: TokenDecoder) -> None:
 
 
 @torch.inference_mode()
+def test_a_causal_decoder_knows_no_movement_that_is_still_to_come() -> None:
+    """Memory positions last 6.25 code frames, and are known to steps after their end.
+
+    The third ends within frame 18, of which the second book is written a step later.
+    """
+    model = decoder(causal=True, memory_layers=0, rhythm_span=1)
+    codes, rhythm, memory, _ = inputs(frames=30)
+    other = memory.clone()
+    other[:, 2] += 1.0
+    with torch.no_grad():
+        changed = (model(codes, rhythm, memory) - model(codes, rhythm, other)).abs().amax((0, 1, 3))
+    assert not changed[:18].any() and changed[19:].all()
+    rest = torch.zeros(2, 4, dtype=torch.bool)
+    rest[:, :2] = True
+    with torch.no_grad():
+        known = model(codes[:, :, :18], rhythm[:, :18], memory, rest)[:, :, :17]
+        whole = model(codes, rhythm, memory)[:, :, :17]
+    torch.testing.assert_close(known, whole)
+
+
+def test_a_causal_decoder_generates_what_its_logits_say() -> None:
+    model = decoder(causal=True, memory_layers=0)
+    _, rhythm, memory, mask = inputs(frames=30)
+    codes = model.generate(rhythm, memory, mask, temperature=0.0, cfg_scale=2.0)
+    with torch.no_grad():
+        given = model(codes, rhythm, memory, mask)
+        without = model(codes, rhythm, memory, mask, withheld=torch.ones(2, dtype=torch.bool))
+    assert torch.equal(codes, torch.lerp(without, given, 2.0).argmax(-1))
+
+
 def test_music_without_a_dance_is_memory_masked_throughout(model: TokenDecoder) -> None:
     codes, rhythm, memory, mask = inputs()
     torch.testing.assert_close(
@@ -230,6 +260,7 @@ def test_bfloat16_autocast_trains_close_to_float32(model: TokenDecoder) -> None:
         {"memory_layers": -1},
         {"frame_rate": 0.0},
         {"styles": ("rock",), "rhythm_features": 3},
+        {"causal": True, "memory_layers": 1},
     ],
 )
 def test_a_config_out_of_range_is_refused(change: dict[str, object]) -> None:

@@ -1,0 +1,135 @@
+"""A beat grid followed as the dance goes on: what is played now depends on the past alone.
+
+A bank of damped resonators, one for every tempo, turns with the predicted beat phase (Scheirer,
+"Tempo and beat analysis of acoustic musical signals", 1998). The tempo that best explains the
+last half minute leads, and another takes over only when it explains clearly more. The beat is
+drawn to what the last second says at that tempo, held by what was said before: a stretch that
+says nothing keeps the beat.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM, tempo_opinion
+
+BANK_BPM = np.geomspace(MIN_BPM, MAX_BPM, 901)
+EVIDENCE_PER_S = 8.0
+TEMPO_MEMORY_S = 30.0
+PHASE_MEMORY_S = 1.0
+HELD_BY_PAST = 0.3
+SETTLING_S = 6.0
+SWITCH_MARGIN = 0.5
+NEIGHBOURS = 9
+PULL_S = 0.05
+SHORTEST_BEAT = 0.5
+
+
+class GridFollower:
+    """Follows the beat frame by frame.
+
+    Args:
+        frame_rate: Frames a second of the phases to come, in Hz.
+
+    Attributes:
+        beat_times: Beats so far, in seconds from the first frame.
+        confidence: Of each of them, in [0, 1]: how well the last seconds agree with the grid.
+
+    Example:
+        >>> follower = GridFollower(75.0)
+        >>> turns = 2 * np.pi * 2.0 * np.arange(750) / 75
+        >>> beats = follower.push(np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32))
+        >>> round(follower.bpm)
+        120
+    """
+
+    def __init__(self, frame_rate: float) -> None:
+        self.frame_rate = frame_rate
+        self.beat_times: list[float] = []
+        self.confidence: list[float] = []
+        self._beats_per_frame = BANK_BPM / 60.0 / frame_rate
+        keep = np.exp(-1.0 / (np.array([[PHASE_MEMORY_S], [TEMPO_MEMORY_S]]) * frame_rate))
+        self._keep = float(keep[1, 0])
+        self._turn = keep * np.exp(2j * np.pi * self._beats_per_frame)
+        self._bank = np.zeros(self._turn.shape, complex)
+        self._heard = 0.0
+        self._opinion = tempo_opinion(BANK_BPM)
+        self._lead = int(self._opinion.argmax())
+        self._cycles = 0.0
+        self._frame = 0
+        self._last_beat = -np.inf
+
+    @property
+    def bpm(self) -> float:
+        """Tempo that leads now, in beats a minute."""
+        return float(BANK_BPM[self._lead])
+
+    def weigh_tempi(self, logits: Float32[np.ndarray, " tempi"]) -> None:
+        """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, read from the past."""
+        self._opinion = tempo_opinion(BANK_BPM, logits)
+
+    def push(
+        self,
+        phase: Float32[np.ndarray, "frames 2"],
+        weights: Float32[np.ndarray, " frames"] | None = None,
+    ) -> list[float]:
+        """Go on by some frames.
+
+        Args:
+            phase: Cosine and sine of the beat phase, shorter where unsure.
+            weights: Trust in each frame in [0, 1], such as 0 where no dancer is seen.
+
+        Returns:
+            Times of the beats that fell into these frames, in seconds.
+        """
+        trust = np.ones(phase.shape[0]) if weights is None else weights.astype(float)
+        vectors = (phase[:, 0].astype(float) + 1j * phase[:, 1]) * trust
+        n_before = len(self.beat_times)
+        for vector, weight in zip(vectors, trust, strict=True):
+            self._bank = self._bank * self._turn + vector
+            self._heard = self._heard * self._keep + weight
+            self._choose_tempo()
+            self._advance()
+            self._frame += 1
+        return self.beat_times[n_before:]
+
+    def _choose_tempo(self) -> None:
+        scores = EVIDENCE_PER_S * np.abs(self._bank[1]) / self.frame_rate + self._opinion
+        best = int(scores.argmax())
+        settled = self._frame > SETTLING_S * self.frame_rate
+        margin = SWITCH_MARGIN if settled and abs(best - self._lead) > NEIGHBOURS else 0.0
+        if scores[best] > scores[self._lead] + margin:
+            self._lead = best
+
+    def _advance(self) -> None:
+        said, said_before = self._bank[:, self._lead]
+        leader, step = said + HELD_BY_PAST * said_before, self._beats_per_frame[self._lead]
+        self._cycles += step
+        if abs(leader) > 1e-6:
+            ahead = np.angle(leader) / (2 * np.pi) - self._cycles
+            error = (ahead + 0.5) % 1.0 - 0.5
+            pull = min(1.0, 1.0 / (PULL_S * self.frame_rate) + 1.0 / (1.0 + self._frame))
+            self._cycles += max(pull * error, -step)
+        passed = np.floor(self._cycles + 1e-9)
+        if passed < 1.0:
+            return
+        self._cycles -= passed
+        beat = self._frame - self._cycles / step
+        if beat - self._last_beat < SHORTEST_BEAT / step:
+            return
+        self._last_beat = beat
+        self.beat_times.append(max(0.0, beat / self.frame_rate))
+        self.confidence.append(float(np.clip(abs(said_before) / max(self._heard, 1.0), 0.0, 1.0)))
+
+
+def follow_grid(
+    phase: Float32[np.ndarray, "frames 2"],
+    frame_rate: float,
+    *,
+    weights: Float32[np.ndarray, " frames"] | None = None,
+) -> tuple[Float[np.ndarray, " beats"], Float[np.ndarray, " beats"]]:
+    """Beats in seconds and their confidence, each decided from the frames up to it."""
+    follower = GridFollower(frame_rate)
+    follower.push(phase, weights)
+    return np.array(follower.beat_times), np.array(follower.confidence)
