@@ -1,4 +1,4 @@
-"""TensorBoard: curves, sounds with their spectrograms, and dancers with their beats."""
+"""Where a run is watched: curves, sounds with their spectrograms, and dancers with their beats."""
 
 from __future__ import annotations
 
@@ -13,57 +13,91 @@ from dancetomusic.types import Waveform
 
 
 class Board:
-    """Writes TensorBoard's event files; without the package, or if not wanted, nothing.
+    """Writes TensorBoard's event files, and to Weights & Biases where that is asked for.
+
+    What is not installed is left out; ``problem`` says so.
 
     Args:
         directory: Where to; ``None`` for nowhere.
         first: Step from which earlier events are to be forgotten.
+        tensorboard: Whether TensorBoard is wanted.
+        wandb: Whether Weights & Biases is. Its own environment variables say who and where;
+            with ``WANDB_MODE=offline`` it writes into the directory alone.
     """
 
-    def __init__(self, directory: Path | None, first: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        first: int = 0,
+        *,
+        tensorboard: bool = True,
+        wandb: bool = False,
+    ) -> None:
         self._writer: Any = None
+        self._run: Any = None
         self.problem = ""
         if directory is None:
             return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.problem = (
-                "tensorboard is not installed, so nothing is drawn:"
-                " pip install 'dancetomusic[train]'"
-            )
-            return
-        self._writer = SummaryWriter(str(directory), purge_step=first or None)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                self.problem = (
+                    "tensorboard is not installed, so nothing is drawn:"
+                    " pip install 'dancetomusic[train]'"
+                )
+            else:
+                self._writer = SummaryWriter(str(directory), purge_step=first or None)
+        if wandb:
+            try:
+                import wandb as weights_and_biases
+            except ImportError:
+                self.problem = "wandb is not installed, so nothing is sent: pip install wandb"
+            else:
+                self._wandb = weights_and_biases
+                self._run = weights_and_biases.init(
+                    project="dancetomusic", name=directory.name, dir=str(directory)
+                )
 
     @property
     def is_open(self) -> bool:
         """Whether what is shown is seen; making pictures and sounds can be spared otherwise."""
-        return self._writer is not None
+        return self._writer is not None or self._run is not None
 
     def curves(self, values: Mapping[str, float], step: int) -> None:
         """One point on the curve of each name."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+        if self._run is not None:
+            self._run.log(dict(values), step=step)
 
     def sound(
         self, name: str, sound: Waveform, beats: Float[np.ndarray, " beats"], step: int
     ) -> None:
         """A sound to listen to, and its spectrogram with the beats drawn, in seconds."""
-        if self._writer is None:
+        if not self.is_open:
             return
         from dancetomusic.training.pictures import draw_spectrogram
 
         samples = np.clip(sound.to_mono().samples, -1, 1)
-        self._writer.add_audio(name, samples, step, sample_rate=sound.sample_rate)
+        if self._writer is not None:
+            self._writer.add_audio(name, samples, step, sample_rate=sound.sample_rate)
+        if self._run is not None:
+            heard = self._wandb.Audio(samples[0], sample_rate=sound.sample_rate)
+            self._run.log({name: heard}, step=step)
         self.picture(f"{name}/spectrogram", draw_spectrogram(sound, beats), step)
 
     def picture(self, name: str, picture: UInt8[np.ndarray, "height width 3"], step: int) -> None:
         """A picture in RGB."""
         if self._writer is not None:
             self._writer.add_image(name, picture, step, dataformats="HWC")
+        if self._run is not None:
+            self._run.log({name: self._wandb.Image(picture)}, step=step)
 
     def close(self) -> None:
         """Write out what is held back."""
         if self._writer is not None:
             self._writer.close()
+        if self._run is not None:
+            self._run.finish()

@@ -81,6 +81,8 @@ class LoopConfig:
     """Write a checkpoint only where the validation loss is the lowest so far."""
     tensorboard: bool = True
     """Write event files for TensorBoard into the run's directory."""
+    wandb: bool = False
+    """Send curves, sounds and pictures to Weights & Biases, too, if it is installed."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -159,6 +161,10 @@ class Recipe(ABC):
     def weight(self, batch: Any) -> float:
         """What the means over this batch are worth among other batches of the same step."""
         return 1.0
+
+    def rate(self, group: Group, step: int, steps: int) -> float:
+        """Learning rate of a group at a step of all ``steps``: warm-up, and a cosine to 0."""
+        return cosine_rate(group.rate, step, steps, self.config.warmup_steps)
 
     def begin(self, step: int) -> None:
         """Called before each step."""
@@ -241,8 +247,10 @@ class _Run:
         config, world = self.config, self.world
         self._resume()
         board = Board(
-            self.output if world.is_first and config.tensorboard and not self._is_over() else None,
+            self.output if world.is_first and not self._is_over() else None,
             self.done,
+            tensorboard=config.tensorboard,
+            wandb=config.wandb,
         )
         with show_progress(self.done, self.steps, shown=world.is_first) as progress:
             if board.problem:
@@ -323,7 +331,7 @@ class _Run:
         seen = dict(zip([*terms, "gradient_norm"], values, strict=True))
         if not all(math.isfinite(value) for value in values):
             self._refuse(seen, batches, step)
-        rate = cosine_rate(group.rate, step, self.steps, self.config.warmup_steps)
+        rate = self.recipe.rate(group, step, self.steps)
         for part in group.optimizer.param_groups:
             part["lr"] = rate * part.get("scale", 1.0)
         group.optimizer.step()

@@ -14,7 +14,7 @@ from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import CheckpointError
 
 RESUME_FILE = "resume.pt"
-FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard"})
+FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard", "wandb"})
 """Keys of a recipe that may change between the parts of a run: they decide no weight."""
 
 
