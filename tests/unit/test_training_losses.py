@@ -211,7 +211,7 @@ def test_rhythm_that_is_read_rightly_costs_nothing():
     energy, mask = torch.rand(1, n), torch.ones(1, n)
     said = PoseEncoding(
         torch.zeros(1, 1, 4), torch.ones(1, 1, dtype=torch.bool), phase,
-        40 * (beats - 0.5), 40 * (beats - 0.5), energy,
+        40 * (beats - 0.5), 40 * (beats - 0.5), energy, torch.zeros(1, 63),
     )  # fmt: skip
     truth = {"phase": phase, "beats": beats, "downbeats": beats, "energy": energy}
     terms = rhythm_terms(said, **truth, mask=mask)
