@@ -10,6 +10,7 @@ by their seed or block alone are averaged clip by clip. Only reading knows model
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -80,6 +81,9 @@ WANTED_RETIMED = 0.05
 WANTED_STREET_TEMPO = 0.60
 CALIBRATED = ((SEEN, "10 s"), (UNSEEN, "5 s"), (UNSEEN, "10 s"))
 
+SETTLING = ((SEEN, "5 s"), (SEEN, WHOLE), (UNSEEN, "10 s"))
+SETTLING_S = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
+
 OPINION_FROM_S, OPINION_EVERY_S, OPINION_SPAN_S = 2.0, 1.0, 30.0
 """When a causal reading first looks for a tempo, how often, and how far back."""
 
@@ -97,6 +101,10 @@ STREET_NOTE = """\
 Fragments joined at seams, where nobody is seen; intervals are over clips. Tempo: half and double
 are right too. F: the nominal grid of each genre may be late by one constant part of a beat, the one
 that suits its clips best; rows of random phase have the same freedom."""
+
+SETTLING_NOTE = """\
+Share of annotated beats that were read, by seconds since the clip or the dance began. Before a body
+has shown a beat twice nothing causal can know it."""
 
 
 @dataclass(frozen=True)
@@ -405,7 +413,8 @@ def render(
     if street:
         lines += ["## Street dance", "", STREET_NOTE, "", *_street_table(street), ""]
     lines += ["## Confidence", "", "Beats in order of confidence, in fifths: share right.", ""]
-    lines += _calibration_table(groups)
+    lines += [*_calibration_table(groups), "", "## Settling", "", SETTLING_NOTE, ""]
+    lines += _settling_table(groups)
     return "\n".join(lines) + "\n"
 
 
@@ -551,6 +560,23 @@ def _calibration_table(groups: Sequence[Group]) -> list[str]:
                 texts += ["–"] * (BINS - len(texts)) + [f"{calibration_error(curve):.2f}"]
                 name = f"{group.reading}, {section}, {kind}"
                 lines.append(f"| {name} | {' | '.join(texts)} |")
+    return lines
+
+
+def _settling_table(groups: Sequence[Group]) -> list[str]:
+    spans = list(itertools.pairwise(SETTLING_S))
+    titles = [f"{a:g}–{b:g} s" if np.isfinite(b) else f"{a:g} s on" for a, b in spans]
+    lines = _head("beats found", titles)
+    for group in groups:
+        for section, kind in SETTLING:
+            own = group.scores[kind] if section == group.section else []
+            if not own:
+                continue
+            at = np.concatenate([score.beat_times for score in own])
+            found = np.concatenate([score.found for score in own])
+            inside = [found[(at >= a) & (at < b)] for a, b in spans]
+            texts = [f"{part.mean():.2f}" if part.size else "–" for part in inside]
+            lines.append(f"| {group.reading}, {section}, {kind} | {' | '.join(texts)} |")
     return lines
 
 

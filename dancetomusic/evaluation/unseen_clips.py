@@ -74,6 +74,8 @@ class ClipScore:
         tempo: 1 if the tempo is within 4 %, else 0; a mean over draws in between.
         confidence: Of each beat that was read.
         right: Whether it lies at an annotated one.
+        beat_times: Annotated beats, in seconds from the start of the clip.
+        found: Which of them were read.
     """
 
     dance: str
@@ -82,6 +84,8 @@ class ClipScore:
     tempo: float
     confidence: Float[np.ndarray, " beats"]
     right: Bool[np.ndarray, " beats"]
+    beat_times: Float[np.ndarray, " annotated"]
+    found: Bool[np.ndarray, " annotated"]
 
 
 @dataclass(frozen=True)
@@ -343,4 +347,6 @@ def _score(item: DanceClip, readings: Sequence[Reading]) -> ClipScore:
         tempo=float(np.mean([tempo_right(clip.bpm, reading.beat_times) for reading in readings])),
         confidence=first.confidence,
         right=beats_right(clip.beat_times, first.beat_times) if knows else np.zeros(0, bool),
+        beat_times=clip.beat_times,
+        found=beats_right(first.beat_times, clip.beat_times),
     )

@@ -37,6 +37,7 @@ from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
 NONE = np.zeros(0)
+NOTHING = np.zeros(0, bool)
 
 
 def _poses(seconds: float, seed: int = 0) -> PoseSequence:
@@ -64,7 +65,7 @@ def _dance(name: str, figures: list[str], split: str = "train", genre: str = "wa
 
 
 def _score(dance: str, name: str, f: float) -> ClipScore:
-    return ClipScore(dance, name, f, 1.0, NONE, np.zeros(0, bool))
+    return ClipScore(dance, name, f, 1.0, NONE, NOTHING, NONE, NOTHING)
 
 
 def _run(folder: Path, *, causal: bool = False, seed: int = 0, **metadata: object) -> str:
@@ -139,6 +140,15 @@ def test_truth_scores_one_and_rows_that_know_nothing_do_not(dances):
     trivial = score_trivial(songs, clips)
     assert pool(trivial["genre's mean tempo, random phase"]).tempo.mean == 1.0
     assert all(pool(own).f.mean < 0.9 for own in trivial.values())
+
+
+def test_a_score_says_which_beats_were_found(dances):
+    clips = dance_clips(dances[:1], 5.0)[:1]
+    beats = clips[0].clip.beat_times
+    late = Reading(beats[4:] + 0.05, np.ones(beats.size - 4))
+    (score,) = score_clips(lambda poses: late, clips)
+    assert not score.found[:4].any() and score.found[4:].all()
+    assert score.beat_times == pytest.approx(beats)
 
 
 def test_a_tempo_may_be_half_or_double_but_not_three_times():
@@ -256,7 +266,14 @@ def test_the_command_writes_one_page(tmp_path, dances, capsys):
     unseen.main([*given, *runs])
     text = page.read_text()
     assert capsys.readouterr().out.strip() == text.strip()
-    for title in ("Targets", "Seen figures", "Unseen figures", "Tango left out", "Street dance"):
+    for title in (
+        "Targets",
+        "Seen figures",
+        "Unseen figures",
+        "Tango left out",
+        "Street dance",
+        "Settling",
+    ):
         assert f"## {title}" in text
     assert "1 seed, 1 of 3 blocks" in text and "nan" not in text
     values = json.loads(page.with_suffix(".json").read_text())
