@@ -1,0 +1,77 @@
+"""``dancetomusic dance``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+POSES_SUFFIX = ".npz"
+
+
+def dance(
+    song: Annotated[Path, typer.Argument(metavar="SONG", help="Music, or a video with sound.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A video, or poses: an .npz.")],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Directory or released name.")
+    ] = "dance_gan",
+    seed: Annotated[
+        list[int] | None,
+        typer.Option("--seed", help="Another seed, another dance; repeat for several."),
+    ] = None,
+    bpm: Annotated[
+        float | None, typer.Option("--bpm", help="Dance on steady beats from the start.")
+    ] = None,
+    beats: Annotated[
+        Path | None, typer.Option("--beats", help="CSV of beats to dance on: time_s,beat.")
+    ] = None,
+    variety: Annotated[
+        float, typer.Option("--variety", min=0.0, help="Above 1 bolder, below 1 safer.")
+    ] = 1.0,
+) -> None:
+    """Make a dance for a piece of music, as long as it is."""
+    from dancetomusic.errors import InputError, OutputError
+    from dancetomusic.inference.dance import dance_to, render_dance
+    from dancetomusic.media.audio import read_audio
+    from dancetomusic.media.mux import VIDEO_SUFFIXES
+    from dancetomusic.models.dance_gan import load_dance_gan
+    from dancetomusic.pose.files import save_poses
+    from dancetomusic.released import locate_checkpoint
+    from dancetomusic.rhythm.beats import steady_grid
+    from dancetomusic.rhythm.files import load_beats
+
+    if output.suffix.lower() not in (POSES_SUFFIX, *VIDEO_SUFFIXES):
+        raise OutputError(
+            f"{output} is no kind of video or poses",
+            f"Name {POSES_SUFFIX}, {', '.join(VIDEO_SUFFIXES)}.",
+        )
+    if not output.parent.is_dir():
+        raise OutputError(f"directory {output.parent} does not exist", "Create it first.")
+    if bpm is not None and beats is not None:
+        raise InputError("--bpm and --beats are both given", "Give one of them.")
+    model = load_dance_gan(locate_checkpoint(checkpoint), stage=None)
+    music = read_audio(song)
+    if music is None:
+        raise InputError(f"{song} has no sound", "Name a file with music.")
+    rhythm = None if bpm is None else steady_grid(bpm, music.duration_s)
+    if beats is not None:
+        rhythm = load_beats(beats, music.duration_s)
+    for number in seed or [0]:
+        target = output if not seed or len(seed) == 1 else numbered(output, number)
+        poses = dance_to(model, music, seed=number, rhythm=rhythm, variety=variety)
+        if target.suffix.lower() == POSES_SUFFIX:
+            save_poses(target, poses)
+        else:
+            render_dance(target, poses, music)
+        print(f"wrote    {target}")
+
+
+def numbered(path: Path, number: int) -> Path:
+    """A file beside ``path`` with a number in its name.
+
+    Example:
+        >>> numbered(Path("out/dance.mp4"), 3).name
+        'dance_3.mp4'
+    """
+    return path.with_name(f"{path.stem}_{number}{path.suffix}")

@@ -1,0 +1,90 @@
+"""``dancetomusic dance``: music in; poses, or a video with that music, out."""
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from dancetomusic.cli.dance import dance
+from dancetomusic.errors import CheckpointError, InputError, OutputError, VideoError
+from dancetomusic.media.audio import read_audio, write_wav
+from dancetomusic.media.video import probe_video
+from dancetomusic.models.dance_gan import DanceGanConfig, DanceGenerator
+from dancetomusic.pose.files import load_poses
+from dancetomusic.types import Waveform
+from tests.dance_factory import drums
+from tests.video_factory import SAMPLE_RATE
+
+SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory):
+    times = np.arange(0.2, SECONDS, 0.5)
+    sound = drums(times, np.arange(times.size) % 4 + 1, SECONDS)
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    write_wav(path, Waveform(sound[None], SAMPLE_RATE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    generator = DanceGenerator(DanceGanConfig(latent=8, width=16, hidden=16))
+    generator.save_pretrained(folder, {})
+    return str(folder)
+
+
+def test_poses_for_several_seeds(song, checkpoint, tmp_path, capsys):
+    dance(song, tmp_path / "dance.npz", checkpoint, [1, 2], bpm=120.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dance_1.npz", "dance_2.npz"]
+    one, two = (load_poses(tmp_path / f"dance_{seed}.npz") for seed in (1, 2))
+    assert len(one) == len(two) == SECONDS * 24
+    assert not np.allclose(one.world, two.world)
+    assert capsys.readouterr().out.count("wrote") == 2
+
+
+def test_a_video_has_the_dancer_and_the_song(song, checkpoint, tmp_path):
+    pytest.importorskip("pyvista")
+    output = tmp_path / "dance.mp4"
+    dance(song, output, checkpoint, bpm=120.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["dance.mp4"]
+    info = probe_video(output)
+    assert info.duration_s == pytest.approx(SECONDS, abs=0.05)
+    heard, given = (read_audio(path).samples[0] for path in (output, song))
+    size = min(heard.size, given.size)
+    assert np.corrcoef(heard[:size], given[:size])[0, 1] > 0.9
+
+
+def test_beats_from_a_file(song, checkpoint, tmp_path):
+    beats = tmp_path / "beats.csv"
+    beats.write_text("time_s,beat\n0.2,1\n0.7,2\n")
+    dance(song, tmp_path / "dance.npz", checkpoint, beats=beats)
+    assert len(load_poses(tmp_path / "dance.npz")) == SECONDS * 24
+
+
+def test_bad_input_is_one_error_and_nothing_is_written(song, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    silent = tmp_path / "silent.wav"
+    write_wav(silent, Waveform(np.zeros((1, 48_000), np.float32), 24_000))
+    short = tmp_path / "short.wav"
+    write_wav(short, Waveform(np.full((1, 9_000), 0.1, np.float32), 24_000))
+    broken = tmp_path / "broken.wav"
+    wavfile.write(broken, 24_000, np.full(48_000, np.nan, np.float32))
+    text = tmp_path / "text.mp3"
+    text.write_text("no music")
+    refused = {silent: InputError, short: InputError, broken: InputError, text: VideoError}
+    for source, error in refused.items():
+        with pytest.raises(error):
+            dance(source, out / "dance.npz", checkpoint, bpm=120.0)
+    with pytest.raises(CheckpointError):
+        dance(song, out / "dance.npz", "pose2audio")
+    with pytest.raises(OutputError):
+        dance(song, out / "dance.txt", checkpoint)
+    with pytest.raises(OutputError):
+        dance(song, tmp_path / "absent" / "dance.npz", checkpoint)
+    with pytest.raises(InputError):
+        dance(song, out / "dance.npz", checkpoint, bpm=120.0, beats=tmp_path / "beats.csv")
+    with pytest.raises(InputError):
+        dance(song, out / "dance.npz", checkpoint, bpm=1.0)
+    assert not list(out.iterdir())
