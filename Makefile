@@ -28,7 +28,8 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
 train-default: $(VENV)/dev.stamp
-	for run in codec pose_encoder pose2audio_base pose2audio pose_encoder_causal pose2audio_causal; do \
+	for run in codec pose_encoder pose2audio_base pose2audio pose_encoder_causal pose2audio_causal \
+	    wavenet motion_vae dance_gan; do \
 	    model=$${run%_base}; $(BIN)/dancetomusic train --model $${model%_causal} \
 	        --config configs/$$run.yaml --output runs/$$run || exit; \
 	done

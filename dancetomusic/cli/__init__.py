@@ -14,16 +14,20 @@ from typing import Annotated
 import typer
 
 from dancetomusic import __version__
+from dancetomusic.cli.app import app
 from dancetomusic.cli.build import build
+from dancetomusic.cli.capture import capture
+from dancetomusic.cli.dance import dance
 from dancetomusic.cli.evaluate import evaluate
 from dancetomusic.cli.generate import generate
 from dancetomusic.cli.info import info
 from dancetomusic.cli.inspect import inspect
+from dancetomusic.cli.live import live
 from dancetomusic.cli.pack import pack
 from dancetomusic.cli.train import train
 from dancetomusic.errors import DanceToMusicError
 
-app = typer.Typer(
+commands = typer.Typer(
     name="dancetomusic",
     help="A dance video goes in, music that fits the movement comes out.",
     add_completion=False,
@@ -32,14 +36,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, build, inspect, pack, train, evaluate, info):
-    app.command()(command)
+for command in (
+    generate, live, app, dance, build, capture, inspect, pack, train, evaluate, info
+):  # fmt: skip
+    commands.command()(command)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with ``argv`` (the process's own arguments by default) and exit."""
     try:
-        app(args=None if argv is None else list(argv), prog_name="dancetomusic")
+        commands(args=None if argv is None else list(argv), prog_name="dancetomusic")
     except DanceToMusicError as error:
         print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -52,7 +58,7 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
-@app.callback()
+@commands.callback()
 def _common(
     version: Annotated[
         bool,

@@ -49,6 +49,17 @@ def build(
     input_folder: Annotated[
         Path | None, typer.Option("--input_folder", help="A folder of videos.")
     ] = None,
+    kinetics_csv: Annotated[
+        Path | None,
+        typer.Option("--kinetics_csv", help="An official list of the Kinetics data set."),
+    ] = None,
+    kinetics_class: Annotated[
+        list[str] | None,
+        typer.Option("--kinetics_class", help="A class to take of it; repeat for more."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None, typer.Option("--max_per_class", help="Sections of each class at most.")
+    ] = None,
     max_seq_len: Annotated[
         float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
     ] = 5.0,
@@ -113,7 +124,7 @@ def build(
         bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
     ] = False,
 ) -> None:
-    """Make a set of clips from a list of links or a folder of videos."""
+    """Make a set of clips from a list of links, a Kinetics list or a folder of videos."""
     from dancetomusic.building.download import DownloadSettings
     from dancetomusic.building.quality import GateThresholds
     from dancetomusic.building.settings import BuildSettings
@@ -131,7 +142,9 @@ def build(
         gate=_settings_of(GateThresholds, "--gate", gate),
         download=_settings_of(DownloadSettings, "--download", download),
     )
-    sections = _read_sections(input_csv, input_folder, allow_file_urls)
+    sections = _read_sections(
+        input_csv, input_folder, kinetics_csv, allow_file_urls, kinetics_class, max_per_class
+    )
     if dry_run:
         _print_plan(sections, output_path, settings, retry_failed, as_json)
         return
@@ -182,13 +195,27 @@ def _settings_of(settings_class: type, option: str, texts: Sequence[str] | None)
 
 
 def _read_sections(
-    input_csv: Path | None, input_folder: Path | None, allow_file_urls: bool
+    input_csv: Path | None,
+    input_folder: Path | None,
+    kinetics_csv: Path | None,
+    allow_file_urls: bool,
+    classes: Sequence[str] | None,
+    max_per_class: int | None,
 ) -> list[Section]:
+    from dancetomusic.building.kinetics import read_kinetics
     from dancetomusic.building.sources import read_folder, read_links
 
-    if (input_csv is None) == (input_folder is None):
+    if sum(source is not None for source in (input_csv, input_folder, kinetics_csv)) != 1:
         raise InputError(
-            "one source of videos is needed", "Give either --input_csv or --input_folder."
+            "one source of videos is needed",
+            "Give one of --input_csv, --input_folder and --kinetics_csv.",
+        )
+    if kinetics_csv is not None:
+        return read_kinetics(kinetics_csv, classes=classes or (), max_per_class=max_per_class)
+    if classes or max_per_class is not None:
+        raise InputError(
+            "--kinetics_class and --max_per_class choose from a Kinetics list",
+            "Give --kinetics_csv.",
         )
     if input_csv is not None:
         return list(read_links(input_csv, allow_file_urls=allow_file_urls))

@@ -139,8 +139,8 @@ def generate(
         _check_choices(
             source, [Path(text) for text in suffix or ()], bpm, None, swing, False, mix_original
         )
-        if style is not None:
-            _check_style(checkpoint, style)
+        if playing:
+            _check_playing(checkpoint, codec, playing)
         options = {"seed": seed, "bpm": bpm, "num_dancers": num_dancers, **playing}
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
@@ -170,10 +170,10 @@ def generate(
             _check_output(extra, source, (kind,))
     _check_choices(source, outputs, bpm, beats, swing, overlay_skeleton, mix_original)
 
-    from dancetomusic.inference.pipeline import DanceToMusic
+    from dancetomusic.inference.instrument import open_model
 
     with stage_progress() as on_progress:
-        model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
+        model = open_model(checkpoint, codec, threads=threads)
         music = model.generate(
             source,
             seed=seed,
@@ -274,13 +274,11 @@ def _check_choices(
             raise InputError(f"{source} has no sound to mix", "Leave --mix_original out.")
 
 
-def _check_style(checkpoint: str | None, style: str) -> None:
-    """Refuse a style that the model does not know, once for a whole folder."""
-    from dancetomusic.models.pose2audio import Pose2Audio
-    from dancetomusic.released import locate_checkpoint
+def _check_playing(checkpoint: str | None, codec: str | None, playing: dict[str, Any]) -> None:
+    """Refuse what the model cannot play, once for a whole folder."""
+    from dancetomusic.inference.instrument import open_model
 
-    model = Pose2Audio.from_pretrained(locate_checkpoint(checkpoint or "pose2audio"))
-    model.config.decoder.style_index(style)
+    open_model(checkpoint, codec).check(playing)
 
 
 def _write(

@@ -12,7 +12,10 @@ from dancetomusic.errors import ConfigError
 
 def train(
     model: Annotated[
-        str, typer.Option("--model", help="What to train: codec, pose_encoder or pose2audio.")
+        str,
+        typer.Option(
+            "--model", help="codec, pose_encoder, pose2audio, wavenet, motion_vae or dance_gan."
+        ),
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[

@@ -59,6 +59,7 @@ from dancetomusic.types import PoseSequence, Waveform
 
 if TYPE_CHECKING:
     from dancetomusic.codec.spectral import SpectralCodec
+    from dancetomusic.inference.instrument import Instrument
     from dancetomusic.inference.pipeline import DanceToMusic
     from dancetomusic.models.pose_encoder import PoseEncoder
 
@@ -73,6 +74,9 @@ N_EXCERPTS = 10
 EMBEDDER = "codec"
 """Released codec whose encoder embeds every row, whatever codec a model writes for."""
 
+BEATLESS = ("wavenet", "motion_vae")
+"""Families of models that make music and read no beat."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -80,6 +84,7 @@ class Plan:
 
     Attributes:
         models: Row names and checkpoints, directories or released names, that make music.
+        beatless: Those of them that play on beats which the released model reads.
         encoders: Row names and checkpoints that read a grid and make no music.
         sounds: Row names and folders of sounds made elsewhere, named by piece.
         codec: Codec of the models; ``None`` for the released one.
@@ -88,6 +93,7 @@ class Plan:
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
+    beatless: frozenset[str] = frozenset()
     encoders: Mapping[str, str] = field(default_factory=dict)
     sounds: Mapping[str, Path] = field(default_factory=dict)
     codec: str | None = None
@@ -97,7 +103,8 @@ class Plan:
     @property
     def readers(self) -> dict[str, str]:
         """Everything that reads a grid from movement."""
-        return {**self.models, **self.encoders}
+        own = {name: path for name, path in self.models.items() if name not in self.beatless}
+        return {**own, **self.encoders}
 
 
 @dataclass(frozen=True)
@@ -212,23 +219,27 @@ def make_plan(
 
     models: dict[str, str] = {}
     encoders: dict[str, str] = {}
+    beatless: set[str] = set()
     folders = dict(sounds or {})
     for checkpoint in checkpoints:
         directory = locate_checkpoint(checkpoint)
         family = checkpoint_family(directory)
-        if family not in ("pose2audio", "pose_encoder"):
+        if family not in (*BEATLESS, "pose2audio", "pose_encoder"):
             raise CheckpointError(
-                f"{checkpoint} holds a {family}", "Give a Pose2Audio model or a pose encoder."
+                f"{checkpoint} holds a {family}",
+                "Give a model that makes music from movement, or a pose encoder.",
             )
         name = directory.name
         if name in models or name in encoders:
             name = str(checkpoint)
         if name in models or name in encoders or name in folders:
             raise InputError(f"two rows are named {name!r}", "Name each folder differently.")
-        (models if family == "pose2audio" else encoders)[name] = str(directory.absolute())
+        (encoders if family == "pose_encoder" else models)[name] = str(directory.absolute())
+        if family in BEATLESS:
+            beatless.add(name)
     if codec is not None and Path(codec).is_dir():
         codec = str(Path(codec).absolute())
-    return Plan(models, encoders, folders, codec, seeds, grooves)
+    return Plan(models, frozenset(beatless), encoders, folders, codec, seeds, grooves)
 
 
 def evaluate(
@@ -532,10 +543,10 @@ def _grid_reading(
 
 
 @lru_cache(maxsize=4)
-def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic:
-    from dancetomusic.inference.pipeline import DanceToMusic
+def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic | Instrument:
+    from dancetomusic.inference.instrument import open_model
 
-    return DanceToMusic.from_pretrained(checkpoint, codec, threads=1)
+    return open_model(checkpoint, codec, threads=1)
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -130,16 +130,24 @@ class TokenDecoderConfig:
         Raises:
             InputError: If the decoder does not know it.
         """
-        if style is None:
-            return ANY_STYLE
-        if style not in self.styles:
-            known = (
-                f"Choose one of {', '.join(self.styles)}."
-                if self.styles
-                else ("This model knows no styles: leave the style out.")
-            )
-            raise InputError(f"style is {style!r}", known)
-        return self.styles.index(style) + 1
+        require_style(style, self.styles)
+        return ANY_STYLE if style is None else self.styles.index(style) + 1
+
+
+def require_style(style: str | None, styles: Sequence[str]) -> None:
+    """Refuse a style that is asked for and not among those known.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if style is None or style in styles:
+        return
+    known = (
+        f"Choose one of {', '.join(styles)}."
+        if styles
+        else "This model knows no styles: leave the style out."
+    )
+    raise InputError(f"style is {style!r}", known)
 
 
 @dataclass

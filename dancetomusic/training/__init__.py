@@ -8,12 +8,14 @@ from typing import Any
 
 from dancetomusic.errors import ConfigError
 
+MODELS = ("codec", "pose_encoder", "pose2audio", "wavenet", "motion_vae", "dance_gan")
+
 
 def train(model: str, config: Path | str, overrides: dict[str, Any], output: Path | str) -> None:
     """Train ``model`` by the settings of a file, some of them overridden, into ``output``.
 
     Args:
-        model: Name of a recipe: ``codec``, ``pose_encoder`` or ``pose2audio``.
+        model: Name of a recipe, one of ``MODELS``.
         config: YAML or JSON file.
         overrides: Values by key; ``corpus.n_pieces`` is the key ``n_pieces`` within ``corpus``.
         output: Directory of the run; a run found there goes on.
@@ -55,4 +57,18 @@ def _recipe(model: str) -> tuple[Callable[[Any, Path], object], type]:
         from dancetomusic.training import pose2audio
 
         return pose2audio.train_pose2audio, pose2audio.Pose2AudioTrainingConfig
-    raise ConfigError(f"no recipe trains {model!r}", "Choose codec, pose_encoder or pose2audio.")
+    if model == "wavenet":
+        from dancetomusic.training import wavenet
+
+        return wavenet.train_wavenet, wavenet.WaveNetTrainingConfig
+    if model == "motion_vae":
+        from dancetomusic.training import motion_vae
+
+        return motion_vae.train_motion_vae, motion_vae.MotionVaeTrainingConfig
+    if model == "dance_gan":
+        from dancetomusic.training import dance_gan
+
+        return dance_gan.train_dance_gan, dance_gan.DanceGanTrainingConfig
+    raise ConfigError(
+        f"no recipe trains {model!r}", f"Choose {', '.join(MODELS[:-1])} or {MODELS[-1]}."
+    )

@@ -26,6 +26,10 @@ def folder(tmp_path_factory, demo_dir):
     shutil.copy(clips[0], folder / "my_dance.mp4")
     (folder / "my_dances").mkdir()
     small_copy(clips[0], folder / "my_dances" / "one.mp4")
+    beats = np.arange(24_000 * 4) % 12_000 < 1_200
+    soundfile.write(
+        folder / "song.mp3", beats * np.random.default_rng(0).normal(0, 0.2, beats.size), 24_000
+    )
     shutil.copytree(demo_dir.parent / "youtube_links", folder / "data" / "youtube_links")
     return folder
 

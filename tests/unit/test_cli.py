@@ -43,20 +43,19 @@ def pipeline(monkeypatch):
     """Stand in for the model: record what the command asks of it."""
     calls = SimpleNamespace(music=FakeMusic(), loaded=None, asked=None, error=None)
 
-    class FakeDanceToMusic:
-        @classmethod
-        def from_pretrained(cls, checkpoint=None, codec=None, **options):
-            calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
-            return cls()
-
+    class FakeModel:
         def generate(self, source, **options):
             calls.asked = {"source": source, **options}
             if calls.error is not None:
                 raise calls.error
             return calls.music
 
-    module = ModuleType("dancetomusic.inference.pipeline")
-    module.DanceToMusic = FakeDanceToMusic
+    def open_model(checkpoint=None, codec=None, **options):
+        calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
+        return FakeModel()
+
+    module = ModuleType("dancetomusic.inference.instrument")
+    module.open_model = open_model
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
 
@@ -107,13 +106,15 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
 
 
 def test_the_pipeline_takes_what_the_command_passes():
-    from dancetomusic.inference.pipeline import DanceToMusic, Music
+    from dancetomusic.inference.instrument import open_model
+    from dancetomusic.inference.music import Music
+    from dancetomusic.inference.pipeline import DanceToMusic
 
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
     own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
-    assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
+    assert loading <= set(inspect.signature(open_model).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)
     assert (options - loading) | {"on_progress"} <= generation
     assert {"overlay_skeleton", "mix_original"} <= set(inspect.signature(Music.save).parameters)
@@ -190,6 +191,36 @@ def test_the_beats_and_poses_read_are_written(pipeline, folder):
     assert (folder / "beats.csv").read_text().splitlines()[0] == "time_s,beat"
     with np.load(folder / "read.npz", allow_pickle=False) as read:
         np.testing.assert_array_equal(read["poses"], pipeline.music.poses.world)
+
+
+KINETICS = (
+    "label,youtube_id,time_start,time_end,split\n"
+    "breakdancing,-0aBcDeF_12,30,40,train\nbreakdancing,bbbbbbbbbbb,5,15,train\n"
+    "salsa dancing,abcdefghijk,0,10,train\n"
+)
+
+
+def test_sections_of_a_kinetics_list_are_planned(folder, capsys):
+    (folder / "list.csv").write_text(KINETICS)
+    chosen = "--kinetics_class breakdancing --max_per_class 1"
+    assert exit_code(f"build --output_path set --kinetics_csv list.csv {chosen} --dry_run") == 0
+    assert capsys.readouterr().out.count("youtube.com") == 1
+    assert not (folder / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "one source of videos is needed"),
+        ("--kinetics_csv list.csv --input_folder .", "one source of videos is needed"),
+        ("--input_folder . --max_per_class 2", "Give --kinetics_csv."),
+        ("--kinetics_csv list.csv --kinetics_class tango", "has no class 'tango'"),
+    ],
+)
+def test_a_build_that_cannot_be_meant_is_refused(folder, capsys, arguments, message):
+    (folder / "list.csv").write_text(KINETICS)
+    assert exit_code(f"build --output_path set {arguments}") == 2
+    assert message in capsys.readouterr().err
 
 
 def test_train_hands_over_typed_overrides(monkeypatch, folder):

@@ -1,0 +1,359 @@
+"""The web server: routes, and what lives as long as it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from dancetomusic.app.guard import Guard, require_safe_address
+from dancetomusic.app.jobs import Job, Line, State, Worker
+from dancetomusic.app.limits import Limits, Refusal
+from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, Engine, LiveSessions
+from dancetomusic.app.uploads import Clip, Clips
+from dancetomusic.app.worker import SKELETON, SKELETON_RANGE, SOUND
+from dancetomusic.errors import ConfigError
+from dancetomusic.pose.landmarks import BONES, LANDMARK_NAMES
+
+STATIC = Path(__file__).parent / "static"
+_SWEEP_S = 20.0
+_FOLDER_PREFIX = "dancetomusic-app-"
+_JOB_TIMEOUT_S, _JOB_TIMEOUT_PER_S = 120.0, 30.0
+_STOP_S = 3
+
+
+class TakeRequest(BaseModel):
+    """What a take is to be like."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    temperature: float = Field(1.1, ge=0.0, le=2.0)
+    guidance: float = Field(3.0, ge=1.0, le=8.0)
+    bpm: float | None = Field(None, ge=40.0, le=240.0)
+    dancers: int = Field(1, ge=1, le=4)
+
+
+class FileRequest(BaseModel):
+    """How a take is to be written."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format: Literal["wav", "mp4"]
+    mix: float = Field(0.0, ge=0.0, le=1.0)
+    skeleton: bool = False
+
+
+def create_app(
+    *,
+    token: str | None = None,
+    limits: Limits | None = None,
+    checkpoint: str | None = None,
+    live_checkpoint: str | None = None,
+    codec: str | None = None,
+    threads: int | None = None,
+) -> Guard:
+    """The whole application, guarded.
+
+    Args:
+        token: What a visitor must know; needed where others than this machine can reach it.
+        limits: What it gives at most.
+        checkpoint: Model of the upload page, a directory or a released name.
+        live_checkpoint: Model of the live page, likewise.
+        codec: As for ``DanceToMusic.from_pretrained``.
+        threads: CPU threads of the upload page's model.
+    """
+    limits = limits or Limits()
+    options = {"checkpoint": checkpoint, "codec": codec, "threads": threads}
+    worker = Worker(options)
+    line = Line(worker, limits)
+    live = LiveSessions(limits, partial(_make_engine, live_checkpoint))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _remove_abandoned()
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
+        app.state.clips = Clips(folder, limits)
+        tasks = [
+            asyncio.create_task(line.run()),
+            asyncio.create_task(_forget_old(app.state.clips)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await worker.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    _add_pages(app, limits)
+    _add_clips(app, line)
+    _add_takes(app, line)
+
+    @app.websocket("/api/live")
+    async def play_live(socket: WebSocket) -> None:
+        await live.serve(socket, socket.scope["session"])
+
+    return Guard(app, token)
+
+
+def serve(
+    host: str,
+    port: int,
+    *,
+    token: str | None = None,
+    on_ready: Callable[[str], None],
+    **options: Any,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        host: Address to listen at; other than loopback only with a token.
+        port: To listen at; 0 for any that is free.
+        token: What a visitor must know.
+        on_ready: Called with the address when connections are taken.
+        **options: The others of ``create_app``.
+
+    Raises:
+        ConfigError: If the address is not safe without a token, or in use.
+    """
+    import uvicorn
+
+    require_safe_address(host, token)
+    config = uvicorn.Config(
+        create_app(token=token, **options),
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_max_queue=2,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})",
+            "Choose another --port.",
+        ) from error
+    with listener:
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listener.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _add_pages(app: FastAPI, limits: Limits) -> None:
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/")
+    async def show_page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/health")
+    async def tell_health() -> dict[str, bool]:
+        return {"ok": True}
+
+    @app.get("/api/facts")
+    async def tell_facts() -> dict[str, Any]:
+        """What the page must know and the package defines."""
+        return {
+            "bones": BONES,
+            "landmarks": LANDMARK_NAMES,
+            "skeleton_range": SKELETON_RANGE,
+            "upload_bytes": limits.upload_bytes,
+            "duration_s": limits.duration_s,
+            "keep_s": limits.keep_s,
+        }
+
+
+def _add_clips(app: FastAPI, line: Line) -> None:
+    uploading: set[str] = set()
+
+    @app.post("/api/clips", status_code=201)
+    async def receive_clip(request: Request) -> dict[str, Any]:
+        """The body is the file itself."""
+        client: str = request.scope["session"]
+        line.require_idle(client)
+        if client in uploading:
+            raise Refusal(
+                429, "you are uploading already", "Wait until it is done.", retry_after_s=5.0
+            )
+        length = request.headers.get("content-length", "")
+        uploading.add(client)
+        try:
+            clip = await _clips(request).receive(
+                request.stream(), int(length) if length.isdecimal() else None
+            )
+        finally:
+            uploading.discard(client)
+        return {"id": clip.id, **clip.video}
+
+    @app.delete("/api/clips/{name}", status_code=204)
+    async def forget_clip(request: Request, name: str) -> None:
+        clip = _clips(request).find(name)
+        if clip.users:
+            raise Refusal(409, "music is being made for it", "Cancel the job first.")
+        _clips(request).forget(clip)
+
+    @app.post("/api/clips/{name}/takes", status_code=202)
+    async def start_take(request: Request, name: str, wish: TakeRequest) -> dict[str, str]:
+        clip = _clips(request).find(name)
+        line.require_idle(request.scope["session"])
+        take, folder = clip.new_take()
+
+        def discard() -> None:
+            del clip.takes[take]
+            shutil.rmtree(folder, ignore_errors=True)
+
+        work = {"work": "take", "folder": str(folder), **wish.model_dump()}
+        return _submit(line, request, clip, work, {"take": take}, discard)
+
+
+def _add_takes(app: FastAPI, line: Line) -> None:
+    @app.post("/api/takes/{name}/files", status_code=202)
+    async def start_file(request: Request, name: str, wish: FileRequest) -> dict[str, str]:
+        clip, folder = _clips(request).find_take(name)
+        line.require_idle(request.scope["session"])
+        file, target = clip.new_file(f".{wish.format}")
+
+        work = {
+            "work": "file",
+            "folder": str(folder),
+            "target": str(target),
+            "mix": wish.mix,
+            "skeleton": wish.skeleton,
+        }
+        answer = {"url": f"/api/files/{file}"}
+        return _submit(line, request, clip, work, answer, lambda: clip.drop_file(file))
+
+    @app.get("/api/takes/{name}/sound")
+    async def give_sound(request: Request, name: str) -> FileResponse:
+        return FileResponse(_clips(request).find_take(name)[1] / SOUND, media_type="audio/wav")
+
+    @app.get("/api/takes/{name}/skeleton")
+    async def give_skeleton(request: Request, name: str) -> FileResponse:
+        return FileResponse(_clips(request).find_take(name)[1] / SKELETON)
+
+    @app.get("/api/files/{name}")
+    async def give_file(request: Request, name: str) -> FileResponse:
+        path = _clips(request).find_file(name)
+        return FileResponse(path, filename=f"dance{path.suffix}")
+
+    @app.get("/api/jobs/{name}")
+    async def watch_job(name: str) -> StreamingResponse:
+        """Server-sent events; the job is cancelled when nobody listens any more."""
+        job = line.find(name)
+
+        async def events() -> AsyncIterator[str]:
+            async for state in line.watch(job):
+                yield ": still here\n\n" if state is None else f"data: {json.dumps(state)}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    @app.delete("/api/jobs/{name}", status_code=204)
+    async def cancel_job(name: str) -> None:
+        line.cancel(line.find(name))
+
+
+def _submit(
+    line: Line,
+    request: Request,
+    clip: Clip,
+    work: dict[str, Any],
+    made: dict[str, str],
+    discard: Callable[[], None],
+) -> dict[str, str]:
+    """Put work on a clip in line; its result is joined by ``made``, its failure discards that."""
+
+    def end(job: Job) -> None:
+        clip.users -= 1
+        if job.state == State.done:
+            job.result |= made
+        else:
+            discard()
+
+    try:
+        job = line.submit(
+            request.scope["session"],
+            {**work, "source": str(clip.source)},
+            timeout_s=_JOB_TIMEOUT_S + _JOB_TIMEOUT_PER_S * clip.video["duration_s"],
+            on_end=end,
+        )
+    except Refusal:
+        discard()
+        raise
+    clip.users += 1
+    return {"job": job.id}
+
+
+def _clips(request: Request) -> Clips:
+    clips: Clips = request.app.state.clips
+    return clips
+
+
+def _remove_abandoned() -> None:
+    """Delete what servers left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_engine(checkpoint: str | None, **options: Any) -> Engine:
+    from dancetomusic.live.engine import LiveEngine
+
+    return LiveEngine(checkpoint, **options)
+
+
+async def _forget_old(clips: Clips) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        clips.forget_old()
+
+
+async def _answer_refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(ceil(error.retry_after_s))
+    return JSONResponse(
+        {"problem": error.problem, "remedy": error.remedy}, error.status, headers=headers
+    )
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    problem = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return JSONResponse({"problem": problem, "remedy": "Correct it."}, 422)
+
+
+async def _answer_http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    body = {"problem": str(error.detail), "remedy": "See the documentation of the app."}
+    return JSONResponse(body, error.status_code, headers=error.headers)

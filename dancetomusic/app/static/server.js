@@ -1,0 +1,106 @@
+// Requests to the server, and jobs watched until they are over.
+
+export class Refused extends Error {
+  constructor(problem, remedy, status = 0, retryAfter = 0) {
+    super(problem);
+    Object.assign(this, { problem, remedy, status, retryAfter });
+  }
+}
+
+const unreachable = () => new Refused("The server does not answer.", "Is it still running?");
+
+const refusal = (status, text, retryAfter) => {
+  try {
+    const { problem, remedy } = JSON.parse(text);
+    return new Refused(sentence(problem), remedy, status, Number(retryAfter) || 0);
+  } catch {
+    return new Refused(`The server answered ${status}.`, "Try again.", status);
+  }
+};
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+
+export async function ask(path, { method = "GET", json, signal } = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method,
+      signal,
+      headers: json ? { "Content-Type": "application/json" } : {},
+      body: json && JSON.stringify(json),
+    });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+  if (!answer.ok) {
+    throw refusal(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  }
+  return answer;
+}
+
+// Ask until the server is free, telling `onWait(seconds)` how long that may take.
+export async function askPatiently(path, options, onWait) {
+  for (;;) {
+    try {
+      return await ask(path, options);
+    } catch (error) {
+      if (error.status !== 429 || !error.retryAfter) throw error;
+      for (let left = error.retryAfter; left > 0; left -= 1) {
+        onWait(left);
+        await pause(1000, options.signal);
+      }
+    }
+  }
+}
+
+const pause = (milliseconds, signal) =>
+  new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+
+// The file as the body of one request; fetch cannot tell how far an upload is.
+export function upload(path, file, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
+    request.onload = () =>
+      request.status === 201
+        ? resolve(JSON.parse(request.responseText))
+        : reject(refusal(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+    request.onerror = () => reject(unreachable());
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(file);
+  });
+}
+
+// The result of a job; leaving the page or aborting cancels it.
+export function follow(job, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const events = new EventSource(`/api/jobs/${job}`);
+    const finish = (act, value) => {
+      events.close();
+      act(value);
+    };
+    signal.addEventListener(
+      "abort",
+      () => {
+        ask(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
+        finish(reject, new DOMException("cancelled", "AbortError"));
+      },
+      { once: true },
+    );
+    events.onmessage = ({ data }) => {
+      const state = JSON.parse(data);
+      if (state.state === "done") finish(resolve, state.result);
+      else if (state.state === "failed") finish(reject, new Refused(sentence(state.problem), state.remedy));
+      else if (state.state === "cancelled") finish(reject, new DOMException("cancelled", "AbortError"));
+      else onProgress(state);
+    };
+    events.onerror = () => events.readyState === EventSource.CLOSED && finish(reject, unreachable());
+  });
+}

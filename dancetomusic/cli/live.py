@@ -1,0 +1,154 @@
+"""``dancetomusic live``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+FILE_LATENCY_MS = 40.0
+
+
+def live(
+    camera: Annotated[
+        str | None, typer.Option("--camera", help="The camera's number, or its stream.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="A video, played as if a camera saw it.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Write the sound as .wav instead of playing it."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Write pictures and sound as .mp4.")
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option("--style", help="Style of music, as for generate.")
+    ] = None,
+    follow: Annotated[
+        str, typer.Option("--follow", help="Who leads: largest, all, or a dancer's number.")
+    ] = "largest",
+    num_dancers: Annotated[
+        int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Of the codes drawn.")] = 0,
+    cfg_scale: Annotated[
+        float, typer.Option("--cfg_scale", help="Strength of guidance; 1 is none.")
+    ] = 3.0,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=1.0, help="Stop after this long.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Model: a directory or a released name.")
+    ] = None,
+    sound_output: Annotated[
+        str | None,
+        typer.Option("--sound_output", help="Sound card by name or number; the system's own."),
+    ] = None,
+    output_latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--output_latency_ms",
+            min=0.0,
+            help="From playing to hearing; what the sound card says, or 40 for a file.",
+        ),
+    ] = None,
+    wait_for_movement: Annotated[
+        bool,
+        typer.Option("--wait_for_movement", help="Play beats when seen, not ahead (to compare)."),
+    ] = False,
+    latency_json: Annotated[
+        Path | None, typer.Option("--latency_json", help="Write latencies and figures as .json.")
+    ] = None,
+    devices: Annotated[
+        bool, typer.Option("--list_devices", help="List cameras and sound cards, and exit.")
+    ] = False,
+) -> None:
+    """Play along with a dancer: camera in, music out, as it is danced. Ctrl-C ends it."""
+    from dancetomusic.live.perform import list_devices
+
+    if devices:
+        print("\n".join(list_devices()))
+        return
+    from collections.abc import Iterator
+    from contextlib import ExitStack, closing
+
+    import torch
+
+    from dancetomusic.building.capture import Picture, open_camera
+    from dancetomusic.errors import InputError, OutputError
+    from dancetomusic.live.engine import LiveEngine
+    from dancetomusic.live.perform import (
+        CardPlayer,
+        PacedPlayer,
+        Player,
+        paced_pictures,
+        perform,
+        write_summary,
+    )
+    from dancetomusic.media.video import probe_video
+
+    if (camera is None) == (video is None):
+        raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")
+    for path, suffix in ((output, ".wav"), (record, ".mp4"), (latency_json, ".json")):
+        if path is not None and path.suffix.lower() != suffix:
+            raise OutputError(f"output {path} has another suffix", f"Name a {suffix} file.")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise OutputError(f"directory {path.parent} does not exist", "Create it first.")
+    if video is not None:
+        probe_video(video)
+    torch.set_num_threads(1)
+    player: Player
+    if output is not None:
+        player = PacedPlayer(
+            (FILE_LATENCY_MS if output_latency_ms is None else output_latency_ms) / 1000
+        )
+    else:
+        number = int(sound_output) if sound_output and sound_output.isdecimal() else sound_output
+        player = CardPlayer(number)
+    latency_s = player.latency_s if output_latency_ms is None else output_latency_ms / 1000
+    with ExitStack() as opened:
+        engine = opened.enter_context(
+            LiveEngine(
+                checkpoint,
+                seed=seed,
+                style=style,
+                follow=follow,
+                num_dancers=num_dancers,
+                output_latency_s=latency_s,
+                predict=not wait_for_movement,
+                cfg_scale=cfg_scale,
+            )
+        )
+        pictures: Iterator[Picture]
+        if video is not None:
+            pictures = opened.enter_context(closing(paced_pictures(video)))
+        else:
+            assert camera is not None
+            name = int(camera) if camera.isdecimal() else camera
+            pictures = opened.enter_context(open_camera(name))
+        print("playing; Ctrl-C ends it")
+        figures = perform(engine, pictures, player, seconds=seconds, output=output, record=record)
+    if latency_json is not None:
+        write_summary(latency_json, figures)
+    for line in report(figures):
+        print(line)
+    if figures["error"]:
+        raise InputError(f"the engine stopped ({figures['error']})", "Start it anew.")
+
+
+def report(figures: dict[str, Any]) -> list[str]:
+    """What is printed at the end."""
+    lines = [f"{'':24}{'p50':>8}{'p95':>8}{'p99':>8}  ms"]
+    for stage, times in figures["stages_ms"].items():
+        row = "".join(f"{times[key]:8.1f}" for key in ("p50_ms", "p95_ms", "p99_ms"))
+        lines.append(f"{stage:24}{row}")
+    return [
+        *lines,
+        f"played   {figures['seconds']:.1f} s at {figures['bpm']:.1f} BPM, sound made "
+        f"{figures['sound_per_computing']:.1f} times as fast as played",
+        f"frames   {figures['frames_in']}, {figures['frames_dropped']} dropped; "
+        f"{figures['underruns']} under-runs",
+    ]

@@ -1,0 +1,1 @@
+"""Played live: frames of a camera in, sound out while they come."""

@@ -1,0 +1,387 @@
+"""Frames of a camera in, sound out: the engine behind the command and the web page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Condition, Thread
+from types import TracebackType
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from dancetomusic.checkpoint import checkpoint_family
+from dancetomusic.codec.load import load_codec
+from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.errors import CheckpointError, DanceToMusicError, InputError
+from dancetomusic.live.code_stream import Drawing
+from dancetomusic.live.composer import Block, CodeComposer, Composer, SamplerComposer
+from dancetomusic.live.sound_queue import SoundQueue
+from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
+from dancetomusic.live.watcher import Sight, Watcher
+from dancetomusic.models.motion_vae import load_motion_vae
+from dancetomusic.models.pose2audio import Pose2Audio
+from dancetomusic.models.pose_encoder import POSE_FPS
+from dancetomusic.pose.mediapipe import Detection, detect_poses
+from dancetomusic.released import locate_checkpoint
+
+logger = logging.getLogger(__name__)
+
+RELEASED, SAMPLER = "pose2audio_causal", "motion_vae"
+MOVEMENT, ACCENT = "movement to sound", "accent to sound"
+COMPOSING = "compose a block"
+
+LEAD_S, MAX_LEAD_S, MORE_LEAD_S, LESS_LEAD = 0.05, 0.25, 0.02, 0.002
+"""Sound kept ready beyond one pull; more after every under-run, up to a limit, and then less
+again by a share of the time."""
+
+SCARCE_LEAD_S = 0.1
+"""With so much lead after under-runs, computing is scarce."""
+
+STALLED_S = 8.0
+"""Without a frame for this long, the dancer counts as gone."""
+
+ACCENT_DB = 6.0
+"""Between the strongest movement and none."""
+
+WARM_UP_SIDE = 64
+CLOCK_DRIFT = 0.002
+KEPT_BEATS = 2048
+
+
+class LiveEngine:
+    """One performer's engine: two threads, one that looks and one that composes.
+
+    ``push_frame`` and ``pull`` may be called from any thread and never wait for either. Sound
+    goes on whatever happens to the frames: on the predicted grid while they are late, and faded
+    out on the grid within two bars when the dancer is gone.
+
+    Args:
+        checkpoint: Of the family ``pose2audio``, causal, or ``motion_vae``, which is played by
+            the movement and on the beat that the released one follows; the released one by
+            default.
+        seed: Of the codes drawn.
+        style: One of ``styles``; left to the model by default.
+        follow: Who leads: ``"largest"``, ``"all"`` (everyone, weighted by presence), or the
+            number of a dancer from 1, in order of appearance.
+        num_dancers: Dancers looked for; more cost more.
+        output_latency_s: From a pull until its first sample is heard: sound card's buffer,
+            network, jitter buffer. Beats are played early by it.
+        predict: Whether beats are played early by the latency; without, the sound is as late as
+            a system that waits for the movement. For measurements.
+        cfg_scale: Classifier-free guidance; 1 is none.
+        temperature: Above 1 bolder, below 1 safer.
+        top_p: Probability mass to choose within.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, foreign or not causal.
+        InputError: If ``style`` or ``follow`` is unknown or a number is out of range.
+        DependencyError: If MediaPipe cannot be loaded.
+
+    Example:
+        >>> with LiveEngine() as engine:  # doctest: +SKIP
+        ...     engine.push_frame(picture, time_s)
+        ...     sound = engine.pull(480)
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path | str | None = None,
+        *,
+        seed: int = 0,
+        style: str | None = None,
+        follow: str = "largest",
+        num_dancers: int = 1,
+        output_latency_s: float = 0.04,
+        predict: bool = True,
+        cfg_scale: float = 3.0,
+        temperature: float = 1.1,
+        top_p: float | None = 0.95,
+    ) -> None:
+        if not 0 <= output_latency_s < 2:
+            raise InputError(f"output latency is {output_latency_s} s", "Give 0 to 2 seconds.")
+        drawing = Drawing(temperature, top_p, cfg_scale)
+        directory = locate_checkpoint(checkpoint or RELEASED)
+        samples = checkpoint_family(directory) == SAMPLER
+        model = Pose2Audio.from_pretrained(locate_checkpoint(RELEASED) if samples else directory)
+        config = model.config.decoder
+        codec = load_codec("codec", config.n_codebooks)
+        if not isinstance(codec, SpectralCodec) or codec.identity != model.config.codec_id:
+            raise CheckpointError(
+                f"the model was trained on codec {model.config.codec_id}",
+                "Name one that was trained on the embedded codec.",
+            )
+        style_number = config.style_index(style)
+        self.sample_rate = codec.sample_rate
+        self._styles = config.styles
+        self._predict = predict
+        self._latency_s = output_latency_s
+        self._times = StageTimes()
+        self._watcher = Watcher(model.encoder, num_dancers=num_dancers, follow=follow)
+        self._composer: Composer = (
+            SamplerComposer(load_motion_vae(directory), codec, seed=seed)
+            if samples
+            else CodeComposer(model, codec, style=style_number, drawing=drawing, seed=seed)
+        )
+        self._sound = SoundQueue(codec.sample_rate, output_latency_s)
+
+        self._arrival = Condition()
+        self._frame: _Frame | None = None
+        self._looked_at: _Frame | None = None
+        self._frames_in = self._frames_dropped = 0
+        self._last_time_s = -np.inf
+        self._clock_offset_s: float | None = None
+
+        self._sight = Sight()
+        self._heard_frames: deque[float] = deque(maxlen=64)
+        self._accents: deque[float] = deque(maxlen=64)
+        self._pending: deque[tuple[int, Callable[[float], None]]] = deque(maxlen=1024)
+        self._blocks: deque[Block] = deque(maxlen=128)
+        self._beats: deque[tuple[float, int]] = deque(maxlen=KEPT_BEATS)
+        self._last_beat = -1
+        self._lead_s = LEAD_S
+        self._largest_pull = 0
+        self._gain = self._level = 0.0
+
+        self._closed = False
+        self._error: str | None = None
+        pictures = self._pictures()
+        self._found = cast(
+            Generator[list[Detection]], detect_poses(pictures, POSE_FPS, num_dancers=num_dancers)
+        )
+        next(self._found)  # loads MediaPipe, whose errors belong to the caller
+        self._composer.warm_up()
+        self._threads = [
+            Thread(target=self._guarded, args=(task,), name=name, daemon=True)
+            for name, task in (("look", self._look), ("compose", self._compose))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Styles of music that can be asked for."""
+        return self._styles
+
+    def push_frame(self, picture: UInt8[np.ndarray, "height width 3"], time_s: float) -> None:
+        """Give the newest picture; one not yet looked at is dropped for it.
+
+        Args:
+            picture: RGB. It is not copied: do not write into it afterwards.
+            time_s: When it was taken, on any steady clock in seconds; increasing. Frames whose
+                time does not increase are dropped.
+        """
+        now_s = time.monotonic()
+        with self._arrival:
+            self._frames_in += 1
+            if not time_s > self._last_time_s:
+                self._frames_dropped += 1
+                return
+            self._frames_dropped += self._frame is not None
+            self._keep_clock(time_s, now_s)
+            self._last_time_s = time_s
+            self._frame = _Frame(picture, time_s, now_s)
+            self._arrival.notify()
+
+    def pull(self, n_samples: int) -> Float32[np.ndarray, " n_samples"]:
+        """What is to be played next, in [-1, 1]; silence until somebody dances."""
+        now_s = time.monotonic()
+        before, underruns = self._sound.pulled, self._sound.underruns
+        self._largest_pull = max(self._largest_pull, n_samples)
+        sound = self._sound.pull(n_samples, now_s)
+        if self._sound.underruns > underruns:
+            self._lead_s = min(MAX_LEAD_S, self._lead_s + MORE_LEAD_S)
+        else:
+            self._lead_s = max(LEAD_S, self._lead_s - LESS_LEAD * n_samples / self.sample_rate)
+        heard_s = now_s + self._latency_s
+        while self._pending and self._pending[0][0] < self._sound.pulled:
+            sample, note = self._pending.popleft()
+            note(heard_s + max(0, sample - before) / self.sample_rate)
+        while self._accents:
+            self._times.add(ACCENT, heard_s - self._accents.popleft())
+        gain = 10 ** (ACCENT_DB * (self._sight.accent - 1.0) / 20)
+        sound = sound * np.linspace(self._gain, gain, n_samples, endpoint=False, dtype=np.float32)
+        self._gain = gain
+        self._level = float(np.sqrt(np.mean(np.square(sound)))) if n_samples else 0.0
+        return np.clip(sound, -1.0, 1.0).astype(np.float32)
+
+    def status(self) -> LiveStatus:
+        """A look at the engine; cheap enough for every frame of a screen."""
+        sight, now_s = self._sight, time.monotonic()
+        view = sight.view
+        position = self._position(now_s)
+        return LiveStatus(
+            bpm=view.bpm,
+            beat_phase=position % 1.0,
+            beat_number=int((np.floor(position) - view.first_downbeat) % view.beats_per_bar) + 1,
+            beats_per_bar=view.beats_per_bar,
+            confidence=view.confidence,
+            energy=sight.energy,
+            level=self._level,
+            present=self._present(now_s),
+            dancers=sight.dancers,
+            landmarks=sight.landmarks,
+            movement_to_sound=self._times.of(MOVEMENT),
+            accent_to_sound=self._times.of(ACCENT),
+            frames_in=self._frames_in,
+            frames_dropped=self._frames_dropped,
+            underruns=self._sound.underruns,
+            error=self._error,
+        )
+
+    def latency(self) -> dict[str, Percentiles]:
+        """How long every stage takes."""
+        return self._times.table()
+
+    def margin(self) -> float:
+        """How many times as fast as it is played sound was composed, among all else done."""
+        seconds = self._times.mean(COMPOSING)
+        block_s = self._composer.block_samples / self.sample_rate
+        return block_s / seconds if seconds else float("nan")
+
+    def played_beats(self) -> list[tuple[float, int]]:
+        """The last beats heard: times on the clock of the frames, and places in the bar."""
+        offset = self._clock_offset_s or 0.0
+        return [(time_s - offset, number) for time_s, number in list(self._beats)]
+
+    def close(self) -> None:
+        """Stop both threads; further pulls are silent. May be called twice."""
+        self._closed = True
+        for condition in (self._arrival, self._sound.changed):
+            with condition:
+                condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._found.close()
+
+    def __enter__(self) -> LiveEngine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _guarded(self, task: Callable[[], None]) -> None:
+        """Run a thread; an error that it meets is told by ``status`` and ends both."""
+        torch.set_num_threads(1)
+        try:
+            task()
+        except Exception as error:
+            self._error = str(error)
+            self._closed = True
+            if not isinstance(error, DanceToMusicError):
+                logger.exception("the live engine failed")
+
+    def _keep_clock(self, time_s: float, now_s: float) -> None:
+        """Frames arrive late, never early: the least delay seen tells how the clocks differ."""
+        offset = now_s - time_s
+        known = self._clock_offset_s
+        if known is not None:
+            passed = max(0.0, time_s - self._last_time_s)
+            offset = min(offset, known + CLOCK_DRIFT * passed)
+        self._clock_offset_s = offset
+
+    def _pictures(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """A black picture, and then the newest there is whenever the detector is free."""
+        yield np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8)
+        while True:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._frame is not None or self._closed)
+                frame, self._frame = self._frame, None
+            if self._closed or frame is None:
+                return
+            self._looked_at = frame
+            self._times.add("wait for the detector", time.monotonic() - frame.arrived_s)
+            yield frame.picture
+
+    def _look(self) -> None:
+        began_s = time.monotonic()
+        for found in self._found:
+            frame = self._looked_at
+            assert frame is not None and self._clock_offset_s is not None
+            seen_s = time.monotonic()
+            self._times.add("find landmarks", seen_s - max(began_s, frame.arrived_s))
+            sight = self._watcher.watch(found, frame.time_s)
+            view = replace(sight.view, time_s=sight.view.time_s + self._clock_offset_s)
+            self._sight = replace(sight, view=view, arrived_s=frame.arrived_s)
+            for waiting in (self._heard_frames, self._accents):
+                waiting.append(frame.arrived_s)
+            began_s = time.monotonic()
+            self._times.add("follow the beat", began_s - seen_s)
+            if self._lead_s > SCARCE_LEAD_S:  # sound comes first: look at every other picture
+                time.sleep(1.0 / POSE_FPS)
+
+    def _compose(self) -> None:
+        while True:
+            with self._sound.changed:
+                self._sound.changed.wait_for(lambda: self._closed or self._lacks())
+            if self._closed:
+                return
+            self._compose_block()
+
+    def _lacks(self) -> bool:
+        ready = self._largest_pull + round(self._lead_s * self.sample_rate)
+        return self._sound.waiting < ready
+
+    def _compose_block(self) -> None:
+        now_s = time.monotonic()
+        sight, composer = self._sight, self._composer
+        present = self._present(now_s)
+        heard_s = self._sound.heard_at(composer.next_code_at, now_s)
+        for movement in self._watcher.movements():
+            began_s = movement.began_s + (self._clock_offset_s or 0.0)
+            composer.move(replace(movement, began_s=began_s), heard_s)
+        frames = [self._heard_frames.popleft() for _ in range(len(self._heard_frames))]
+        view = sight.view if self._predict else replace(sight.view, time_s=heard_s)
+        block = composer.compose(heard_s, view, sight.energy, present)
+        self._sound.push(block.samples)
+        self._blocks.append(block)
+        if composer.silent:
+            return
+        self._times.add(COMPOSING, time.monotonic() - now_s)
+        for arrived_s in frames:
+            self._pending.append((block.codes_at, self._note_movement(arrived_s)))
+        beats = block.beats_per_s * composer.block_samples / self.sample_rate
+        for beat in range(int(np.ceil(block.position)), int(np.ceil(block.position + beats))):
+            if beat <= self._last_beat:
+                continue
+            self._last_beat = beat
+            after = (beat - block.position) / block.beats_per_s * self.sample_rate
+            number = (beat - sight.view.first_downbeat) % sight.view.beats_per_bar + 1
+            self._pending.append((block.codes_at + round(after), self._note_beat(number)))
+
+    def _note_movement(self, arrived_s: float) -> Callable[[float], None]:
+        return lambda heard_s: self._times.add(MOVEMENT, heard_s - arrived_s)
+
+    def _note_beat(self, number: int) -> Callable[[float], None]:
+        return lambda heard_s: self._beats.append((heard_s, number))
+
+    def _present(self, now_s: float) -> bool:
+        return self._sight.present and now_s - self._sight.arrived_s < STALLED_S
+
+    def _position(self, now_s: float) -> float:
+        """Beats of what is heard at a moment."""
+        blocks = list(self._blocks)
+        if not blocks:
+            return self._sight.view.at(now_s)
+        origin_s = self._sound.heard_at(0, now_s)
+        sample = (now_s - origin_s) * self.sample_rate
+        block = next((b for b in reversed(blocks) if b.codes_at <= sample), blocks[0])
+        return block.position + (sample - block.codes_at) / self.sample_rate * block.beats_per_s
+
+
+@dataclass(frozen=True)
+class _Frame:
+    picture: UInt8[np.ndarray, "height width 3"]
+    time_s: float
+    arrived_s: float

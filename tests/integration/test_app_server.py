@@ -1,0 +1,276 @@
+"""The server as it runs: uploads, hostile ones too, music, cancelling, and what stays behind."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+import time
+import zipfile
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from dancetomusic.media.video import probe_video
+from dancetomusic.synthesis.choreography import choreograph
+from dancetomusic.synthesis.demo import render_dances
+from tests.app_server import claim_hours, follow, make_take, new_client, running_server, send_video
+from tests.video_factory import write_video
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("server")) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def client(server):
+    with new_client(server) as visitor:
+        yield visitor
+
+
+@pytest.fixture(scope="module")
+def dance(tmp_path_factory) -> bytes:
+    """Four seconds at 120 BPM."""
+    path = tmp_path_factory.mktemp("dance") / "dance.mp4"
+    render_dances(path, [choreograph("bounce", 120.0, 4.0, 4)], width=240, height=320)
+    return path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
+    clip = send_video(client, dance).json()
+    assert clip["duration_s"] == pytest.approx(4.0, abs=0.1) and not clip["has_audio"]
+
+    take = make_take(client, clip["id"], seed=5)
+    assert take["state"] == "done", take
+    result = take["result"]
+    assert len(result["energy"]) == pytest.approx(40, abs=2) and result["dancers"] == 1
+    sound, rate = soundfile.read(
+        io.BytesIO(client.get(f"/api/takes/{result['take']}/sound").content)
+    )
+    assert sound.size / rate == pytest.approx(4.0, abs=0.1)
+    assert np.sqrt(np.mean(sound**2)) > 0.01
+    skeleton = client.get(f"/api/takes/{result['take']}/skeleton").content
+    assert len(skeleton) == result["dancers"] * result["frames"] * 33 * 2 * 2
+
+    again = make_take(client, clip["id"], seed=5, bpm=100.0)["result"]
+    assert again["bpm"] == pytest.approx(100.0, abs=0.5)
+    assert again["timings"]["poses"] < 0.5 * result["timings"]["poses"]
+
+    wish = {"format": "mp4", "skeleton": True, "mix": 0.5}
+    job = client.post(f"/api/takes/{result['take']}/files", json=wish).json()["job"]
+    made = client.get(follow(client, job)["result"]["url"])
+    assert made.headers["Content-Disposition"] == 'attachment; filename="dance.mp4"'
+    (tmp_path / "made.mp4").write_bytes(made.content)
+    info = probe_video(tmp_path / "made.mp4")
+    assert info.has_audio and info.duration_s == pytest.approx(4.0, abs=0.1)
+
+    assert client.delete(f"/api/clips/{clip['id']}").status_code == 204
+    assert client.get(f"/api/takes/{result['take']}/sound").status_code == 404
+
+
+@pytest.mark.slow
+def test_a_video_without_a_dancer_says_so(client, tmp_path):
+    video = write_video(tmp_path / "v.mp4", n_frames=48)
+    clip = send_video(client, video.read_bytes()).json()
+    state = make_take(client, clip["id"])
+    assert state["state"] == "failed"
+    assert "no person was found" in state["problem"] and state["remedy"]
+    assert "/" not in state["problem"]
+
+
+@pytest.mark.slow
+def test_a_job_ends_when_its_page_goes(tmp_path, dance):
+    with (
+        running_server(tmp_path, limits={"absent_s": 0.5}) as (address, _),
+        new_client(address) as client,
+    ):
+        clip = send_video(client, dance).json()["id"]
+        job = client.post(f"/api/clips/{clip}/takes", json={}).json()["job"]
+        with client.stream("GET", f"/api/jobs/{job}") as events:
+            next(events.iter_lines())
+            busy = client.post(f"/api/clips/{clip}/takes", json={})
+            assert busy.status_code == 429 and int(busy.headers["Retry-After"]) >= 1
+        time.sleep(2.0)
+        assert follow(client, job)["state"] == "cancelled"
+        assert make_take(client, clip)["state"] == "done"
+
+
+@pytest.mark.slow
+def test_nothing_is_left_behind(tmp_path, dance):
+    with running_server(tmp_path) as (address, process):
+        with new_client(address) as client:
+            send_video(client, dance)
+        (folder,) = tmp_path.glob("dancetomusic-app-*")
+        assert [file.name for file in folder.rglob("*") if file.is_file()] == ["source"]
+        process.terminate()
+        process.wait(20)
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_files_go_after_their_time(tmp_path, dance):
+    with (
+        running_server(tmp_path, limits={"keep_s": 1.0}) as (address, _),
+        new_client(address) as client,
+    ):
+        clip = send_video(client, dance).json()["id"]
+        deadline = time.monotonic() + 40
+        while list(tmp_path.glob("*/*/source")) and time.monotonic() < deadline:
+            time.sleep(1.0)
+        assert not list(tmp_path.glob("*/*"))
+        assert client.post(f"/api/clips/{clip}/takes", json={}).status_code == 404
+
+
+def hostile_files(folder: Path) -> dict[str, bytes]:
+    """What no server should fall for; every one must be refused."""
+    rng = np.random.default_rng(0)
+    good = write_video(folder / "good.mp4", n_frames=36).read_bytes()
+    matroska = write_video(folder / "good.mkv", n_frames=36).read_bytes()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for k in range(4):
+            bomb.writestr(f"{k}.mp4", bytes(8 * 2**20))
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(48_000), 48_000, format="WAV")
+    box = struct.pack(">I4s", 24, b"ftyp") + b"isom\x00\x00\x02\x00isommp41"
+    ebml = b"\x1aE\xdf\xa3"
+    moov = good.index(b"moov") - 4
+    huge = write_video(folder / "huge.avi", n_frames=3, fps=2, codec="mpeg4", size=(4608, 2592))
+    damaged = bytearray(good)
+    damaged[moov : moov + 400] = rng.bytes(400)
+    return {
+        "empty": b"",
+        "one byte": b"\x00",
+        "zip bomb": archive.getvalue(),
+        "gzip bomb": gzip.compress(bytes(16 * 2**20)),
+        "zip bomb behind a video's first bytes": box + archive.getvalue(),
+        "gzip bomb behind a video's first bytes": box + gzip.compress(bytes(16 * 2**20)),
+        "eight hours by its header": claim_hours(folder / "lie.mkv", 8.0),
+        "eight hours by its slow clock": claim_hours(folder / "lie.mp4", 8.0),
+        "text": b"just a text\n" * 100,
+        "web page": b"<!doctype html><script>alert(1)</script>",
+        "playlist of other files": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        "concat script": b"ffconcat version 1.0\nfile /etc/passwd\n",
+        "playlist behind a video's first bytes": box + b"#EXTM3U\nfile:///etc/passwd\n",
+        "sound": sound.getvalue(),
+        "PNG": b"\x89PNG\r\n\x1a\n" + rng.bytes(2000),
+        "JPEG": b"\xff\xd8\xff\xe0" + rng.bytes(2000),
+        "GIF": b"GIF89a" + rng.bytes(2000),
+        "ELF": b"\x7fELF" + rng.bytes(2000),
+        "script": b"#!/bin/sh\nrm -rf /\n",
+        "pickle": b"\x80\x04\x95" + rng.bytes(200),
+        "noise": rng.bytes(20_000),
+        "noise behind a video's first bytes": box + rng.bytes(20_000),
+        "only a first box": box,
+        "box larger than the file": struct.pack(">I4s", 2**31, b"ftyp") + rng.bytes(500),
+        "box of size 0": bytes(4) + b"moov" + rng.bytes(500),
+        "boxes in boxes": b"".join(struct.pack(">I4s", 2**20, b"moov") for _ in range(5000)),
+        "no index": good[: good.index(b"moov") - 4] if moov > 100 else box,
+        "damaged index": bytes(damaged),
+        "first tenth": good[: len(good) // 10],
+        "huge pictures": huge.read_bytes(),
+        "Matroska, its start": matroska[:60],
+        "Matroska, noise": ebml + rng.bytes(20_000),
+        "Matroska, endless element": ebml + b"\x01" + b"\xff" * 200,
+        "AVI, noise": b"RIFF\xff\xff\xff\xffAVI LIST" + rng.bytes(5000),
+        "transport stream, noise": (b"G" + rng.bytes(187)) * 50,
+        "too short a video": write_video(folder / "short.mp4", n_frames=6).read_bytes(),
+        "zeros": bytes(100_000),
+    }
+
+
+@pytest.mark.slow
+def test_hostile_files_are_refused_and_the_server_lives(client, tmp_path):
+    files = hostile_files(tmp_path)
+    assert len(files) >= 30
+    outcomes = {}
+    for name, content in files.items():
+        answer = send_video(client, content)
+        told = answer.json()
+        outcomes[name] = answer.status_code
+        assert 400 <= answer.status_code < 500, (name, answer.status_code, told)
+        assert told["problem"] and told["remedy"], name
+        assert str(tmp_path.parent) not in told["problem"] and "/source" not in told["problem"]
+    print(json.dumps(outcomes, indent=1))
+    assert client.get("/health").json() == {"ok": True}
+
+
+PATH_LIKE = (
+    "..",
+    "../../etc/passwd",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "/etc/passwd",
+    "..%5c..%5cboot.ini",
+    "x%00.mp4",
+    "~root",
+    "con",
+    "a" * 4000,
+    "$(id)",
+    "-rf",
+)
+
+
+def ask_as_written(server: str, method: str, path: str) -> tuple[int, bytes]:
+    """Status and content of a request whose path no client library has tidied up."""
+    connection = HTTPConnection(httpx.URL(server).netloc.decode())
+    with closing(connection):
+        connection.request(method, path, "{}", {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_names_that_look_like_paths_lead_nowhere(client, server):
+    for name in PATH_LIKE:
+        for path in (
+            f"/static/{name}",
+            f"/api/clips/{name}/takes",
+            f"/api/takes/{name}/sound",
+            f"/api/files/{name}",
+            f"/api/jobs/{name}",
+        ):
+            method = "POST" if path.endswith("takes") else "GET"
+            status, content = ask_as_written(server, method, path)
+            assert 400 <= status < 500, (path, status)
+            assert b"root:" not in content
+    named = client.post(
+        "/api/clips?name=../../../etc/passwd",
+        content=b"x" * 500,
+        headers={"Content-Disposition": 'attachment; filename="../../etc/passwd"'},
+    )
+    assert named.status_code == 415
+    form = client.post("/api/clips", files={"file": ("../../x.mp4", b"x" * 500)})
+    assert form.status_code == 415
+
+
+def test_wishes_out_of_range_are_refused(client, tmp_path):
+    video = write_video(tmp_path / "v.mp4", n_frames=36)
+    clip = send_video(client, video.read_bytes()).json()["id"]
+    for wish in (
+        {"seed": -1},
+        {"seed": 2**40},
+        {"temperature": 9},
+        {"guidance": 0},
+        {"bpm": 10},
+        {"dancers": 0},
+        {"dancers": 99},
+        {"colour": "red"},
+        {"seed": "x"},
+        [],
+    ):
+        answer = client.post(f"/api/clips/{clip}/takes", json=wish)
+        assert answer.status_code == 422, wish
+        assert answer.json()["problem"] and answer.json()["remedy"]
+    for body in (b"", b"{", b'{"temperature": NaN}', b"\xff" * 10):
+        answer = client.post(
+            f"/api/clips/{clip}/takes", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code in (400, 422), body

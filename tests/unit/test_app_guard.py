@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from dancetomusic.app.guard import HEADERS, require_safe_address
+from dancetomusic.app.limits import Limits
+from dancetomusic.app.server import create_app
+from dancetomusic.errors import ConfigError
+
+TOKEN = "a-long-enough-token"
+HOME = "http://localhost:8000"
+
+
+def client(token: str | None = None, base_url: str = HOME) -> TestClient:
+    return TestClient(create_app(token=token), base_url=base_url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_token(host):
+    require_safe_address(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.4", "example.org", ""])
+def test_other_addresses_need_a_token(host):
+    with pytest.raises(ConfigError, match="Give a --token"):
+        require_safe_address(host, None)
+    require_safe_address(host, TOKEN)
+
+
+def test_a_token_must_be_long():
+    with pytest.raises(ConfigError, match="at least 16"):
+        require_safe_address("127.0.0.1", "short")
+
+
+def test_limits_must_be_positive():
+    with pytest.raises(ConfigError, match="keep_s is 0"):
+        Limits(keep_s=0.0)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:80"])
+def test_our_names_are_served(name):
+    assert client().get("/health", headers={"Host": name}).json() == {"ok": True}
+
+
+@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", ""])
+def test_other_names_are_refused_against_dns_rebinding(name):
+    answer = client().get("/", headers={"Host": name})
+    assert answer.status_code == 421
+    assert answer.json()["remedy"]
+
+
+def test_every_answer_has_the_security_headers():
+    for path in ("/", "/static/app.js", "/api/facts", "/nothing"):
+        answer = client().get(path)
+        for name, value in HEADERS.items():
+            assert answer.headers[name] == value, path
+    assert "script-src 'self'" in HEADERS["Content-Security-Policy"]
+    assert "http" not in HEADERS["Content-Security-Policy"]
+
+
+def test_another_pages_request_is_refused():
+    visitor = client()
+    refused = visitor.post("/api/clips", content=b"x", headers={"Origin": "http://evil.example"})
+    assert refused.status_code == 403
+    cross = visitor.delete("/api/jobs/x", headers={"Sec-Fetch-Site": "cross-site"})
+    assert cross.status_code == 403
+    assert visitor.delete("/api/jobs/x", headers={"Origin": HOME}).status_code == 404
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "null", "http://localhost:9999"])
+def test_sockets_of_other_origins_are_refused(origin):
+    headers = {} if origin is None else {"Origin": origin}
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client().websocket_connect("/api/live", headers=headers),
+    ):
+        pass
+
+
+def test_only_videos_may_be_large():
+    visitor = client()
+    assert visitor.post("/api/clips/x/takes", content=b" " * 70_000).status_code == 413
+    chunks = visitor.post("/api/clips/x/takes", content=iter([b"{}"]))
+    assert chunks.status_code == 411
+
+
+def test_without_the_token_nothing_is_served():
+    stranger = client(TOKEN)
+    for path in ("/", "/api/facts", "/static/app.js", "/?token=wrong", "/api/facts?token=" + TOKEN):
+        assert stranger.get(path, follow_redirects=False).status_code == 401, path
+    assert stranger.get("/health").status_code == 200
+    with (
+        pytest.raises(WebSocketDisconnect),
+        stranger.websocket_connect("/api/live", headers={"Origin": HOME}),
+    ):
+        pass
+
+
+def test_the_token_opens_a_session_and_leaves_the_address():
+    visitor = client(TOKEN, "http://dance.example")
+    answer = visitor.get(f"/?token={TOKEN}", follow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert "HttpOnly; SameSite=Strict" in answer.headers["Set-Cookie"]
+    assert TOKEN not in answer.headers["Set-Cookie"]
+    assert visitor.get("/api/facts").status_code == 200
+
+
+def test_a_script_may_send_the_token_as_a_header():
+    answer = client(TOKEN).get("/api/facts", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+
+
+def test_a_made_up_session_counts_for_nothing():
+    forged = client(TOKEN)
+    forged.cookies.set("dancetomusic", "me." + "0" * 64)
+    assert forged.get("/api/facts").status_code == 401
+
+
+def test_the_page_asks_no_third_party(repository):
+    static = repository / "dancetomusic" / "app" / "static"
+    for file in static.iterdir():
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text and "https://" not in text, file.name

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dancetomusic.app.limits import Limits, Refusal
+from dancetomusic.app.uploads import Clips, looks_like_video
+from tests.app_server import claim_hours
+from tests.video_factory import declare_duration, write_video
+
+
+async def pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def receive(folder, content: bytes, **limits):
+    async def run():
+        clips = Clips(folder, Limits(**limits))
+        return clips, await clips.receive(pieces(content), None)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("start", "known"),
+    [
+        (b"\x00\x00\x00\x18ftypisom", True),
+        (b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat", True),
+        (b"\x1aE\xdf\xa3\x01", True),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", True),
+        (b"G" + bytes(187) + b"G", True),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", False),
+        (b"PK\x03\x04", False),
+        (b"\x1f\x8b\x08", False),
+        (b"G" + bytes(187) + b"H", False),
+        (b"#EXTM3U\nhttp://somewhere", False),
+        (b"", False),
+    ],
+)
+def test_a_container_is_known_by_its_first_bytes(start, known):
+    assert looks_like_video(start) is known
+
+
+def test_a_video_is_kept_under_a_random_name(tmp_path):
+    video = write_video(tmp_path / "v.mp4", n_frames=36)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    clips, clip = receive(folder, video.read_bytes())
+    assert clip.source.read_bytes() == video.read_bytes()
+    assert clip.video["width"] > 0 and clip.video["duration_s"] == pytest.approx(1.5, abs=0.1)
+    assert "path" not in clip.video
+    assert len(clip.id) >= 20 and clip.id not in str(clip.source)
+    assert clips.find(clip.id) is clip
+    clips.forget(clip)
+    assert not clip.folder.exists()
+    with pytest.raises(Refusal) as gone:
+        clips.find(clip.id)
+    assert gone.value.status == 404
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_file_that_claims_eight_hours_is_refused(tmp_path, suffix):
+    video = claim_hours(tmp_path / f"v{suffix}", 8.0)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with pytest.raises(Refusal, match=r"lasts \d{3,} s") as refusal:
+        receive(folder, video)
+    assert refusal.value.status == 413
+    assert list(folder.iterdir()) == []
+
+
+def test_a_claim_that_no_reader_believes_changes_nothing(tmp_path):
+    video = declare_duration(write_video(tmp_path / "v.mp4", n_frames=36), 8 * 3600.0)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    _, clip = receive(folder, video.read_bytes())
+    assert clip.video["duration_s"] == pytest.approx(1.5, abs=0.1)
+
+
+def test_size_is_counted_not_believed(tmp_path):
+    with pytest.raises(Refusal, match="too large") as refusal:
+        receive(tmp_path, b"\x00\x00\x00\x18ftypisom" + bytes(5000), upload_bytes=4000)
+    assert refusal.value.status == 413
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="empty"):
+        receive(tmp_path, b"")
+
+
+def test_a_silent_sender_is_given_up(tmp_path):
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"\x00\x00\x00\x18ftypisom"
+        await asyncio.sleep(60)
+
+    async def run():
+        await Clips(tmp_path, Limits(idle_s=0.05)).receive(silent(), None)
+
+    with pytest.raises(Refusal) as refusal:
+        asyncio.run(run())
+    assert refusal.value.status == 408
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_server_says_when_there_is_room(tmp_path):
+    (tmp_path / "kept").write_bytes(bytes(100))
+    with pytest.raises(Refusal) as refusal:
+        receive(tmp_path, b"\x00\x00\x00\x18ftypisom", stored_bytes=50)
+    assert refusal.value.status == 429
+    assert refusal.value.retry_after_s is not None
+
+
+def test_clips_are_forgotten_after_a_while_unless_in_use(tmp_path):
+    video = write_video(tmp_path / "v.mp4", n_frames=36)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    clips, clip = receive(folder, video.read_bytes(), keep_s=1.0)
+    clip.made_at = time.monotonic() - 2.0
+    clip.users = 1
+    clips.forget_old()
+    assert len(clips) == 1
+    clip.users = 0
+    clips.forget_old()
+    assert len(clips) == 0 and list(folder.iterdir()) == []
