@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import count, cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 
 from dancetomusic.building.capture import Picture
@@ -42,6 +44,9 @@ OUTPUT_LATENCY_S = 0.04
 LOOKING_S, READY_S, CODE_RATE = 0.04, 0.13, 75.0
 """On the simulated clock: from a frame to its sight, and from composing to playing."""
 
+LEAVES_S, RETURNS_S = 11.0, 16.0
+IN_TIME_MS, SILENT_DB, LOUDNESS_S = 70.0, -50.0, 0.05
+
 SAMPLE_EVERY_S = 10.0
 WARM_S = 60.0
 
@@ -53,6 +58,7 @@ def main() -> None:
     parser.add_argument("--render", type=Path, help="render six dancers into this folder first")
     parser.add_argument("--late", action="store_true", help="also without looking ahead")
     parser.add_argument("--simulate", action="store_true", help="beats on a computed clock")
+    parser.add_argument("--leave", action="store_true", help="the dancer leaves and comes back")
     parser.add_argument("--soak", type=float, default=0.0, help="then play for so many seconds")
     parser.add_argument("--num_dancers", type=int, default=1)
     options = parser.parse_args()
@@ -63,6 +69,9 @@ def main() -> None:
     print(f"load of the machine {os.getloadavg()[0]:.1f}, cores {os.cpu_count()}", flush=True)
     if options.simulate:
         _print_simulated(videos)
+        return
+    if options.leave:
+        _print_leaving(videos)
         return
     for predict in (True, False) if options.late else (True,):
         print("beats played ahead" if predict else "beats played when seen")
@@ -118,6 +127,43 @@ def _print_table(videos: Sequence[Path], predict: bool, num_dancers: int) -> Non
             f"{'all, median (95 % interval)':43}{_median(away):9.1f} ({low:.1f} to {high:.1f}), "
             f"metronome at 120 BPM {_median(np.concatenate(trivial)):.1f}"
         )
+
+
+def _print_leaving(videos: Sequence[Path]) -> None:
+    """How soon the sound ends when nobody is in view, and the beat is right when somebody is."""
+    print(f"{'dancer who leaves':36}{'silent after, bars':>20}{'in time from beat':>20}")
+    for video in videos:
+        with (
+            TemporaryDirectory() as folder,
+            LiveEngine(output_latency_s=OUTPUT_LATENCY_S) as engine,
+        ):
+            begin: list[float] = []
+            pictures = _leaving(_noting(paced_pictures(video), begin))
+            figures = perform(
+                engine, pictures, PacedPlayer(OUTPUT_LATENCY_S), output=Path(folder, "heard.wav")
+            )
+            sound, rate = soundfile.read(Path(folder, "heard.wav"), dtype="float32")
+        size = round(LOUDNESS_S * rate)
+        parts = sound[: sound.size // size * size].reshape(-1, size)
+        loud_s = LOUDNESS_S * (1 + np.flatnonzero((parts**2).mean(axis=1) > 10 ** (SILENT_DB / 10)))
+        last_s = loud_s[loud_s < RETURNS_S].max(initial=LEAVES_S)
+        bar_s = figures["beats_per_bar"] * 60.0 / figures["bpm"]
+        played = np.array([time_s for time_s, _ in figures["beats"]]) - begin[0]
+        truth = _beats_of(video)
+        wanted = truth[(truth > RETURNS_S) & (truth < figures["seconds"] - 0.5)]
+        away = 1000 * np.abs(played[played > RETURNS_S][:, None] - wanted).min(axis=0)
+        wrong = np.flatnonzero(away > IN_TIME_MS)
+        first = 1 + (wrong[-1] + 1 if wrong.size else 0)
+        print(f"{video.stem[:35]:36}{(last_s - LEAVES_S) / bar_s:20.2f}{first:20d}", flush=True)
+
+
+def _leaving(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """The same pictures, but for a while nobody is in view."""
+    began_s: float | None = None
+    for taken_s, picture in pictures:
+        began_s = taken_s if began_s is None else began_s
+        gone = LEAVES_S <= taken_s - began_s < RETURNS_S
+        yield taken_s, np.full_like(picture, 128) if gone else picture
 
 
 def _print_simulated(videos: Sequence[Path]) -> None:

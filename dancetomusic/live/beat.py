@@ -50,20 +50,6 @@ class BeatView:
         return self.position + (time_s - self.time_s) * self.bpm / 60.0
 
 
-class _Follower(GridFollower):
-    """Says between its beats, too, where it is."""
-
-    @property
-    def position(self) -> float:
-        """Beats so far, and the part of the next that has gone."""
-        return len(self.beat_times) + self._cycles
-
-    @property
-    def agreement(self) -> float:
-        """How well the last half minute agrees with the tempo that leads, in [0, 1]."""
-        return float(np.clip(abs(self._bank[1, self._lead]) / max(self._heard, 1.0), 0.0, 1.0))
-
-
 class BeatListener:
     """Follows the beat of a dance step by step, its tempo and its bars.
 
@@ -76,7 +62,7 @@ class BeatListener:
         self._encoder = encoder
         self._rate = encoder.config.frame_rate
         self._begin_s = begin_s
-        self._follower = _Follower(self._rate)
+        self._follower = GridFollower(self._rate)
         kept = round(OPINION_SPAN_S * POSE_FPS)
         self._world: deque[np.ndarray] = deque(maxlen=kept)
         self._present: deque[bool] = deque(maxlen=kept)

@@ -65,6 +65,16 @@ class GridFollower:
         """Tempo that leads now, in beats a minute."""
         return float(BANK_BPM[self._lead])
 
+    @property
+    def position(self) -> float:
+        """Beats so far, and the part of the next that has gone."""
+        return len(self.beat_times) + self._cycles
+
+    @property
+    def agreement(self) -> float:
+        """How well the last half minute agrees with the tempo that leads, in [0, 1]."""
+        return float(np.clip(abs(self._bank[1, self._lead]) / max(self._heard, 1.0), 0.0, 1.0))
+
     def weigh_tempi(self, logits: Float32[np.ndarray, " tempi"]) -> None:
         """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, read from the past."""
         self._opinion = tempo_opinion(BANK_BPM, logits)
