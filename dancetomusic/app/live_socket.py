@@ -109,8 +109,11 @@ class LiveSessions:
             closing = asyncio.create_task(asyncio.to_thread(engine.close))
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.shield(closing)
+            # Waited for, not awaited: whoever cancels this coroutine here then gets the
+            # cancellation back that it asked for, not that of a task.
+            ended: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait({ended, closing})
+            closing.result()
 
     async def _start(self, options: dict[str, float | int]) -> Engine:
         """Make an engine, which takes seconds; the client may be gone by then."""
