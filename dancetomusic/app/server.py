@@ -45,7 +45,7 @@ class TakeRequest(BaseModel):
 
     seed: int = Field(0, ge=0, lt=2**31)
     temperature: float = Field(1.1, ge=0.0, le=2.0)
-    guidance: float = Field(3.0, ge=1.0, le=8.0)
+    guidance: float = Field(2.5, ge=1.0, le=8.0)
     bpm: float | None = Field(None, ge=40.0, le=240.0)
     dancers: int = Field(1, ge=1, le=4)
 

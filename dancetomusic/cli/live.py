@@ -36,7 +36,7 @@ def live(
     seed: Annotated[int, typer.Option("--seed", help="Of the codes drawn.")] = 0,
     cfg_scale: Annotated[
         float, typer.Option("--cfg_scale", help="Strength of guidance; 1 is none.")
-    ] = 3.0,
+    ] = 2.5,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=1.0, help="Stop after this long.")
     ] = None,

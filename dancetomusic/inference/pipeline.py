@@ -102,7 +102,7 @@ class DanceToMusic:
         temperature: float = 1.1,
         top_k: int | None = None,
         top_p: float | None = 0.95,
-        cfg_scale: float = 3.0,
+        cfg_scale: float = 2.5,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.

@@ -22,7 +22,7 @@ from dancetomusic.inference.long_form import WINDOW_S
 from dancetomusic.inference.onnx_decoder import OnnxTokenDecoder, onnx_available
 from dancetomusic.models.token_decoder import DecodingState, Step, TokenDecoder
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_sampling, sample
+from dancetomusic.nn.sampling import check_sampling, guide, sample
 from dancetomusic.nn.transformer import DecoderBlock
 
 CONTEXT_S = 2
@@ -35,7 +35,7 @@ class Drawing:
 
     temperature: float = 1.1
     top_p: float | None = 0.95
-    cfg_scale: float = 3.0
+    cfg_scale: float = 2.5
 
     def __post_init__(self) -> None:
         check_sampling(self.temperature, None, self.top_p)
@@ -169,7 +169,7 @@ class CodeStream:
         without, given = logits.chunk(2)
         how = self._drawing
         column = sample(
-            torch.lerp(without, given, how.cfg_scale),
+            guide(without, given, how.cfg_scale),
             temperature=how.temperature,
             top_p=how.top_p,
             generator=self._generator,

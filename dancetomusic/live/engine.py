@@ -100,7 +100,7 @@ class LiveEngine:
         num_dancers: int = 1,
         output_latency_s: float = 0.04,
         predict: bool = True,
-        cfg_scale: float = 3.0,
+        cfg_scale: float = 2.5,
         temperature: float = 1.1,
         top_p: float | None = 0.95,
     ) -> None:

@@ -16,7 +16,7 @@ from dancetomusic.codec.patterns import CodePattern
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.nn.attention import KVCache
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_sampling, sample
+from dancetomusic.nn.sampling import check_sampling, guide, sample
 from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
@@ -331,18 +331,15 @@ class TokenDecoder(nn.Module):
             temperature: See ``dancetomusic.nn.sampling.sample``, as for the next two.
             top_k: Likeliest classes kept.
             top_p: Probability kept.
-            cfg_scale: Classifier-free guidance: how far the conditioned logits are taken
-                beyond those without conditions, at least 0. 1 is no guidance; anything
-                else costs a second row per item.
+            cfg_scale: Classifier-free guidance of the first codebook, at least 0; see
+                ``dancetomusic.nn.sampling.guide``. 1 is no guidance; anything else costs a
+                second row per item.
             generator: Source of the noise; the same one in the same state gives the same codes.
             stepper: Another implementation of ``stepper``.
 
         Raises:
             InputError: If a sampling value is out of range, or the prefix has more frames
                 than the rhythm.
-
-        References:
-            Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
         """
         check_sampling(temperature, top_k, top_p)
         if not (math.isfinite(cfg_scale) and cfg_scale >= 0):
@@ -363,7 +360,7 @@ class TokenDecoder(nn.Module):
             for index in range(todo[0], laid.shape[2]):
                 if guided:
                     without, given = logits.chunk(2)
-                    logits = torch.lerp(without, given, cfg_scale)
+                    logits = guide(without, given, cfg_scale)
                 drawn = sample(
                     logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
                 )

@@ -1,4 +1,4 @@
-"""Draw classes from logits."""
+"""Guide logits, and draw classes from them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,29 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise InputError(f"top_k is {top_k}", "Give at least 1, or none.")
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"top_p is {top_p}", "Give a probability above 0, at most 1.")
+
+
+def guide(
+    without: Float[Tensor, "batch codebooks classes"],
+    given: Float[Tensor, "batch codebooks classes"],
+    scale: float,
+) -> Float[Tensor, "batch codebooks classes"]:
+    """Classifier-free guidance of the first codebook; the others keep the logits given.
+
+    The first codebook says what is struck, the others how it sounds. Pushed away from what is
+    usual, they settle on few codes and hiss.
+
+    Args:
+        without: Logits without conditions.
+        given: Logits with them.
+        scale: How far the first book is taken from ``without`` past ``given``, at least 0; 1 is
+            no guidance.
+
+    References:
+        Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
+    """
+    first = torch.lerp(without[:, :1], given[:, :1], scale)
+    return torch.cat([first, given[:, 1:]], dim=1)
 
 
 def sample(

@@ -71,7 +71,9 @@ def test_codes_of_the_first_window_are_those_of_generate() -> None:
     blocks = [stream.write(rhythm[at : at + 4 + 2 * stream.reach]) for at in range(0, 200, 4)]
     streamed = np.concatenate(blocks, axis=1)
     whole = decoder.generate(
-        torch.from_numpy(rhythm[None, stream.reach :]), temperature=0.0, cfg_scale=3.0
+        torch.from_numpy(rhythm[None, stream.reach :]),
+        temperature=0.0,
+        cfg_scale=Drawing().cfg_scale,
     )
     assert streamed.shape == (2, 200 - stream.lag)
     assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
@@ -88,7 +90,7 @@ def test_the_next_window_goes_on_as_generate_does_from_a_prefix() -> None:
         torch.from_numpy(rhythm[None, stream.reach + begin : stream.reach + begin + 320]),
         prefix_codes=torch.from_numpy(streamed[None, :, begin : begin + context]),
         temperature=0.0,
-        cfg_scale=3.0,
+        cfg_scale=Drawing().cfg_scale,
     )[0].numpy()
     same = streamed[:, begin + context : 590] == window[:, context : 590 - begin]
     assert same.mean() > 0.95  # the first rows of rhythm of a window know what was before it

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dancetomusic.errors import InputError
-from dancetomusic.nn.sampling import check_sampling, sample
+from dancetomusic.nn.sampling import check_sampling, guide, sample
 
 PROBABILITIES = torch.tensor([0.1, 0.5, 0.05, 0.35])
 DRAWS = 20_000
@@ -67,3 +67,11 @@ def test_values_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InputError):
         check_sampling(temperature, top_k, top_p)
+
+
+def test_guidance_moves_the_first_book_alone() -> None:
+    without, given = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    logits = guide(without, given, 2.5)
+    torch.testing.assert_close(logits[:, 0], 2.5 * given[:, 0] - 1.5 * without[:, 0])
+    assert torch.equal(logits[:, 1:], given[:, 1:])
+    assert torch.equal(guide(without, given, 0.0)[:, 0], without[:, 0])
