@@ -56,7 +56,9 @@ class Instrument:
         Raises:
             InputError: If one is none of this model's.
         """
-        known = {"temperature", "style"} if self.styles else {"temperature"}
+        known = {"temperature", "cfg_scale"} if isinstance(self.model, WaveNet) else {"temperature"}
+        if self.styles:
+            known.add("style")
         for name in sorted(choices.keys() - known):
             raise InputError(f"this model has no choice of {name}", f"Leave --{name} out.")
         require_style(choices.get("style"), self.styles)
@@ -81,7 +83,8 @@ class Instrument:
             beats: CSV of beats to use instead of those danced.
             num_dancers: People to follow at most; the beat is read from all.
             on_progress: Called with a stage's name and the share of it done.
-            choices: ``temperature``, and ``style`` if the model knows styles.
+            choices: ``temperature``; of a WaveNet also ``cfg_scale``, and ``style`` if it knows
+                styles.
 
         Raises:
             VideoError: If the video cannot be read.

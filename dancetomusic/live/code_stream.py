@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.errors import CheckpointError
 from dancetomusic.inference.long_form import WINDOW_S
 from dancetomusic.inference.onnx_decoder import OnnxTokenDecoder, onnx_available
 from dancetomusic.models.token_decoder import DecodingState, Step, TokenDecoder
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_sampling, guide, sample
+from dancetomusic.nn.sampling import check_guidance, check_sampling, guide, sample
 from dancetomusic.nn.transformer import DecoderBlock
 
 CONTEXT_S = 2
@@ -39,8 +39,7 @@ class Drawing:
 
     def __post_init__(self) -> None:
         check_sampling(self.temperature, None, self.top_p)
-        if not (np.isfinite(self.cfg_scale) and self.cfg_scale >= 0):
-            raise InputError(f"cfg_scale is {self.cfg_scale}", "Give 0 or more; 1 is no guidance.")
+        check_guidance(self.cfg_scale)
 
 
 class CodeStream:

@@ -16,7 +16,7 @@ from dancetomusic.codec.patterns import CodePattern
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.nn.attention import KVCache
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_sampling, guide, sample
+from dancetomusic.nn.sampling import check_guidance, check_sampling, guide, sample
 from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
@@ -342,8 +342,7 @@ class TokenDecoder(nn.Module):
                 than the rhythm.
         """
         check_sampling(temperature, top_k, top_p)
-        if not (math.isfinite(cfg_scale) and cfg_scale >= 0):
-            raise InputError(f"cfg_scale is {cfg_scale}", "Give 0 or more; 1 is no guidance.")
+        check_guidance(cfg_scale)
         laid = self._laid_out_prefix(prefix_codes, rhythm)
         unknown = laid == UNKNOWN
         todo = unknown.any(0).any(0).nonzero()[:, 0].tolist()

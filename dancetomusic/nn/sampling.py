@@ -25,6 +25,16 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise InputError(f"top_p is {top_p}", "Give a probability above 0, at most 1.")
 
 
+def check_guidance(scale: float) -> None:
+    """Refuse a scale of guidance that has no meaning.
+
+    Raises:
+        InputError: If it is negative or not finite.
+    """
+    if not (math.isfinite(scale) and scale >= 0):
+        raise InputError(f"cfg_scale is {scale}", "Give 0 or more; 1 is no guidance.")
+
+
 def guide(
     without: Float[Tensor, "batch codebooks classes"],
     given: Float[Tensor, "batch codebooks classes"],

@@ -43,6 +43,13 @@ def test_a_choice_that_is_not_the_models_is_refused(instrument, poses):
         instrument.generate(poses, style="polka")
 
 
+def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
+    with pytest.raises(InputError, match="cfg_scale is -1"):
+        open_model("wavenet").generate(poses, cfg_scale=-1.0)
+    with pytest.raises(InputError, match="no choice of cfg_scale"):
+        open_model("motion_vae").generate(poses, cfg_scale=2.0)
+
+
 def test_the_family_decides_what_is_opened():
     assert isinstance(open_model(), DanceToMusic)
     with pytest.raises(CheckpointError, match="plays no music"):

@@ -100,13 +100,15 @@ def test_play_is_as_long_as_the_dance_and_repeats_by_seed():
     assert not np.array_equal(sound.samples, play(model, moved, seed=3).samples)
 
 
-def test_gates_come_from_the_movement_at_the_same_time():
+@pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
+def test_gates_come_from_the_movement_at_the_same_time(scale: float):
     """The first block is what a pass over everything says it is."""
     model = lively(SMALL)
     movement = pose_movement(dancer(2.0))
-    sound = np.concatenate(list(stream(model, movement, seed=5, temperature=1.0)))
+    sound = np.concatenate(list(stream(model, movement, seed=5, cfg_scale=scale)))
     assert sound.size == len(movement) * 640
     read = model.read(torch.from_numpy(movement)[None], torch.ones(1, dtype=torch.bool))
+    read = model.unseen + scale * (read - model.unseen)
     gates = model.gates_of(torch.cat([read, read[:, -1:]], 1), torch.tensor([-1])).detach()
     field = -(-SMALL.receptive_field // 160)
     early = torch.cat([gates[..., :1].expand(-1, -1, -1, field), gates], -1)
@@ -130,6 +132,8 @@ def test_bad_requests_are_refused():
         list(stream(model, pose_movement(dancer(1.0)), 20))
     with pytest.raises(InputError, match="temperature"):
         play(model, dancer(1.0), temperature=-1.0)
+    with pytest.raises(InputError, match="cfg_scale is -1"):
+        play(model, dancer(1.0), cfg_scale=-1.0)
     with pytest.raises(InputError, match="no genre 'polka'"):
         play(model, dancer(1.0), genre="polka")
     with pytest.raises(InputError, match="reads pose, not pictures"):
