@@ -81,6 +81,7 @@ def main() -> None:
 
 
 def _render(folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for style, bpm, seed in DANCES:
         paths.append(folder / f"{style}_{bpm:.0f}.mp4")
