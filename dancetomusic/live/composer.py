@@ -66,11 +66,17 @@ class Composer(ABC):
 
     Sound lags behind its codes by ``lag`` samples.
 
+    Attributes:
+        LEAD_S: Sound to keep ready beyond one pull: more of it bridges longer stalls, and what is
+            danced is heard so much later.
+
     Args:
         codec: Whose codes are played.
         block_frames: Code frames in a block.
         reach: Rows of rhythm wanted before and after a block.
     """
+
+    LEAD_S = 0.05
 
     def __init__(self, codec: SpectralCodec, block_frames: int, reach: int = 0) -> None:
         self.block_samples = block_frames * codec.hop_length
@@ -168,6 +174,8 @@ class CodeComposer(Composer):
         drawing: How codes are drawn.
         seed: Of the codes.
     """
+
+    LEAD_S = 0.1  # beats are foretold and accents are no codes, so neither comes later
 
     def __init__(
         self, model: Pose2Audio, codec: SpectralCodec, *, style: int, drawing: Drawing, seed: int

@@ -37,12 +37,12 @@ RELEASED, SAMPLER = "pose2audio_causal", "motion_vae"
 MOVEMENT, ACCENT = "movement to sound", "accent to sound"
 COMPOSING = "compose a block"
 
-LEAD_S, MAX_LEAD_S, MORE_LEAD_S, LESS_LEAD = 0.05, 0.25, 0.02, 0.002
-"""Sound kept ready beyond one pull; more after every under-run, up to a limit, and then less
-again by a share of the time."""
+MAX_MORE_LEAD_S, MORE_LEAD_S, LESS_LEAD = 0.2, 0.02, 0.002
+"""Sound kept ready beyond the composer's ``LEAD_S``: more after every under-run, up to a limit,
+and then less again by a share of the time."""
 
-SCARCE_LEAD_S = 0.1
-"""With so much lead after under-runs, computing is scarce."""
+SCARCE_LEAD_S = 0.05
+"""With so much more lead after under-runs, computing is scarce."""
 
 STALLED_S = 8.0
 """Without a frame for this long, the dancer counts as gone."""
@@ -145,7 +145,7 @@ class LiveEngine:
         self._blocks: deque[Block] = deque(maxlen=128)
         self._beats: deque[tuple[float, int]] = deque(maxlen=KEPT_BEATS)
         self._last_beat = -1
-        self._lead_s = LEAD_S
+        self._more_lead_s = 0.0
         self._largest_pull = 0
         self._gain = self._level = 0.0
 
@@ -196,9 +196,10 @@ class LiveEngine:
         self._largest_pull = max(self._largest_pull, n_samples)
         sound = self._sound.pull(n_samples, now_s)
         if self._sound.underruns > underruns:
-            self._lead_s = min(MAX_LEAD_S, self._lead_s + MORE_LEAD_S)
+            self._more_lead_s = min(MAX_MORE_LEAD_S, self._more_lead_s + MORE_LEAD_S)
         else:
-            self._lead_s = max(LEAD_S, self._lead_s - LESS_LEAD * n_samples / self.sample_rate)
+            less_s = LESS_LEAD * n_samples / self.sample_rate
+            self._more_lead_s = max(0.0, self._more_lead_s - less_s)
         heard_s = now_s + self._latency_s
         while self._pending and self._pending[0][0] < self._sound.pulled:
             sample, note = self._pending.popleft()
@@ -318,7 +319,7 @@ class LiveEngine:
                 waiting.append(frame.arrived_s)
             began_s = time.monotonic()
             self._times.add("follow the beat", began_s - seen_s)
-            if self._lead_s > SCARCE_LEAD_S:  # sound comes first: look at every other picture
+            if self._more_lead_s > SCARCE_LEAD_S:  # sound comes first: look at every other picture
                 time.sleep(1.0 / POSE_FPS)
 
     def _compose(self) -> None:
@@ -330,7 +331,8 @@ class LiveEngine:
             self._compose_block()
 
     def _lacks(self) -> bool:
-        ready = self._largest_pull + round(self._lead_s * self.sample_rate)
+        lead_s = self._composer.LEAD_S + self._more_lead_s
+        ready = self._largest_pull + round(lead_s * self.sample_rate)
         return self._sound.waiting < ready
 
     def _compose_block(self) -> None:
