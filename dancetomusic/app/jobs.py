@@ -99,9 +99,13 @@ class Line:
         return [*([self._running[0]] if self._running else []), *self._waiting]
 
     def wait_s(self, n_jobs: int) -> float:
-        """When the first ``n_jobs`` unfinished ones will be done, in seconds from now."""
+        """When the first ``n_jobs`` unfinished ones will be done, in seconds from now.
+
+        A job that takes longer than usual is expected to go on for half as long again.
+        """
         spent = time.monotonic() - self._running[2] if self._running else 0.0
-        return max(1.0, n_jobs * self._usual_s - min(spent, self._usual_s))
+        left = max(self._usual_s - spent, 0.5 * spent)
+        return max(1.0, left + (n_jobs - 1) * self._usual_s)
 
     def require_idle(self, client: str) -> None:
         """Refuse a client that has a job already.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,5 +150,24 @@ def test_an_unknown_job_is_not_found():
         with pytest.raises(Refusal) as refusal:
             line.find("x")
         assert refusal.value.status == 404
+
+    in_line(test)
+
+
+def test_a_job_that_takes_long_is_waited_for_longer(monkeypatch):
+    now = [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("dancetomusic.app.jobs.time", clock)
+
+    async def test(line, worker):
+        submit(line, "me")
+        await asyncio.sleep(0.01)
+        usual = line.wait_s(1)
+        waits = []
+        for spent in (0.5 * usual, 10.0 * usual):
+            now[0] = 100.0 + spent
+            waits.append(line.wait_s(1))
+        assert waits == [pytest.approx(0.5 * usual), pytest.approx(5.0 * usual)]
+        assert line.wait_s(3) == pytest.approx(7.0 * usual)
 
     in_line(test)
