@@ -40,7 +40,7 @@ def decode_mulaw(classes: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*
     """The amplitude in the middle of each class, in [-1, 1].
 
     Example:
-        >>> decode_mulaw(np.array([0, 128, 255], np.uint8)).round(4).tolist()
+        >>> decode_mulaw(np.array([0, 128, 255], np.uint8)).astype(float).round(4).tolist()
         [-1.0, 0.0001, 1.0]
     """
     return _LEVELS[classes]
