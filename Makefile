@@ -22,7 +22,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules dancetomusic tests
+	$(BIN)/python -m pytest
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
