@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
 from dancetomusic.errors import DependencyError
 
 
@@ -27,19 +28,13 @@ def app(
             help="Secret that visitors must have in the address, as ?token=SECRET.",
         ),
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", help="Model: a directory or a released name.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     live_checkpoint: Annotated[
         str | None,
         typer.Option("--live_checkpoint", help="Causal model of the live page, likewise."),
     ] = None,
-    codec: Annotated[
-        str | None, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")
-    ] = None,
+    codec: CodecOption = None,
+    threads: ThreadsOption = None,
 ) -> None:
     """Serve the web page: drop a video on it, or dance in front of the camera."""
     from dancetomusic.app.guard import require_safe_address

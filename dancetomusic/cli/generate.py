@@ -17,6 +17,7 @@ from dancetomusic.cli.engine import (
     WorkersOption,
     open_tasks,
 )
+from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
 from dancetomusic.cli.progress import item_progress, stage_progress
 from dancetomusic.errors import InputError, OutputError, VideoError
 
@@ -90,15 +91,9 @@ def generate(
         float | None,
         typer.Option("--cfg_scale", help="Strength of classifier-free guidance; 1 is none."),
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", help="Model: a directory or a released name.")
-    ] = None,
-    codec: Annotated[
-        str | None, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
+    codec: CodecOption = None,
+    threads: ThreadsOption = None,
     suffix: Annotated[
         list[str] | None,
         typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dancetomusic.cli.options import CheckpointOption
+
 FILE_LATENCY_MS = 40.0
 
 
@@ -40,9 +42,7 @@ def live(
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=1.0, help="Stop after this long.")
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", help="Model: a directory or a released name.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     sound_output: Annotated[
         str | None,
         typer.Option("--sound_output", help="Sound card by name or number; the system's own."),

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.codec.quantizer import ResidualQuantizer
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError
@@ -204,9 +204,11 @@ class SpectralCodec:
         Raises:
             CheckpointError: If it is missing, corrupted or foreign.
         """
-        checkpoint = load_checkpoint(directory, model=MODEL)
-        model = SpectralCodecModel(config_from_dict(SpectralCodecConfig, checkpoint.config))
-        load_into(model, checkpoint, directory)
+        model = load_module(
+            directory,
+            model=MODEL,
+            build=lambda config: SpectralCodecModel(config_from_dict(SpectralCodecConfig, config)),
+        )
         return cls(model, n_codebooks=n_codebooks)
 
     def save_pretrained(self, directory: Path | str, metadata: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.models.dance_hearing import N_BANDS
@@ -283,12 +283,14 @@ def load_dance_gan(directory: Path | str, *, stage: str | None = "music") -> Dan
         CheckpointError: If it is missing, corrupted, of another model or stage.
         ConfigError: If its config has an unknown key or a value out of range.
     """
-    checkpoint = load_checkpoint(directory, model=MODEL)
-    model = DanceGenerator(config_from_dict(DanceGanConfig, checkpoint.config))
-    if stage is not None and model.config.stage != stage:
-        raise CheckpointError(
-            f"{directory} is trained to the stage {model.config.stage!r}, not {stage!r}",
-            "Name a checkpoint of that stage.",
-        )
-    load_into(model, checkpoint, directory)
-    return model.eval()
+
+    def build(values: dict[str, Any]) -> DanceGenerator:
+        config = config_from_dict(DanceGanConfig, values)
+        if stage is not None and config.stage != stage:
+            raise CheckpointError(
+                f"{directory} is trained to the stage {config.stage!r}, not {stage!r}",
+                "Name a checkpoint of that stage.",
+            )
+        return DanceGenerator(config)
+
+    return load_module(directory, model=MODEL, build=build)

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.motion_input import N_FEATURES, SOURCES, Source
@@ -262,10 +262,11 @@ def load_motion_vae(directory: Path | str) -> MotionVae:
         CheckpointError: If it is missing, corrupted or holds another model.
         ConfigError: If its config has an unknown key or a value out of range.
     """
-    checkpoint = load_checkpoint(directory, model=MODEL)
-    model = MotionVae(config_from_dict(MotionVaeConfig, checkpoint.config))
-    load_into(model, checkpoint, directory)
-    return model.eval().requires_grad_(False)
+    return load_module(
+        directory,
+        model=MODEL,
+        build=lambda config: MotionVae(config_from_dict(MotionVaeConfig, config)),
+    ).requires_grad_(False)
 
 
 def bound_deviation(raw: Values) -> Values:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoderConfig, PoseEncoding
@@ -143,7 +143,8 @@ class Pose2Audio(nn.Module):
             CheckpointError: If it is missing, corrupted or holds another model.
             ConfigError: If its config has an unknown key or a value out of range.
         """
-        checkpoint = load_checkpoint(directory, model=MODEL)
-        model = cls(config_from_dict(Pose2AudioConfig, checkpoint.config))
-        load_into(model, checkpoint, directory)
-        return model.eval()
+        return load_module(
+            directory,
+            model=MODEL,
+            build=lambda config: cls(config_from_dict(Pose2AudioConfig, config)),
+        )

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into
+from dancetomusic.checkpoint import load_module
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
 from dancetomusic.models.tempo import (
@@ -243,10 +243,11 @@ def load_pose_encoder(directory: Path | str) -> PoseEncoder:
     Raises:
         CheckpointError: If the directory holds no intact pose encoder.
     """
-    checkpoint = load_checkpoint(directory, model="pose_encoder")
-    encoder = PoseEncoder(config_from_dict(PoseEncoderConfig, checkpoint.config))
-    load_into(encoder, checkpoint, directory)
-    return encoder.eval()
+    return load_module(
+        directory,
+        model="pose_encoder",
+        build=lambda config: PoseEncoder(config_from_dict(PoseEncoderConfig, config)),
+    )
 
 
 def encode_poses(encoder: PoseEncoder, poses: PoseSequence) -> PoseEncoding:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into
+from dancetomusic.checkpoint import load_module
 from dancetomusic.codec.mulaw import N_CLASSES
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, InputError, PoseError
@@ -429,7 +429,8 @@ def load_wavenet(directory: Path | str) -> WaveNet:
     Raises:
         CheckpointError: If it is missing, of another model, or does not fit.
     """
-    checkpoint = load_checkpoint(directory, model=MODEL)
-    model = WaveNet(config_from_dict(WaveNetConfig, checkpoint.config))
-    load_into(model, checkpoint, directory)
-    return model.eval()
+    return load_module(
+        directory,
+        model=MODEL,
+        build=lambda config: WaveNet(config_from_dict(WaveNetConfig, config)),
+    )
