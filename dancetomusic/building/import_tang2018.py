@@ -20,9 +20,9 @@ from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.media.audio import read_audio
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.stems.base import Separator
-from dancetomusic.types import RhythmTrack, Waveform
+from dancetomusic.types import Waveform
 
 LICENCE = "none stated: train and evaluate only"
 
@@ -76,12 +76,10 @@ def _performances(dances: list[Dance], settings: BuildSettings) -> Iterator[Perf
             licence=LICENCE,
             split=dance.split,
             poses=poses,
-            track=RhythmTrack(
-                beat_times=dance.beat_times,
-                beat_numbers=np.arange(dance.beat_times.size) % dance.beats_per_bar + 1,
-                energy=movement_energy(poses),
-                energy_rate=ENERGY_RATE,
-                duration_s=poses.duration_s,
+            track=danced_rhythm(
+                poses,
+                dance.beat_times,
+                np.arange(dance.beat_times.size) % dance.beats_per_bar + 1,
             ),
             play=_Music(dance.audio_path, settings.sample_rate),
         )

@@ -17,7 +17,7 @@ from dancetomusic.datasets.clip import ClipRecord, source_id, split_of
 from dancetomusic.datasets.manifest import Manifest
 from dancetomusic.errors import ConfigError
 from dancetomusic.media.mux import mux
-from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.stems.none import NoSeparator
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, Choreography, choreograph
@@ -200,13 +200,7 @@ def _worked_out(dance: Choreography) -> tuple[PoseSequence, RhythmTrack]:
         visibility=np.ones((n_frames, N_LANDMARKS), np.float32),
         fps=dance.fps,
     )
-    return poses, RhythmTrack(
-        beat_times=dance.beat_times,
-        beat_numbers=dance.beat_numbers,
-        energy=movement_energy(poses),
-        energy_rate=ENERGY_RATE,
-        duration_s=poses.duration_s,
-    )
+    return poses, danced_rhythm(poses, dance.beat_times, dance.beat_numbers)
 
 
 def _play(plan: _Plan, track: RhythmTrack, pool: Sequence[Groove], sample_rate: int) -> Waveform:

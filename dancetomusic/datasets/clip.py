@@ -30,7 +30,7 @@ import numpy as np
 from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import InputError, OutputError
 from dancetomusic.pose.files import QUALITY
-from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.rhythm.files import HEADER
 from dancetomusic.types import (
     N_LANDMARKS,
@@ -655,12 +655,8 @@ def _read_rhythm(
         numbers = np.array([int(number) for _, number in rows[1:]], np.int64)
         if numbers.size and numbers.min() < 1:
             raise ValueError("a beat's place in its bar is below 1")
-        return RhythmTrack(
-            beat_times=np.array([float(time) for time, _ in rows[1:]], np.float64),
-            beat_numbers=numbers,
-            energy=movement_energy(poses),
-            energy_rate=ENERGY_RATE,
-            duration_s=poses.duration_s,
+        return danced_rhythm(
+            poses, np.array([float(time) for time, _ in rows[1:]], np.float64), numbers
         )
 
 

@@ -83,6 +83,19 @@ def load_dances(
     return dances
 
 
+def require_beats(dance: Dance) -> None:
+    """Refuse a dance of which no tempo can be told.
+
+    Raises:
+        InputError: If its beats are fewer than two, or do not increase.
+    """
+    if dance.beat_times.size < 2 or not np.all(np.diff(dance.beat_times) > 0):
+        raise InputError(
+            f"the beats of {dance.dance_id} do not increase, or are fewer than two",
+            "Correct them, or leave the dance out.",
+        )
+
+
 def _read_index(folder: Path) -> list[dict[str, str]]:
     try:
         with (folder / INDEX).open(encoding="utf-8", newline="") as file:

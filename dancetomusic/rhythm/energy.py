@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Int
 from scipy.ndimage import gaussian_filter1d
 
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 ENERGY_RATE = 10.0
 SMOOTHING_S = 0.25
@@ -37,6 +37,21 @@ def movement_energy(
     smooth = gaussian_filter1d(speed * known, sigma, mode="nearest") / np.maximum(share, 1e-6)
     level = _unit_level(smooth, share > 0.1) * np.minimum(1.0, 2.0 * share)
     return _sample(level, poses.fps, rate, n_values)
+
+
+def danced_rhythm(
+    poses: PoseSequence,
+    beat_times: Float[np.ndarray, " beats"],
+    beat_numbers: Int[np.ndarray, " beats"],
+) -> RhythmTrack:
+    """Known beats of a dance, with the strength of its movement, as long as the dance."""
+    return RhythmTrack(
+        beat_times=beat_times,
+        beat_numbers=beat_numbers,
+        energy=movement_energy(poses),
+        energy_rate=ENERGY_RATE,
+        duration_s=poses.duration_s,
+    )
 
 
 def loudness_energy(

@@ -14,11 +14,10 @@ from dancetomusic.atomic import atomic_output
 from dancetomusic.datasets.dance_sound import DanceSound
 from dancetomusic.datasets.tang2018 import Dance
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.synthesis.ballroom import ballroom_groove
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
-from dancetomusic.types import RhythmTrack
 
 MIN_RETIMING, MAX_RETIMING = 0.75, 1.35
 POSE_FPS = 24.0
@@ -81,13 +80,7 @@ def _play(
     file = folder / f"{digest.hexdigest()[:20]}.npy"
     if not file.is_file():
         poses = resample_poses(faster, POSE_FPS)
-        track = RhythmTrack(
-            beat_times=beats,
-            beat_numbers=np.arange(beats.size) % dance.beats_per_bar + 1,
-            energy=movement_energy(poses),
-            energy_rate=ENERGY_RATE,
-            duration_s=poses.duration_s,
-        )
+        track = danced_rhythm(poses, beats, np.arange(beats.size) % dance.beats_per_bar + 1)
         if dance.genre in BALLROOM_STYLES:
             pool = [ballroom_groove(dance.genre, pool, rng)]
         sound = play_for_dance(track, pool, rng, sample_rate=sample_rate, held_out=held_out)

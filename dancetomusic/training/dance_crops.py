@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from dancetomusic.datasets.pose_augment import retime
-from dancetomusic.datasets.tang2018 import Dance, load_dances
+from dancetomusic.datasets.tang2018 import Dance, load_dances, require_beats
 from dancetomusic.errors import InputError
 from dancetomusic.media.audio import read_audio
 from dancetomusic.models.dance_gan import BEATS_PER_KNOT, clock, knot_shares
@@ -89,11 +89,7 @@ def read_songs(data: str, split: str, qualities: Sequence[str]) -> list[DancedSo
 
 
 def _read_song(dance: Dance) -> DancedSong:
-    if dance.beat_times.size < 2 or not np.all(np.diff(dance.beat_times) > 0):
-        raise InputError(
-            f"the beats of {dance.dance_id} do not increase, or are fewer than two",
-            "Correct them, or leave the dance out.",
-        )
+    require_beats(dance)
     poses = dance.poses
     if poses.fps != POSE_FPS:
         poses = resample_poses(poses, POSE_FPS)

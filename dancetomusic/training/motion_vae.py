@@ -46,7 +46,7 @@ from dancetomusic.models.motion_vae import (
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.pose.silhouette import draw_silhouettes
-from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.synthesis.choreography import STYLES, choreograph
@@ -292,7 +292,7 @@ def procedural_pairs(
             hold_share=float(rng.uniform(0.05, 0.3)),
         )
         poses = _poses_of(dance.world, dance.fps)
-        track = _track_of(dance.beat_times, dance.beat_numbers, poses)
+        track = danced_rhythm(poses, dance.beat_times, dance.beat_numbers)
         sound = play_for_dance(track, grooves, rng, sample_rate=codec.sample_rate)
         pairs.append(pair_up(codec, poses, track, ride_fader(sound, poses)))
     return pairs
@@ -580,22 +580,12 @@ def _at_speed(dance: Dance, speed: float) -> tuple[PoseSequence, RhythmTrack]:
     poses = _poses_of(world, fps)
     beats = retime_beats(dance.beat_times, start_s=0.0, speed=speed)
     numbers = np.arange(beats.size) % dance.beats_per_bar + 1
-    return poses, _track_of(beats, numbers, poses)
+    return poses, danced_rhythm(poses, beats, numbers)
 
 
 def _poses_of(world: Float32[np.ndarray, "frames 33 3"], fps: float) -> PoseSequence:
     shape = world.shape[:2]
     return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), fps)
-
-
-def _track_of(beats: np.ndarray, numbers: np.ndarray, poses: PoseSequence) -> RhythmTrack:
-    return RhythmTrack(
-        beat_times=beats,
-        beat_numbers=numbers,
-        energy=movement_energy(poses),
-        energy_rate=ENERGY_RATE,
-        duration_s=poses.duration_s,
-    )
 
 
 def _arrays_of(pair: Pair) -> dict[str, np.ndarray]:
@@ -616,5 +606,5 @@ def _pair_of(arrays: Any, number: int) -> Pair:
     visibility = np.ones(held["world"].shape[:2], np.float32)
     poses = PoseSequence(held["world"], held["present"], visibility, float(held["fps"]))
     return Pair(
-        poses, _track_of(held["beats"], held["numbers"], poses), held["codes"], held["level"]
+        poses, danced_rhythm(poses, held["beats"], held["numbers"]), held["codes"], held["level"]
     )

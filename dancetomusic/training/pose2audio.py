@@ -43,7 +43,7 @@ from dancetomusic.models.pose_encoder import (
 from dancetomusic.models.token_decoder import ANY_STYLE, TokenDecoder, TokenDecoderConfig
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.rhythm.audio_beats import track_audio_beats
-from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy, movement_energy
+from dancetomusic.rhythm.energy import ENERGY_RATE, danced_rhythm, loudness_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
 from dancetomusic.synthesis.ballroom import ballroom_groove
 from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, waveform_of_piece
@@ -659,13 +659,8 @@ def _render_dance(
     faster = replace(dance.poses, world=world, fps=dance.poses.fps * speed)
     poses = resample_poses(faster, POSE_FPS)
     beat_times = dance.beat_times / speed
-    track = RhythmTrack(
-        beat_times=beat_times,
-        beat_numbers=np.arange(beat_times.size) % dance.beats_per_bar + 1,
-        energy=movement_energy(poses),
-        energy_rate=ENERGY_RATE,
-        duration_s=poses.duration_s,
-    )
+    numbers = np.arange(beat_times.size) % dance.beats_per_bar + 1
+    track = danced_rhythm(poses, beat_times, numbers)
     style = ""
     if styles:
         style = dance.genre if rng.random() < 0.5 else str(rng.choice(list(styles)))

@@ -22,8 +22,8 @@ from dancetomusic.datasets.pose_augment import (
     retime_beats,
     vary_pose,
 )
-from dancetomusic.datasets.tang2018 import Dance, load_dances
-from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.datasets.tang2018 import Dance, load_dances, require_beats
+from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose_encoder import (
     POSE_FPS,
     PoseEncoder,
@@ -141,11 +141,7 @@ def source_of_dance(dance: Dance) -> RhythmSource:
     Raises:
         InputError: If its beats are fewer than two, or do not increase.
     """
-    if dance.beat_times.size < 2 or not np.all(np.diff(dance.beat_times) > 0):
-        raise InputError(
-            f"the beats of {dance.dance_id} do not increase, or are fewer than two",
-            "Correct them, or leave the dance out.",
-        )
+    require_beats(dance)
     poses = dance.poses
     if poses.fps != POSE_FPS:
         poses = resample_poses(poses, POSE_FPS)
