@@ -1,4 +1,4 @@
-"""Fit the pattern of ``dancetomusic/rhythm/audio_beats.py`` and print it as its source."""
+"""Fit the pattern of ``dancetomusic.rhythm.onset_pattern.py`` and print it as its source."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Float32, Int
 from dancetomusic.errors import InputError
 
 N_LANDMARKS = 33
+SURE, FAIR = 0.8, 0.5
+"""Certainty from which beats are called sure, and fair; below they are a guess."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,10 @@ class RhythmTrack:
         energy: Strength of movement in [0, 1], ``energy_rate`` values a second from 0 s.
         energy_rate: In Hz.
         duration_s: Length of what the track describes, in seconds.
-        confidence: Per beat, in [0, 1]; 1 for beats that were given, not read.
+        confidence: Per beat, in [0, 1]; 1 for beats that were given, not estimated.
+        source: Where the beats come from: ``"sound"``, ``"movement"`` or ``"file"``.
+        certainty: Probability in [0, 1] that the beats as a whole are right, as calibrated on
+            recordings that the estimator was not fitted to; 1 for beats that were given.
 
     Raises:
         InputError: If times do not increase or lengths disagree.
@@ -159,6 +164,8 @@ class RhythmTrack:
     energy_rate: float
     duration_s: float
     confidence: Float[np.ndarray, " beats"] = field(default_factory=lambda: np.zeros(0))
+    source: str = "movement"
+    certainty: float = 1.0
 
     def __post_init__(self) -> None:
         if self.confidence.size == 0 and self.beat_times.size:
@@ -169,6 +176,13 @@ class RhythmTrack:
             )
         if not np.isfinite(self.beat_times).all() or (np.diff(self.beat_times) <= 0).any():
             raise InputError("beat times do not increase", "Sort them and remove duplicates.")
+
+    @property
+    def verdict(self) -> str:
+        """``certainty`` in a word: ``"sure"``, ``"fair"`` or ``"guess"``."""
+        if self.certainty >= SURE:
+            return "sure"
+        return "fair" if self.certainty >= FAIR else "guess"
 
     @property
     def bpm(self) -> float:

@@ -74,8 +74,17 @@ def follow(client: httpx.Client, job: str) -> dict[str, Any]:
 
 def make_take(client: httpx.Client, clip: str, **wish: Any) -> dict[str, Any]:
     """A take's final state; asks again whenever the server says when to."""
+    return _run(client, f"/api/clips/{clip}/takes", wish)
+
+
+def read_rhythm(client: httpx.Client, clip: str, **wish: Any) -> dict[str, Any]:
+    """The final state of reading a clip's rhythm, likewise."""
+    return _run(client, f"/api/clips/{clip}/rhythm", wish)
+
+
+def _run(client: httpx.Client, path: str, wish: dict[str, Any]) -> dict[str, Any]:
     while True:
-        answer = client.post(f"/api/clips/{clip}/takes", json=wish)
+        answer = client.post(path, json=wish)
         if answer.status_code != 429:
             break
         time.sleep(min(3.0, float(answer.headers["Retry-After"])))

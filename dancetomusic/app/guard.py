@@ -7,11 +7,13 @@ served, because sessions belong to a name and are only given for the token.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
 import json
 import secrets
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -39,6 +41,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICY_VIOLATION = 1008
+_SKIP_BYTES, _SKIP_S = 2**21, 2.0
 
 
 def require_safe_address(host: str, token: str | None) -> None:
@@ -85,6 +88,7 @@ class Guard:
                 await self._admit(scope, headers, send)
                 return
         except Refusal as refusal:
+            await _skip_body(scope, receive)
             await _refuse(scope, send, refusal)
             return
         client = scope.get("client")
@@ -180,6 +184,19 @@ def _check_body(scope: Scope, headers: Headers) -> None:
         raise Refusal(
             413, f"the request has {length} bytes", f"Send at most {MAX_BODY_BYTES} bytes."
         )
+
+
+async def _skip_body(scope: Scope, receive: Receive) -> None:
+    """Read what is still coming, within limits: who closes on it early may not be heard."""
+    if scope["type"] == "websocket":
+        return
+    size, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SKIP_S):
+            while more and size < _SKIP_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:

@@ -19,14 +19,15 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
+from dancetomusic.app.beats import require_beats
 from dancetomusic.app.guard import Guard, require_safe_address
 from dancetomusic.app.jobs import Job, Line, State, Worker
 from dancetomusic.app.limits import Limits, Refusal
 from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, Engine, LiveSessions
-from dancetomusic.app.uploads import Clip, Clips
+from dancetomusic.app.uploads import Clip, Clips, file_name
 from dancetomusic.app.worker import SKELETON, SKELETON_RANGE, SOUND
 from dancetomusic.errors import ConfigError
 from dancetomusic.pose.landmarks import BONES, LANDMARK_NAMES
@@ -38,16 +39,33 @@ _JOB_TIMEOUT_S, _JOB_TIMEOUT_PER_S = 120.0, 30.0
 _STOP_S = 3
 
 
-class TakeRequest(BaseModel):
-    """What a take is to be like."""
+class RhythmRequest(BaseModel):
+    """Where beats are to be looked for."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+    beats_from: Literal["auto", "sound", "movement"] = "auto"
+    dancers: int = Field(1, ge=1, le=4)
+
+
+class TakeRequest(RhythmRequest):
+    """What a take is to be like.
+
+    Its beats are one of the readings of the video, those at a tempo, or the client's own.
+    """
+
+    reading: int = Field(0, ge=0, lt=32)
+    beats: list[tuple[float, int]] | None = None
     seed: int = Field(0, ge=0, lt=2**31)
     temperature: float = Field(1.1, ge=0.0, le=2.0)
     guidance: float = Field(2.5, ge=1.0, le=8.0)
     bpm: float | None = Field(None, ge=40.0, le=240.0)
-    dancers: int = Field(1, ge=1, le=4)
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> TakeRequest:
+        if (self.reading > 0) + (self.beats is not None) + (self.bpm is not None) > 1:
+            raise ValueError("give one of reading, beats and bpm")
+        return self
 
 
 class FileRequest(BaseModel):
@@ -56,6 +74,7 @@ class FileRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     format: Literal["wav", "mp4"]
+    name: str = Field("dance", max_length=1000)
     mix: float = Field(0.0, ge=0.0, le=1.0)
     skeleton: bool = False
 
@@ -219,9 +238,25 @@ def _add_clips(app: FastAPI, line: Line) -> None:
             raise Refusal(409, "music is being made for it", "Cancel the job first.")
         _clips(request).forget(clip)
 
+    @app.post("/api/clips/{name}/rhythm", status_code=202)
+    async def read_rhythm(request: Request, name: str, wish: RhythmRequest) -> dict[str, str]:
+        clip = _clips(request).find(name)
+        work = {"work": "rhythm", **wish.model_dump()}
+        return _submit(line, request, clip, work, {}, lambda: None)
+
+    @app.get("/api/clips/{name}/skeleton")
+    async def give_clip_skeleton(request: Request, name: str) -> FileResponse:
+        """Of the rhythm that was read last."""
+        path = _clips(request).find(name).folder / SKELETON
+        if not path.is_file():
+            raise Refusal(404, "the rhythm of this video was not read", "Ask for its rhythm first.")
+        return FileResponse(path)
+
     @app.post("/api/clips/{name}/takes", status_code=202)
     async def start_take(request: Request, name: str, wish: TakeRequest) -> dict[str, str]:
         clip = _clips(request).find(name)
+        if wish.beats is not None:
+            require_beats(wish.beats, clip.video["duration_s"])
         line.require_idle(request.scope["session"])
         take, folder = clip.new_take()
 
@@ -238,7 +273,7 @@ def _add_takes(app: FastAPI, line: Line) -> None:
     async def start_file(request: Request, name: str, wish: FileRequest) -> dict[str, str]:
         clip, folder = _clips(request).find_take(name)
         line.require_idle(request.scope["session"])
-        file, target = clip.new_file(f".{wish.format}")
+        file, target = clip.new_file(file_name(wish.name, f".{wish.format}"))
 
         work = {
             "work": "file",
@@ -260,8 +295,8 @@ def _add_takes(app: FastAPI, line: Line) -> None:
 
     @app.get("/api/files/{name}")
     async def give_file(request: Request, name: str) -> FileResponse:
-        path = _clips(request).find_file(name)
-        return FileResponse(path, filename=f"dance{path.suffix}")
+        path, shown = _clips(request).find_file(name)
+        return FileResponse(path, filename=shown)
 
     @app.get("/api/jobs/{name}")
     async def watch_job(name: str) -> StreamingResponse:
@@ -349,7 +384,8 @@ async def _answer_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    problem = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    message = first["msg"].removeprefix("Value error, ")
+    problem = f"{place}: {message[:1].lower()}{message[1:]}"
     return JSONResponse({"problem": problem, "remedy": "Correct it."}, 422)
 
 

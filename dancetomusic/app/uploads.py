@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import shutil
 import sys
@@ -22,6 +23,7 @@ from dancetomusic.app.limits import Limits, Refusal
 _PROBES_AT_ONCE = 2
 _PROBE_TIMEOUT_S = 60.0
 _SNIFF_BYTES = 192
+_NAME_LENGTH = 80
 _TAKEN = "Give .mp4, .mov, .mkv, .webm, .avi or .ts."
 
 
@@ -35,7 +37,7 @@ class Clip:
         video: What ``probe`` found.
         made_at: Monotonic time of the upload, in seconds.
         users: Requests that work on it; it is not forgotten meanwhile.
-        files: What can be fetched: id → path.
+        files: What can be fetched: id → path and the name that it is given.
         takes: What was made for it: id → the folder of a take.
     """
 
@@ -44,7 +46,7 @@ class Clip:
     made_at: float
     video: dict[str, Any] = field(default_factory=dict)
     users: int = 0
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, tuple[Path, str]] = field(default_factory=dict)
     takes: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -59,15 +61,16 @@ class Clip:
         self.takes[name].mkdir()
         return name, self.takes[name]
 
-    def new_file(self, suffix: str) -> tuple[str, Path]:
-        """An id and a path for the next file to fetch."""
+    def new_file(self, shown: str) -> tuple[str, Path]:
+        """An id and a path for the next file to fetch, which its client will know as ``shown``."""
         name = secrets.token_urlsafe(16)
-        self.files[name] = self.folder / f"file_{name}{suffix}"
-        return name, self.files[name]
+        path = self.folder / f"file_{name}{Path(shown).suffix}"
+        self.files[name] = path, shown
+        return name, path
 
     def drop_file(self, name: str) -> None:
         """Forget a file and delete what there is of it."""
-        self.files.pop(name).unlink(missing_ok=True)
+        self.files.pop(name)[0].unlink(missing_ok=True)
 
 
 class Clips:
@@ -135,14 +138,14 @@ class Clips:
                 return clip, clip.takes[name]
         raise _gone("take")
 
-    def find_file(self, name: str) -> Path:
-        """The finished file with this id.
+    def find_file(self, name: str) -> tuple[Path, str]:
+        """The finished file with this id, and the name that it is given.
 
         Raises:
             Refusal: If there is none (any more).
         """
         for clip in self._clips.values():
-            if name in clip.files and clip.files[name].is_file():
+            if name in clip.files and clip.files[name][0].is_file():
                 return clip.files[name]
         raise _gone("file")
 
@@ -233,6 +236,15 @@ def looks_like_video(start: bytes) -> bool:
         or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
         or (start[:1] == b"G" and start[188:189] == b"G")  # ISO 13818-1: sync bytes
     )
+
+
+def file_name(wish: str, suffix: str) -> str:
+    """A name for a download that no file system and no header stumbles over.
+
+    Letters and digits of any script, spaces, and ``-_.()`` stay, anything else becomes ``_``.
+    """
+    stem = re.sub(r"[^\w .()-]", "_", wish).strip(" ._")[:_NAME_LENGTH].rstrip(" ._")
+    return f"{stem or 'dance'}{suffix}"
 
 
 async def _unless_silent(body: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:

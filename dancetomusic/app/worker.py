@@ -10,18 +10,24 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancetomusic.app.probe import without_path
 from dancetomusic.atomic import atomic_output
-from dancetomusic.errors import DanceToMusicError, OutputError
+from dancetomusic.errors import DanceToMusicError, InputError, OutputError, VideoError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dancetomusic.inference.pipeline import DanceToMusic
-    from dancetomusic.types import PoseSequence
+    from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 Progress = Callable[[str, float], None]
 
@@ -31,6 +37,9 @@ MAX_MEMORY_BYTES = 24 * 2**30
 SOUND = "sound.wav"
 SKELETON = "skeleton.bin"
 POSES = "poses_{}.npz"
+DANCERS = "dancers_{}"
+RHYTHM = "rhythm_{}_{}.json"
+LOUDNESS_HZ = 100
 SKELETON_RANGE = (-1.0, 2.0)
 """Shares of the picture that the least and the largest coordinate of a skeleton file stand for."""
 
@@ -70,6 +79,56 @@ def main() -> None:
             answer(result=result)
 
 
+def read_rhythm(
+    model: DanceToMusic,
+    source: Path,
+    *,
+    beats_from: str,
+    dancers: int,
+    on_progress: Progress,
+) -> dict[str, Any]:
+    """Find the dancers and the likeliest readings of the beat, best first, for a page to draw.
+
+    Poses, skeletons and the answer are kept beside the video, so that takes start from them.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        PoseError: If nobody dances in it, or for less than a second.
+        InputError: If the beats are to be from a sound that has none.
+    """
+    from dancetomusic.inference.beat_source import estimate_rhythms, read_sound
+    from dancetomusic.media.audio import read_audio
+
+    people = _dancers(source, dancers, on_progress)
+    write_skeletons(source.with_name(SKELETON), people)
+    on_progress("rhythm", 0.0)
+    try:
+        heard = read_sound(source, beats_from)
+        _, readings = estimate_rhythms(model.model.encoder, people, heard, beats_from=beats_from)
+    except (InputError, VideoError) as error:
+        if beats_from != "sound":
+            raise
+        raise InputError(error.problem, "Choose automatic or movement, or tap along.") from error
+    sound = heard if beats_from != "movement" else read_audio(source)
+    found = {
+        "beats_from": beats_from,
+        "dancers_wanted": dancers,
+        "readings": [_beats_of(reading) for reading in readings],
+        "energy": [round(float(value), 3) for value in readings[0].energy],
+        "energy_rate": readings[0].energy_rate,
+        "duration_s": readings[0].duration_s,
+        "loudness": [] if sound is None else loudness(sound, readings[0].duration_s),
+        "loudness_rate": LOUDNESS_HZ,
+        "dancers": len(people),
+        "frames": len(people[0]),
+        "fps": people[0].fps,
+    }
+    with atomic_output(source.with_name(RHYTHM.format(beats_from, dancers))) as temporary:
+        temporary.write_text(json.dumps(found))
+    on_progress("rhythm", 1.0)
+    return found
+
+
 def make_take(
     model: DanceToMusic,
     source: Path,
@@ -78,33 +137,47 @@ def make_take(
     seed: int,
     temperature: float,
     guidance: float,
-    bpm: float | None,
+    beats_from: str,
     dancers: int,
+    reading: int,
+    beats: list[tuple[float, int]] | None,
+    bpm: float | None,
     on_progress: Progress,
 ) -> dict[str, Any]:
     """Write a take's sound and skeletons into ``folder``; gives what a page draws of it.
 
-    The poses of a single dancer are kept beside the video, so that further takes start from them.
+    It is played on ``beats``, or at ``bpm``, or on one of the readings of the video.
 
     Raises:
-        DanceToMusicError: As ``DanceToMusic.generate`` does.
+        DanceToMusicError: As ``read_rhythm`` and ``DanceToMusic.generate`` do.
     """
     from dancetomusic.media.audio import write_wav
-    from dancetomusic.pose.files import load_poses, save_poses
+    from dancetomusic.pose.files import save_poses
+    from dancetomusic.rhythm.beats import track_from_beats
 
-    kept = source.with_name(POSES.format(0))
-    known = dancers == 1 and kept.is_file()
+    people = _dancers(source, dancers, on_progress)
+    given = None
+    if beats is not None:
+        given = replace(track_from_beats(*_columns(beats), people[0].duration_s), source="file")
+    elif bpm is None:
+        kept = source.with_name(RHYTHM.format(beats_from, dancers))
+        if not kept.is_file():
+            read_rhythm(
+                model, source, beats_from=beats_from, dancers=dancers, on_progress=on_progress
+            )
+        given = _reading(json.loads(kept.read_text()), reading)
     music = model.generate(
-        load_poses(kept) if known else source,
+        people,
         seed=seed,
         bpm=bpm,
+        beats=given,
+        beats_from=beats_from,
+        sound=source,
         num_dancers=dancers,
         temperature=temperature,
         cfg_scale=guidance,
         on_progress=on_progress,
     )
-    if dancers == 1 and not known:
-        save_poses(kept, music.poses)
     target = Path(folder)
     for number, poses in enumerate(music.dancers):
         save_poses(target / POSES.format(number), poses)
@@ -112,11 +185,7 @@ def make_take(
     write_wav(target / SOUND, music.waveform)
     rhythm = music.rhythm
     return {
-        "bpm": None if rhythm.beat_times.size < 2 else round(rhythm.bpm, 2),
-        "beats": [
-            [round(float(time), 4), int(number)]
-            for time, number in zip(rhythm.beat_times, rhythm.beat_numbers, strict=True)
-        ],
+        **_beats_of(music.rhythm),
         "energy": [round(float(value), 3) for value in rhythm.energy],
         "energy_rate": rhythm.energy_rate,
         "duration_s": music.waveform.duration_s,
@@ -124,6 +193,21 @@ def make_take(
         "frames": len(music.poses),
         "fps": music.poses.fps,
         "timings": {stage: round(seconds, 3) for stage, seconds in music.timings.items()},
+    }
+
+
+def _beats_of(rhythm: RhythmTrack) -> dict[str, Any]:
+    """What a page is told of beats."""
+    return {
+        "source": rhythm.source,
+        "verdict": rhythm.verdict,
+        "certainty": round(rhythm.certainty, 3),
+        "bpm": None if rhythm.beat_times.size < 2 else round(rhythm.bpm, 2),
+        "beats_per_bar": rhythm.beats_per_bar,
+        "beats": [
+            [round(float(time), 4), int(number)]
+            for time, number in zip(rhythm.beat_times, rhythm.beat_numbers, strict=True)
+        ],
     }
 
 
@@ -168,6 +252,64 @@ def make_file(
     return {"bytes": Path(target).stat().st_size}
 
 
+def _reading(found: dict[str, Any], index: int) -> RhythmTrack:
+    """One of the readings that ``read_rhythm`` kept."""
+    import numpy as np
+
+    from dancetomusic.types import RhythmTrack
+
+    readings = found["readings"]
+    if index >= len(readings):
+        raise InputError(f"there is no reading {index}", f"Choose one of 0 to {len(readings) - 1}.")
+    chosen = readings[index]
+    times, numbers = _columns(chosen["beats"])
+    return RhythmTrack(
+        beat_times=times,
+        beat_numbers=numbers,
+        energy=np.array(found["energy"], np.float32),
+        energy_rate=found["energy_rate"],
+        duration_s=found["duration_s"],
+        source=chosen["source"],
+        certainty=chosen["certainty"],
+    )
+
+
+def _columns(beats: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+
+    times = np.array([time for time, _ in beats], float)
+    return times, np.array([number for _, number in beats], np.int64)
+
+
+def loudness(sound: Waveform, duration_s: float) -> list[int]:
+    """The largest amplitude in each ``1 / LOUDNESS_HZ`` s, in percent of the largest of all."""
+    import numpy as np
+
+    size = sound.sample_rate // LOUDNESS_HZ
+    parts = min(ceil(duration_s * LOUDNESS_HZ), sound.samples.shape[1] // size)
+    peaks = np.abs(sound.samples[0, : parts * size]).reshape(parts, size).max(axis=1)
+    return [round(float(100 * peak)) for peak in peaks / max(float(peaks.max(initial=0)), 1e-6)]
+
+
+def _dancers(source: Path, wanted: int, on_progress: Progress) -> list[PoseSequence]:
+    """Those of the video, found once for each number that is wanted."""
+    from dancetomusic.inference.reading import read_dancers
+    from dancetomusic.pose.files import load_poses, save_poses
+
+    on_progress("poses", 0.0)
+    kept = source.with_name(DANCERS.format(wanted))
+    if not kept.is_dir():
+        people, _ = read_dancers(source, wanted, partial(on_progress, "poses"))
+        unfinished = kept.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        for number, poses in enumerate(people):
+            save_poses(unfinished / POSES.format(number), poses)
+        unfinished.rename(kept)
+    on_progress("poses", 1.0)
+    return [load_poses(file) for file in sorted(kept.glob(POSES.format("*")))]
+
+
 def write_skeletons(path: Path, dancers: Sequence[PoseSequence]) -> None:
     """Write the places of all landmarks in the picture for a page to draw.
 
@@ -203,7 +345,11 @@ def _drawer(dancers: Sequence[PoseSequence]) -> Callable[[int, Any], Any]:
     return draw
 
 
-WORK: dict[str, Callable[..., dict[str, Any]]] = {"take": make_take, "file": make_file}
+WORK: dict[str, Callable[..., dict[str, Any]]] = {
+    "rhythm": read_rhythm,
+    "take": make_take,
+    "file": make_file,
+}
 
 
 if __name__ == "__main__":

@@ -37,9 +37,10 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    generate, live, app, dance, build, capture, inspect, pack, train, evaluate, info
+    generate, live, app, dance, build, capture, inspect, pack, train, info
 ):  # fmt: skip
     commands.command()(command)
+commands.add_typer(evaluate)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,16 +1,41 @@
-"""``dancetomusic evaluate``."""
+"""``dancetomusic evaluate [TASK]``; the task is ``music`` where none is named."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from dancetomusic.cli.engine import EngineName, EngineOption, WorkersOption, open_tasks
+from dancetomusic.cli.evaluate_rhythm import evaluate_rhythm
+from dancetomusic.cli.options import named_folders
+
+MUSIC, RHYTHM = "music", "rhythm"
 
 
-def evaluate(
+class _MusicByDefault(TyperGroup):
+    """Takes options without a task for those of ``music``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with the task put in front where none is named."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [MUSIC, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+evaluate = typer.Typer(
+    name="evaluate",
+    cls=_MusicByDefault,
+    help="Score music (the default task) or estimated beats, beside baselines.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def evaluate_music(
     data: Annotated[
         Path, typer.Option("--data", help="A ballroom folder, or a set made by `build`.")
     ],
@@ -53,7 +78,11 @@ def evaluate(
     require_packages()
     began = time.monotonic()
     plan = make_plan(
-        checkpoint or [], _named(audio_dir or []), codec=codec, seeds=seeds, grooves=grooves
+        checkpoint or [],
+        named_folders("--audio_dir", audio_dir or []),
+        codec=codec,
+        seeds=seeds,
+        grooves=grooves,
     )
     pieces = load_pieces(data, split, limit=limit)
     songs = load_songs(data)
@@ -72,14 +101,5 @@ def evaluate(
     print(f"wrote    {page}")
 
 
-def _named(values: list[str]) -> dict[str, Path]:
-    """``NAME=DIR`` options by name."""
-    from dancetomusic.errors import InputError
-
-    named: dict[str, Path] = {}
-    for value in values:
-        name, equals, folder = value.partition("=")
-        if not (name and equals and folder) or name in named:
-            raise InputError(f"--audio_dir is {value!r}", "Give NAME=DIR, each name once.")
-        named[name] = Path(folder)
-    return named
+evaluate.command(MUSIC)(evaluate_music)
+evaluate.command(RHYTHM)(evaluate_rhythm)

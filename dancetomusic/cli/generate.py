@@ -24,6 +24,7 @@ from dancetomusic.errors import InputError, OutputError, VideoError
 if TYPE_CHECKING:
     from dancetomusic.parallel import Engine
 
+BEAT_SOURCES = ("auto", "sound", "movement")
 BPM_RANGE = (40.0, 240.0)
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
@@ -47,12 +48,36 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
     bpm: Annotated[
         float | None,
-        typer.Option("--bpm", help="Tempo to use instead of the one danced, 40 to 240."),
+        typer.Option("--bpm", help="Tempo to use instead of the estimated one, 40 to 240."),
     ] = None,
+    beats_from: Annotated[
+        str,
+        typer.Option(
+            "--beats_from",
+            metavar="auto|sound|movement|FILE",
+            help="Where the beats come from: the video's own sound, the movement, or a CSV of "
+            "time_s,beat. auto takes the sound's where they are clear.",
+        ),
+    ] = "auto",
     beats: Annotated[
         Path | None,
-        typer.Option("--beats", help="CSV of time_s,beat to use instead of the beats danced."),
+        typer.Option("--beats", help="CSV of time_s,beat: the same as --beats_from FILE."),
     ] = None,
+    tempo: Annotated[
+        str | None,
+        typer.Option("--tempo", metavar="half|double", help="Count half or twice as fast."),
+    ] = None,
+    offset_ms: Annotated[
+        float,
+        typer.Option("--offset_ms", help="Play later (positive) or earlier, in milliseconds."),
+    ] = 0.0,
+    sound: Annotated[
+        Path | None,
+        typer.Option("--sound", help="Sound file to find the beats in, such as the song of poses."),
+    ] = None,
+    click: Annotated[
+        bool, typer.Option("--click", help="Mix a click on every beat in, to check the rhythm.")
+    ] = False,
     style: Annotated[
         str | None,
         typer.Option("--style", help="Style of music: cha-cha, waltz, rock, funk, latin and more."),
@@ -65,7 +90,7 @@ def generate(
         int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
     ] = 1,
     save_rhythm: Annotated[
-        Path | None, typer.Option("--save_rhythm", help="Write the beats read, as .csv.")
+        Path | None, typer.Option("--save_rhythm", help="Write the beats, as .csv.")
     ] = None,
     save_poses: Annotated[
         Path | None, typer.Option("--save_poses", help="Write the poses read, as .npz.")
@@ -103,9 +128,7 @@ def generate(
     ray_address: RayAddressOption = None,
 ) -> None:
     """Make music for a dance video, or for every video of a folder."""
-    from dancetomusic.media.mux import VIDEO_SUFFIXES
-
-    started = time.perf_counter()
+    # Options of the model itself, where they are given; it has its own defaults.
     playing: dict[str, Any] = {
         name: value
         for name, value in (
@@ -118,25 +141,42 @@ def generate(
         )
         if value is not None
     }
-    if source.is_dir():
-        for name, value in (
-            ("--beats", beats),
-            ("--save_rhythm", save_rhythm),
-            ("--save_poses", save_poses),
-            ("--threads", threads),
-        ):
-            if value is not None:
-                raise InputError(f"{name} does not go with a folder", "Leave it out.")
-        if len(outputs) != 1:
-            raise InputError(f"{len(outputs)} output folders are named", "Name one.")
-        if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
-            raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
-        _check_choices(
-            source, [Path(text) for text in suffix or ()], bpm, None, swing, False, mix_original
-        )
+    if beats_from not in BEAT_SOURCES:
+        if beats is not None:
+            raise InputError("--beats and --beats_from both name a file", "Give one of them.")
+        beats, beats_from = Path(beats_from), "auto"
+    rhythm = {
+        "bpm": bpm,
+        "beats_from": beats_from,
+        "tempo": tempo,
+        "offset_ms": offset_ms,
+        "num_dancers": num_dancers,
+    }
+    saving = {"overlay_skeleton": overlay_skeleton, "mix_original": mix_original, "click": click}
+    is_folder = source.is_dir()
+    for name, given in (
+        ("--beats", beats is not None),
+        ("--sound", sound is not None),
+        ("--save_rhythm", save_rhythm is not None),
+        ("--save_poses", save_poses is not None),
+        ("--threads", threads is not None),
+    ):
+        if given and is_folder:
+            raise InputError(f"{name} does not go with a folder", "Leave it out.")
+    for name, given in (
+        ("--suffix", suffix is not None),
+        ("--workers", workers is not None),
+        ("--ray_address", ray_address is not None),
+    ):
+        if given and not is_folder:
+            raise InputError(f"{name} is for a folder of videos", "Leave it out.")
+    _check_rhythm(source, bpm, beats, beats_from, tempo, offset_ms, sound)
+    options = {"seed": seed, **rhythm, **playing}
+    if is_folder:
+        _check_folder(source, outputs)
+        _check_choices(source, [Path(text) for text in suffix or ()], swing, False, mix_original)
         if playing:
             _check_playing(checkpoint, codec, playing)
-        options = {"seed": seed, "bpm": bpm, "num_dancers": num_dancers, **playing}
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
                 source,
@@ -145,40 +185,45 @@ def generate(
                 suffixes=suffix or [SOUND_SUFFIX],
                 checkpoint=checkpoint,
                 codec=codec,
-                overlay_skeleton=overlay_skeleton,
-                mix_original=mix_original,
                 options=options,
+                **saving,
             )
         return
-    for name, given in (
-        ("--suffix", suffix is not None),
-        ("--workers", workers is not None),
-        ("--ray_address", ray_address is not None),
-    ):
-        if given:
-            raise InputError(f"{name} is for a folder of videos", "Leave it out.")
-    _check_source(source)
-    for output in outputs:
-        _check_output(output, source, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
-    for extra, kind in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
-        if extra is not None:
-            _check_output(extra, source, (kind,))
-    _check_choices(source, outputs, bpm, beats, swing, overlay_skeleton, mix_original)
+    _check_files(source, outputs, save_rhythm, save_poses)
+    _check_choices(source, outputs, swing, overlay_skeleton, mix_original)
+    _generate_one(
+        source,
+        outputs,
+        checkpoint=checkpoint,
+        codec=codec,
+        threads=threads,
+        save_rhythm=save_rhythm,
+        save_poses=save_poses,
+        options={**options, "beats": beats, "sound": sound},
+        saving=saving,
+    )
 
+
+def _generate_one(
+    source: Path,
+    outputs: Sequence[Path],
+    *,
+    checkpoint: str | None,
+    codec: str | None,
+    threads: int | None,
+    save_rhythm: Path | None,
+    save_poses: Path | None,
+    options: dict[str, Any],
+    saving: dict[str, Any],
+) -> None:
+    """Make music for one video, write it, and say what was made."""
     from dancetomusic.inference.instrument import open_model
 
+    started = time.perf_counter()
     with stage_progress() as on_progress:
         model = open_model(checkpoint, codec, threads=threads)
-        music = model.generate(
-            source,
-            seed=seed,
-            bpm=bpm,
-            beats=beats,
-            num_dancers=num_dancers,
-            on_progress=on_progress,
-            **playing,
-        )
-    written = _write(music, outputs, save_rhythm, save_poses, overlay_skeleton, mix_original)
+        music = model.generate(source, on_progress=on_progress, **options)
+    written = _write(music, outputs, save_rhythm, save_poses, saving)
     _print_summary(music, written, time.perf_counter() - started)
 
 
@@ -238,24 +283,75 @@ def _check_output(output: Path, source: Path, suffixes: Sequence[str]) -> None:
         ) from error
 
 
-def _check_choices(
+def _check_folder(source: Path, outputs: Sequence[Path]) -> None:
+    from dancetomusic.media.mux import VIDEO_SUFFIXES
+
+    if len(outputs) != 1:
+        raise InputError(f"{len(outputs)} output folders are named", "Name one.")
+    if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
+        raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
+
+
+def _check_files(
+    source: Path, outputs: Sequence[Path], save_rhythm: Path | None, save_poses: Path | None
+) -> None:
+    from dancetomusic.media.mux import VIDEO_SUFFIXES
+
+    _check_source(source)
+    for output in outputs:
+        _check_output(output, source, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
+    for extra, kind in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
+        if extra is not None:
+            _check_output(extra, source, (kind,))
+
+
+def _check_rhythm(
     source: Path,
-    outputs: Sequence[Path],
     bpm: float | None,
     beats: Path | None,
-    swing: float | None,
-    overlay_skeleton: bool,
-    mix_original: float,
+    beats_from: str,
+    tempo: str | None,
+    offset_ms: float,
+    sound: Path | None,
 ) -> None:
-    """Refuse options out of range, and options that exclude each other."""
-    video_outputs = [output for output in outputs if _is_video(output)]
+    """Refuse choices about the beats that are out of range or exclude each other."""
+    from dancetomusic.rhythm.edit import LARGEST_OFFSET_MS, TEMPO_CHANGES
+
     low, high = BPM_RANGE
     if bpm is not None and not low <= bpm <= high:
         raise InputError(f"--bpm is {bpm:g}", f"Give a tempo from {low:g} to {high:g}.")
     if bpm is not None and beats is not None:
         raise InputError("--bpm and --beats both set the tempo", "Give one of them.")
     if beats is not None and not beats.is_file():
-        raise InputError(f"--beats {beats} is not a file", "Name a CSV of time_s,beat.")
+        raise InputError(
+            f"{beats} is not a file of beats",
+            f"Name a CSV of time_s,beat, or one of {', '.join(BEAT_SOURCES)}.",
+        )
+    if beats is not None and beats_from != "auto":
+        raise InputError(f"--beats and --beats_from {beats_from} exclude each other", "Give one.")
+    if tempo is not None and tempo not in TEMPO_CHANGES:
+        raise InputError(f"--tempo is {tempo}", f"Give {' or '.join(TEMPO_CHANGES)}.")
+    if not abs(offset_ms) <= LARGEST_OFFSET_MS:
+        raise InputError(
+            f"--offset_ms is {offset_ms:g}", f"Give at most {LARGEST_OFFSET_MS:.0f} either way."
+        )
+    if sound is not None and not sound.is_file():
+        raise InputError(f"--sound {sound} is not a file", "Name a sound file or a video.")
+    if sound is not None and (beats is not None or beats_from == "movement"):
+        raise InputError("--sound is for finding beats in it", "Leave it out.")
+    if source.suffix.lower() == POSE_SUFFIX and beats_from == "sound" and sound is None:
+        raise InputError(f"{source} has no sound to take the beats from", "Give --sound FILE.")
+
+
+def _check_choices(
+    source: Path,
+    outputs: Sequence[Path],
+    swing: float | None,
+    overlay_skeleton: bool,
+    mix_original: float,
+) -> None:
+    """Refuse options out of range, and options that exclude each other."""
+    video_outputs = [output for output in outputs if _is_video(output)]
     if swing is not None and not 0.0 <= swing <= 1.0:
         raise InputError(f"--swing is {swing:g}", "Give 0 (straight) to 1 (triplets).")
     if not 0.0 <= mix_original <= 1.0:
@@ -281,16 +377,12 @@ def _write(
     outputs: Sequence[Path],
     save_rhythm: Path | None,
     save_poses: Path | None,
-    overlay_skeleton: bool,
-    mix_original: float,
+    saving: dict[str, Any],
 ) -> list[Path]:
     written = []
     for output in outputs:
-        music.save(
-            output,
-            overlay_skeleton=overlay_skeleton and _is_video(output),
-            mix_original=mix_original,
-        )
+        overlay = saving["overlay_skeleton"] and _is_video(output)
+        music.save(output, **{**saving, "overlay_skeleton": overlay})
         written.append(output)
     if save_rhythm is not None:
         from dancetomusic.rhythm.files import save_beats
@@ -310,6 +402,7 @@ def _print_summary(music: Any, written: Sequence[Path], elapsed_s: float) -> Non
     share = music.poses.present_share if quality is None else quality.detected_share
     length_s = music.waveform.duration_s
     stages = " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in music.timings.items())
+    print(f"beats    {_say_source(music.rhythm)}")
     print(f"tempo    {music.rhythm.bpm:.1f} BPM, {music.rhythm.beats_per_bar} beats a bar")
     print(f"dancer   in {share:.1%} of frames")
     print(f"stages   {stages}")
@@ -319,3 +412,16 @@ def _print_summary(music: Any, written: Sequence[Path], elapsed_s: float) -> Non
     )
     for path in written:
         print(f"wrote    {path}")
+
+
+def _say_source(rhythm: Any) -> str:
+    """Where the beats come from and how sure they are, in words."""
+    if rhythm.source == "file":
+        return "given"
+    where = {"sound": "from the sound", "movement": "from the movement"}[rhythm.source]
+    if rhythm.verdict == "guess":
+        return (
+            f"{where}, a guess ({rhythm.certainty:.0%} sure): check with --click, "
+            "correct with --bpm, --tempo, --offset_ms or --beats"
+        )
+    return f"{where}, {rhythm.verdict} ({rhythm.certainty:.0%})"

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from dancetomusic.errors import ConfigError
+from dancetomusic.training import MODELS
 
 
 def train(
     model: Annotated[
         str,
-        typer.Option(
-            "--model", help="codec, pose_encoder, pose2audio, wavenet, motion_vae or dance_gan."
-        ),
+        typer.Option("--model", help=f"{', '.join(MODELS[:-1])} or {MODELS[-1]}."),
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[

@@ -38,8 +38,9 @@ alignment and motion-beat coverage reward whatever strikes often: on ballroom da
 and metronomes beat the music that was danced to."""
 HELD_OUT_NOTE = """\
 Means over seeds, windows, pieces and then dances; brackets are 95 % bootstrap intervals over
-dances. Held-out dances of a ballroom set are made of movement figures that training dances have
-too, and their synchrony is partly by construction; the split `figures` holds figures out."""
+dances. Held-out dances of a ballroom set share captures with training dances, their synchrony is
+partly by construction, and the movement of the waltz carries an imposed delay of a quarter of a
+beat; the split `figures` holds figures out."""
 
 
 def render_page(summary: Summary, facts: Mapping[str, str], plots: Sequence[str]) -> str:
@@ -83,12 +84,13 @@ def cell_text(cell: Cell, digits: int = 2) -> str:
     return f"{cell.mean:.{digits}f} [{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
 
 
-def _head(first: str, titles: Sequence[str]) -> list[str]:
+def table_head(first: str, titles: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table: the title of its first column, then the others."""
     return [f"| {first} | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
 
 
 def _table(summary: Summary, columns: Mapping[str, str]) -> list[str]:
-    lines = _head("", list(columns.values()))
+    lines = table_head("", list(columns.values()))
     for row, cells in summary.rows.items():
         texts = [cell_text(cells[column]) for column in columns]
         lines.append(f"| {row} | {' | '.join(texts)} |")
@@ -111,7 +113,7 @@ def _range(summary: Summary) -> list[str]:
 def _targets(summary: Summary) -> list[str]:
     lines = ["## What a groove must hold", ""]
     for model, targets in summary.targets.items():
-        lines += _head(model, ["measured", "wanted", ""])
+        lines += table_head(model, ["measured", "wanted", ""])
         lines += [
             f"| {t.name} | {t.value} | {t.wanted} | {'holds' if t.holds else '**fails**'} |"
             for t in targets
@@ -121,7 +123,7 @@ def _targets(summary: Summary) -> list[str]:
 
 
 def _leads(summary: Summary) -> list[str]:
-    lines = _head("lead, dance by dance", [TIME_COLUMNS[column] for column in LEAD_COLUMNS])
+    lines = table_head("lead, dance by dance", [TIME_COLUMNS[column] for column in LEAD_COLUMNS])
     for (model, rival), cells in summary.leads.items():
         texts = [cell_text(cells[column]) for column in LEAD_COLUMNS]
         lines.append(f"| {model} over {rival} | {' | '.join(texts)} |")
@@ -132,7 +134,7 @@ def _frechet(summary: Summary) -> list[str]:
     titles = ["to the songs' real drums and bass"]
     if summary.frechet_grooves:
         titles.append("to held-out real grooves")
-    lines = ["## As a sound", "", *_head("Fréchet distance", titles)]
+    lines = ["## As a sound", "", *table_head("Fréchet distance", titles)]
     for row, cell in sorted(summary.frechet.items(), key=lambda item: item[1].mean):
         texts = [cell_text(cell, 1)]
         if summary.frechet_grooves:
@@ -143,7 +145,7 @@ def _frechet(summary: Summary) -> list[str]:
 
 def _grids(grids: Mapping[str, Mapping[str, Mapping[str, Cell]]]) -> list[str]:
     lengths = list(next(iter(grids.values())))
-    lines = _head("F · CMLt · tempo", lengths)
+    lines = table_head("F · CMLt · tempo", lengths)
     for reader, cells in sorted(grids.items(), key=lambda item: -item[1][lengths[-1]]["f"].mean):
         texts = [
             "–"
@@ -159,7 +161,7 @@ def _grids(grids: Mapping[str, Mapping[str, Mapping[str, Cell]]]) -> list[str]:
 def _calibration(summary: Summary) -> list[str]:
     lines = ["Beats of clips of 5 and 10 s in order of confidence, in fifths: share right", ""]
     n_parts = max(len(curve) for curve in summary.calibration.values())
-    lines += _head("confidence → right", [str(k + 1) for k in range(n_parts)] + ["mean error"])
+    lines += table_head("confidence → right", [str(k + 1) for k in range(n_parts)] + ["mean error"])
     for reader, curve in summary.calibration.items():
         texts = [f"{part['confidence']:.2f} → {part['right']:.2f}" for part in curve]
         error = summary.calibration_errors[reader]
@@ -169,7 +171,7 @@ def _calibration(summary: Summary) -> list[str]:
 
 def _long(summary: Summary) -> list[str]:
     names = list(next(iter(summary.long.values())))
-    lines = ["## Three minutes without a break", "", *_head("", names)]
+    lines = ["## Three minutes without a break", "", *table_head("", names)]
     for model, scores in summary.long.items():
         lines.append(f"| {model} | {' | '.join(f'{scores[name]:.3g}' for name in names)} |")
     return [*lines, ""]

@@ -11,7 +11,7 @@ from dancetomusic.errors import InputError
 from dancetomusic.evaluation.bar_similarity import bar_patterns, self_similarity
 from dancetomusic.evaluation.drum_balance import drum_balance
 from dancetomusic.evaluation.scores import Grid, Scores
-from dancetomusic.rhythm.audio_beats import onset_bands
+from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.synthesis.corpus import random_sound
 from dancetomusic.synthesis.groove import (
     Groove,

@@ -54,7 +54,7 @@ from dancetomusic.evaluation.sound_faults import find_faults
 from dancetomusic.media.audio import fit_length, read_audio, resample
 from dancetomusic.parallel import Engine
 from dancetomusic.pose.motion import joint_speeds
-from dancetomusic.rhythm.audio_beats import onset_bands
+from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import PoseSequence, Waveform
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from dancetomusic.evaluation.legacy import (
 )
 from dancetomusic.evaluation.onsets import detect_onsets, onset_f1
 from dancetomusic.evaluation.sound_faults import find_faults
-from dancetomusic.rhythm.audio_beats import onset_bands
+from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import Waveform
 
 Scores: TypeAlias = dict[str, float]

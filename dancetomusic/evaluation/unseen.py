@@ -84,9 +84,6 @@ CALIBRATED = ((SEEN, "10 s"), (UNSEEN, "5 s"), (UNSEEN, "10 s"))
 SETTLING = ((SEEN, "5 s"), (SEEN, WHOLE), (UNSEEN, "10 s"))
 SETTLING_S = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
 
-OPINION_FROM_S, OPINION_EVERY_S, OPINION_SPAN_S = 2.0, 1.0, 30.0
-"""When a causal reading first looks for a tempo, how often, and how far back."""
-
 NOTE = """\
 Beat F at ±70 ms of beats read from movement alone, every clip cut before it is read, and the share
 of clips whose tempo is within 4 %. Means over seeds, clips and then dances; brackets are 95 %
@@ -181,46 +178,17 @@ def open_reader(directory: str) -> Reader:
 
 
 def read_clip(encoder: PoseEncoder, poses: PoseSequence) -> Reading:
-    """Beats that an encoder reads from 24 poses a second: causally if it is causal."""
+    """Beats that an encoder reads from 24 poses a second.
+
+    A causal encoder is followed beat by beat, as it is while a dance is played to.
+    """
+    from dancetomusic.models.causal_beat import track_dance
     from dancetomusic.models.pose_encoder import read_rhythm
 
     if encoder.config.causal:
-        return follow_clip(encoder, poses)
+        return Reading(*track_dance(encoder, poses))
     rhythm = read_rhythm(encoder, poses)
     return Reading(rhythm.beat_times.astype(np.float64), rhythm.confidence.astype(np.float64))
-
-
-def follow_clip(encoder: PoseEncoder, poses: PoseSequence) -> Reading:
-    """Beats as they would be played while the dance goes on.
-
-    Every second the follower is told which tempi the last half minute speaks for.
-    """
-    import torch
-
-    from dancetomusic.models.pose_encoder import POSE_FPS, encode_poses
-    from dancetomusic.models.tempo import rhythm_signals
-    from dancetomusic.rhythm.follow import GridFollower
-
-    rate = encoder.config.frame_rate
-    phase = encode_poses(encoder, poses).phase[0].float().numpy()
-    at = (np.arange(phase.shape[0]) / rate * POSE_FPS + 1e-6).astype(int)
-    weights = poses.present[np.minimum(at, len(poses) - 1)].astype(np.float32)
-    world = torch.from_numpy(np.ascontiguousarray(poses.world))[None]
-    present = torch.from_numpy(np.ascontiguousarray(poses.present))[None]
-    follower = GridFollower(rate)
-    n_frames = round(OPINION_EVERY_S * rate)
-    for first in range(0, phase.shape[0], n_frames):
-        now = int(at[first])
-        if now >= OPINION_FROM_S * POSE_FPS:
-            past = slice(max(0, now - round(OPINION_SPAN_S * POSE_FPS)), now)
-            with torch.no_grad():
-                signals = rhythm_signals(world[:, past], POSE_FPS)
-                logits = encoder.tempo(signals, present[:, past], POSE_FPS)
-            follower.weigh_tempi(logits[0].float().numpy())
-        follower.push(phase[first : first + n_frames], weights[first : first + n_frames])
-    return Reading(
-        np.array(follower.beat_times, np.float64), np.array(follower.confidence, np.float64)
-    )
 
 
 def find_runs(directories: Sequence[str]) -> list[Run]:

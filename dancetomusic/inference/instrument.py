@@ -11,16 +11,17 @@ from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.inference import motion_vae as motion_sampler
 from dancetomusic.inference import wavenet as sample_writer
+from dancetomusic.inference.beat_source import BeatChoice, choose_rhythm, sound_of
 from dancetomusic.inference.music import Music, Progress, StageClock
 from dancetomusic.inference.pipeline import DanceToMusic
-from dancetomusic.inference.reading import hear_rhythm, read_dancers
+from dancetomusic.inference.reading import Source, read_dancers
 from dancetomusic.models import motion_vae, pose2audio, wavenet
 from dancetomusic.models.motion_vae import MotionVae
 from dancetomusic.models.pose_encoder import PoseEncoder
 from dancetomusic.models.token_decoder import require_style
 from dancetomusic.models.wavenet import WaveNet
 from dancetomusic.released import locate_checkpoint
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import RhythmTrack
 
 READER = "pose2audio"
 """The released checkpoint that reads the beat for models that do not."""
@@ -65,11 +66,15 @@ class Instrument:
 
     def generate(
         self,
-        source: Path | str | PoseSequence,
+        source: Source,
         *,
         seed: int = 0,
         bpm: float | None = None,
-        beats: Path | str | None = None,
+        beats: Path | str | RhythmTrack | None = None,
+        beats_from: str = "auto",
+        tempo: str | None = None,
+        offset_ms: float = 0.0,
+        sound: Path | str | None = None,
         num_dancers: int = 1,
         on_progress: Progress | None = None,
         **choices: Any,
@@ -77,10 +82,14 @@ class Instrument:
         """Play for the most prominent dancer; arguments as of ``DanceToMusic.generate``.
 
         Args:
-            source: A video, poses as ``.npz``, or a pose sequence.
+            source: A video, poses as ``.npz``, or dancers of one length.
             seed: The same seed gives the same music.
             bpm: Tempo to hold.
-            beats: CSV of beats to use instead of those danced.
+            beats: CSV of beats, or beats themselves, to use instead of estimated ones.
+            beats_from: ``"auto"``, ``"sound"`` or ``"movement"``.
+            tempo: ``"half"`` or ``"double"`` as fast as estimated.
+            offset_ms: Play this much later (positive) or earlier.
+            sound: File to find the beats in instead of the video's own sound.
             num_dancers: People to follow at most; the beat is read from all.
             on_progress: Called with a stage's name and the share of it done.
             choices: ``temperature``; of a WaveNet also ``cfg_scale``, and ``style`` if it knows
@@ -96,16 +105,19 @@ class Instrument:
         with clock.stage("poses") as report:
             dancers, video = read_dancers(source, num_dancers, report)
         with clock.stage("rhythm"):
-            _, rhythm = hear_rhythm(self.encoder, dancers, bpm=bpm, beats=beats)
+            choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
+            _, rhythm, readings = choose_rhythm(
+                self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
+            )
         with clock.stage("sound"):
             if isinstance(self.model, WaveNet):
                 choices["genre"] = choices.pop("style", None)
-                sound = sample_writer.play(self.model, dancers[0], seed=seed, **choices)
+                waveform = sample_writer.play(self.model, dancers[0], seed=seed, **choices)
             else:
-                sound = motion_sampler.play(
+                waveform = motion_sampler.play(
                     self.model, dancers[0], seed=seed, rhythm=rhythm, codec=self.codec, **choices
                 )
-        return Music(sound, rhythm, tuple(dancers), clock.timings, video)
+        return Music(waveform, rhythm, tuple(dancers), clock.timings, video, readings=readings)
 
 
 def open_model(

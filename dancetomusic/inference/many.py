@@ -50,6 +50,7 @@ class VideoResult:
         status: ``made``; ``skipped``, for it was made by an earlier run; or ``failed``.
         duration_s: Length of the music, in seconds; NaN without.
         bpm: Its tempo; NaN without.
+        beats: Where its beats come from, and how sure they are; empty without.
         reason: Why it failed, one line; empty if it did not.
     """
 
@@ -57,6 +58,7 @@ class VideoResult:
     status: str
     duration_s: float = math.nan
     bpm: float = math.nan
+    beats: str = ""
     reason: str = ""
 
 
@@ -68,6 +70,7 @@ class _Recipe:
     codec: str
     overlay_skeleton: bool
     mix_original: float
+    click: bool
     options: dict[str, Any]
 
 
@@ -81,6 +84,7 @@ def generate_folder(
     codec: str | None = None,
     overlay_skeleton: bool = False,
     mix_original: float = 0.0,
+    click: bool = False,
     options: Mapping[str, Any] | None = None,
     on_finished: Callable[[VideoResult, int], None] | None = None,
 ) -> list[VideoResult]:
@@ -106,6 +110,7 @@ def generate_folder(
         codec: As for ``open_model``.
         overlay_skeleton: As for ``Music.save``, for video suffixes.
         mix_original: As for ``Music.save``.
+        click: As for ``Music.save``.
         options: Keyword arguments of ``DanceToMusic.generate``.
         on_finished: Called with the result of each video, and how many videos there are.
 
@@ -140,6 +145,7 @@ def generate_folder(
         str(_absolute_if_directory(codec or "codec")),
         overlay_skeleton,
         mix_original,
+        click,
         dict(options or {}),
     )
     try:
@@ -215,12 +221,14 @@ class _Folder:
             entry = self._journal.get(name, {})
             if not digest or entry.get("digest") != digest or not (self._output / name).is_file():
                 return None
-        return VideoResult(video.as_posix(), SKIPPED, entry["duration_s"], entry["bpm"])
+        return VideoResult(
+            video.as_posix(), SKIPPED, entry["duration_s"], entry["bpm"], entry.get("beats", "")
+        )
 
     def _finish(self, future: Future[Any], video: Path, digest: str) -> VideoResult:
         name = video.as_posix()
         try:
-            duration_s, bpm = future.result()
+            duration_s, bpm, beats = future.result()
         except (CheckpointError, DependencyError):
             raise  # no video's fault
         except (DanceToMusicError, WorkerDied) as error:
@@ -230,9 +238,15 @@ class _Folder:
             reason = self._one_line(f"{type(error).__name__}: {error}")
             return VideoResult(name, FAILED, reason=reason)
         for output in self._names[video]:
-            entry = {"output": output, "digest": digest, "duration_s": duration_s, "bpm": bpm}
+            entry = {
+                "output": output,
+                "digest": digest,
+                "duration_s": duration_s,
+                "bpm": bpm,
+                "beats": beats,
+            }
             _append(self._output / JOURNAL_FILE, entry)
-        return VideoResult(name, MADE, duration_s, bpm)
+        return VideoResult(name, MADE, duration_s, bpm, beats)
 
     def _one_line(self, text: str) -> str:
         """With names relative to the folders, so that reports of the same videos are the same."""
@@ -245,8 +259,8 @@ def _succeeded(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, float]:
-    """Make music for one video in this process; gives its length in seconds and its tempo.
+def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, float, str]:
+    """Make music for one video in this process; gives its length in seconds, tempo and source.
 
     Raises:
         DanceToMusicError: As ``DanceToMusic.generate`` and ``Music.save`` do.
@@ -263,8 +277,10 @@ def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, 
             output,
             overlay_skeleton=recipe.overlay_skeleton,
             mix_original=recipe.mix_original,
+            click=recipe.click,
         )
-    return music.waveform.duration_s, music.rhythm.bpm
+    rhythm = music.rhythm
+    return music.waveform.duration_s, rhythm.bpm, f"{rhythm.source}, {rhythm.verdict}"
 
 
 @lru_cache(maxsize=1)
@@ -340,11 +356,11 @@ def _write_report(path: Path, results: Sequence[VideoResult]) -> None:
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("video", "status", "duration_s", "bpm", "reason"))
+        rows.writerow(("video", "status", "duration_s", "bpm", "beats", "reason"))
         for result in results:
             status = FAILED if result.status == FAILED else MADE
             numbers = (
                 "" if math.isnan(value) else f"{value:.2f}"
                 for value in (result.duration_s, result.bpm)
             )
-            rows.writerow((result.video, status, *numbers, result.reason))
+            rows.writerow((result.video, status, *numbers, result.beats, result.reason))

@@ -16,6 +16,7 @@ from dancetomusic.media.audio import mix, read_audio, write_wav
 from dancetomusic.media.mux import VIDEO_SUFFIXES, mux
 from dancetomusic.models.pose_encoder import POSE_FPS
 from dancetomusic.pose.draw import draw_skeleton
+from dancetomusic.rhythm.click import add_clicks
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 Progress = Callable[[str, float], None]
@@ -33,6 +34,7 @@ class Music:
         timings: Seconds spent in each stage.
         video: The video it was made for; ``None`` for poses.
         codes: What the codec decoded it from; ``None`` from a model without a codec's codes.
+        readings: What the dance's rhythm may be, the likeliest first; empty if not estimated.
     """
 
     waveform: Waveform
@@ -41,6 +43,7 @@ class Music:
     timings: dict[str, float]
     video: Path | None = None
     codes: CodeSequence | None = None
+    readings: tuple[RhythmTrack, ...] = ()
 
     @property
     def poses(self) -> PoseSequence:
@@ -48,7 +51,12 @@ class Music:
         return self.dancers[0]
 
     def save(
-        self, path: Path | str, *, overlay_skeleton: bool = False, mix_original: float = 0.0
+        self,
+        path: Path | str,
+        *,
+        overlay_skeleton: bool = False,
+        mix_original: float = 0.0,
+        click: bool = False,
     ) -> None:
         """Write the sound as ``.wav``, or the video with its new sound.
 
@@ -56,6 +64,7 @@ class Music:
             path: ``.wav``, or a video suffix.
             overlay_skeleton: Draw the dancers' poses; the pictures are then coded anew.
             mix_original: Gain of the video's own sound in the mix, from 0 to 1.
+            click: Mix a click on every beat into the sound, to check the rhythm.
 
         Raises:
             OutputError: If the file cannot be written or its suffix is unknown.
@@ -64,6 +73,8 @@ class Music:
         sound = self.waveform
         if mix_original and self.video is not None:
             sound = mix(sound, read_audio(self.video, sound.sample_rate), mix_original)
+        if click:
+            sound = add_clicks(sound, self.rhythm)
         if target.suffix.lower() == ".wav":
             write_wav(target, sound)
             return

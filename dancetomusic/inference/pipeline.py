@@ -13,16 +13,17 @@ import torch
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.load import load_codec
 from dancetomusic.errors import CheckpointError
+from dancetomusic.inference.beat_source import BeatChoice, choose_rhythm, sound_of
 from dancetomusic.inference.long_form import generate_codes
 from dancetomusic.inference.music import Music, Progress, StageClock
 from dancetomusic.inference.onnx_decoder import OnnxTokenDecoder, onnx_available
-from dancetomusic.inference.reading import hear_rhythm, read_dancers
+from dancetomusic.inference.reading import Source, read_dancers
 from dancetomusic.models.pose2audio import Pose2Audio
 from dancetomusic.models.token_decoder import require_style
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.swing import offbeat_place
-from dancetomusic.types import CodeSequence, PoseSequence, Waveform
+from dancetomusic.types import CodeSequence, RhythmTrack, Waveform
 
 
 class DanceToMusic:
@@ -91,11 +92,15 @@ class DanceToMusic:
 
     def generate(
         self,
-        source: Path | str | PoseSequence,
+        source: Source,
         *,
         seed: int = 0,
         bpm: float | None = None,
-        beats: Path | str | None = None,
+        beats: Path | str | RhythmTrack | None = None,
+        beats_from: str = "auto",
+        tempo: str | None = None,
+        offset_ms: float = 0.0,
+        sound: Path | str | None = None,
         style: str | None = None,
         swing: float = 0.0,
         num_dancers: int = 1,
@@ -108,10 +113,15 @@ class DanceToMusic:
         """Make music for a dance.
 
         Args:
-            source: A video, poses as ``.npz``, or a pose sequence.
+            source: A video, poses as ``.npz``, or dancers of one length.
             seed: The same seed gives the same music.
-            bpm: Tempo to play at; only the phase is then read from the dance.
-            beats: CSV of beats to play on instead of those danced.
+            bpm: Tempo to play at; only the phase is then estimated.
+            beats: CSV of beats, or beats themselves, to play on instead of estimated ones.
+            beats_from: ``"sound"`` takes the beats of the video's own sound, ``"movement"``
+                those of the dance; ``"auto"`` the sound's where it has a clear pulse.
+            tempo: ``"half"`` or ``"double"`` as fast as estimated.
+            offset_ms: Play this much later (positive) or earlier.
+            sound: File to find the beats in instead of the video's own sound.
             style: One of ``styles``; left to the model by default. The metre stays that of
                 the dance.
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
@@ -124,7 +134,7 @@ class DanceToMusic:
             on_progress: Called with a stage's name and the share of it done.
 
         Raises:
-            VideoError: If the video cannot be read.
+            VideoError: If the video cannot be read, or has no sound to take the beats from.
             PoseError: If nobody dances in it, or for less than a second.
             InputError: If an option is out of range, or the model does not know the style.
         """
@@ -134,7 +144,10 @@ class DanceToMusic:
         with clock.stage("poses") as report:
             dancers, video = read_dancers(source, num_dancers, report)
         with clock.stage("rhythm"):
-            together, rhythm = hear_rhythm(self.model.encoder, dancers, bpm=bpm, beats=beats)
+            choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
+            together, rhythm, readings = choose_rhythm(
+                self.model.encoder, dancers, choice, sound=sound_of(choice, sound or video)
+            )
         with clock.stage("codes") as report:
             n_frames = int(np.ceil(rhythm.duration_s * self.codec.frame_rate - 1e-6))
             codes = generate_codes(
@@ -159,4 +172,4 @@ class DanceToMusic:
             waveform = self.codec.decode(sequence)
             n_samples = round(rhythm.duration_s * waveform.sample_rate)
             waveform = Waveform(waveform.samples[:, :n_samples], waveform.sample_rate)
-        return Music(waveform, rhythm, tuple(dancers), clock.timings, video, sequence)
+        return Music(waveform, rhythm, tuple(dancers), clock.timings, video, sequence, readings)

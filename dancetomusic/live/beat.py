@@ -6,17 +6,12 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32
 
-from dancetomusic.models.pose_encoder import POSE_FPS, PoseEncoder
-from dancetomusic.models.tempo import rhythm_signals
+from dancetomusic.models.causal_beat import CausalBeatTracker
+from dancetomusic.models.pose_encoder import PoseEncoder
 from dancetomusic.rhythm.beats import BAR_LENGTHS, DEFAULT_BPM
 from dancetomusic.rhythm.features import BUMP_WIDTH_S, REFERENCE_BPM, RHYTHM_FEATURES
-from dancetomusic.rhythm.follow import GridFollower
-
-OPINION_EVERY_S, OPINION_FROM_S, OPINION_SPAN_S = 1.0, 3.0, 30.0
-"""How often a tempo is read from how movement repeats, from when on, and how far back."""
 
 BAR_MEMORY_BEATS = 32.0
 BAR_MARGIN = 2.0
@@ -59,14 +54,9 @@ class BeatListener:
     """
 
     def __init__(self, encoder: PoseEncoder, begin_s: float) -> None:
-        self._encoder = encoder
         self._rate = encoder.config.frame_rate
         self._begin_s = begin_s
-        self._follower = GridFollower(self._rate)
-        kept = round(OPINION_SPAN_S * POSE_FPS)
-        self._world: deque[np.ndarray] = deque(maxlen=kept)
-        self._present: deque[bool] = deque(maxlen=kept)
-        self._poses = 0
+        self._tracker = CausalBeatTracker(encoder)
         self._frames = 0
         self._downbeats: deque[float] = deque(maxlen=round(self._rate))
         self._judged = 0
@@ -87,7 +77,7 @@ class BeatListener:
             trust: In [0, 1]; 0 where no dancer is seen.
         """
         weights = np.full(len(phase), trust, np.float32)
-        self._follower.push(np.ascontiguousarray(phase), weights)
+        self._tracker.push_phases(phase, weights)
         self._frames += len(phase)
         self._downbeats.extend((downbeat_logits * trust).tolist())
         self._judge_bars()
@@ -102,25 +92,15 @@ class BeatListener:
         self, world: Float32[np.ndarray, "poses 33 3"], present: Bool[np.ndarray, " poses"]
     ) -> None:
         """Take the poses of a step, and now and then read the tempo from all of them."""
-        self._world.extend(world)
-        self._present.extend(present.tolist())
-        before, self._poses = self._poses, self._poses + len(world)
-        every = OPINION_EVERY_S * POSE_FPS
-        if self._poses // every == before // every or self._poses < OPINION_FROM_S * POSE_FPS:
-            return
-        with torch.inference_mode():
-            past = torch.from_numpy(np.stack(self._world))[None]
-            there = torch.tensor(self._present)[None]
-            logits = self._encoder.tempo(rhythm_signals(past, POSE_FPS), there, POSE_FPS)
-        self._follower.weigh_tempi(logits[0].float().numpy())
+        self._tracker.push_poses(world, present)
 
     def view(self) -> BeatView:
         """Where the dance is at the end of what was heard."""
         return BeatView(
             time_s=self._begin_s + self._frames / self._rate,
-            position=float(self._follower.position),
-            bpm=self._follower.bpm,
-            confidence=self._follower.agreement,
+            position=float(self._tracker.position),
+            bpm=self._tracker.bpm,
+            confidence=self._tracker.agreement,
             beats_per_bar=self._bar,
             first_downbeat=self._offset,
         )
@@ -128,8 +108,8 @@ class BeatListener:
     def _judge_bars(self) -> None:
         """Weigh, for every bar length and offset, whether its downbeats are danced as such."""
         reach = round(DOWNBEAT_REACH_S * self._rate)
-        while self._judged < len(self._follower.beat_times):
-            frame = round(self._follower.beat_times[self._judged] * self._rate)
+        while self._judged < len(self._tracker.beat_times):
+            frame = round(self._tracker.beat_times[self._judged] * self._rate)
             ago = self._frames - frame
             if ago <= reach:
                 return

@@ -356,6 +356,16 @@ def media_start(container: InputContainer) -> Fraction:
     return Fraction(container.start_time or 0, av.time_base)
 
 
+def has_sound_track(path: Path | str) -> bool:
+    """Whether a file has a sound track, decodable or not.
+
+    Raises:
+        VideoError: If the file cannot be read.
+    """
+    with open_media(path) as container:
+        return any(stream.type == "audio" for stream in container.streams)
+
+
 def sound_stream(container: InputContainer) -> av.AudioStream | None:
     """The sound track that a player plays, if one can be decoded."""
     stream = container.streams.best("audio")

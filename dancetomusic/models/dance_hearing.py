@@ -9,7 +9,8 @@ from dancetomusic.errors import InputError
 from dancetomusic.media.audio import resample
 from dancetomusic.nn.audio_windows import OVERSAMPLING
 from dancetomusic.pose.files import POSE_FPS
-from dancetomusic.rhythm.audio_beats import FRAME_RATE, onset_bands, track_audio_beats
+from dancetomusic.rhythm.audio_beats import track_audio_beats
+from dancetomusic.rhythm.onset_pattern import FRAME_RATE, onset_bands
 from dancetomusic.types import RhythmTrack, Waveform
 
 SOUND_RATE = POSE_FPS * OVERSAMPLING

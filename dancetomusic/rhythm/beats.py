@@ -194,6 +194,7 @@ def _track(times: np.ndarray, numbers: np.ndarray, duration_s: float) -> RhythmT
         energy=energy,
         energy_rate=10.0,
         duration_s=duration_s,
+        source="file",
     )
 
 

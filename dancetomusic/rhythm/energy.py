@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 from scipy.ndimage import gaussian_filter1d
 
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
@@ -23,20 +25,36 @@ def movement_energy(
     90th percentile become 0.1 and 0.9 (at least 6 dB apart, so that even movement stays
     near 0.5). Falls to 0 where no dancer is present.
     """
-    n_values = _n_values(poses.duration_s, rate)
-    if len(poses) < 2:
+    return group_energy([poses], rate)
+
+
+def group_energy(
+    dancers: Sequence[PoseSequence], rate: float = ENERGY_RATE
+) -> Float32[np.ndarray, " energy_frames"]:
+    """As :func:`movement_energy`, from the mean speed of all dancers who are there.
+
+    Args:
+        dancers: On one clock; the first one's length is that of the result.
+        rate: Values a second.
+    """
+    first = dancers[0]
+    n_values = _n_values(first.duration_s, rate)
+    if len(first) < 2:
         return np.zeros(n_values, np.float32)
-    body = np.r_[0, 11:33]
-    steps = np.linalg.norm(np.diff(poses.world[:, body], axis=0), axis=-1)
-    per_frame = steps.mean(axis=1) * poses.fps
-    speed = np.append(per_frame[:1], per_frame)
-    known = poses.present & np.roll(poses.present, 1)
-    known[0] = poses.present[0]
-    sigma = SMOOTHING_S * poses.fps
-    share = gaussian_filter1d(known.astype(float), sigma, mode="nearest")
-    smooth = gaussian_filter1d(speed * known, sigma, mode="nearest") / np.maximum(share, 1e-6)
+    speed, present = np.zeros(len(first)), np.zeros(len(first))
+    for poses in dancers:
+        n_frames = min(len(poses), len(first))
+        if n_frames < 2:
+            continue
+        own, known = _joint_speed(poses)
+        speed[:n_frames] += (own * known)[:n_frames]
+        present[:n_frames] += known[:n_frames]
+    speed /= np.maximum(present, 1.0)
+    sigma = SMOOTHING_S * first.fps
+    share = gaussian_filter1d((present > 0).astype(float), sigma, mode="nearest")
+    smooth = gaussian_filter1d(speed, sigma, mode="nearest") / np.maximum(share, 1e-6)
     level = _unit_level(smooth, share > 0.1) * np.minimum(1.0, 2.0 * share)
-    return _sample(level, poses.fps, rate, n_values)
+    return _sample(level, first.fps, rate, n_values)
 
 
 def danced_rhythm(
@@ -74,6 +92,18 @@ def loudness_energy(
     amplitude = np.sqrt(np.maximum(smooth, 0.0))
     audible = amplitude > 10 ** (FLOOR_DB / 20)
     return _sample(_unit_level(amplitude, audible) * audible, frame_rate, rate, n_values)
+
+
+def _joint_speed(
+    poses: PoseSequence,
+) -> tuple[Float[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
+    """Mean speed of the joints in m/s, and where it is known."""
+    body = np.r_[0, 11:33]
+    steps = np.linalg.norm(np.diff(poses.world[:, body], axis=0), axis=-1)
+    per_frame = steps.mean(axis=1) * poses.fps
+    known = poses.present & np.roll(poses.present, 1)
+    known[0] = poses.present[0]
+    return np.append(per_frame[:1], per_frame).astype(np.float64), known
 
 
 def _n_values(duration_s: float, rate: float) -> int:

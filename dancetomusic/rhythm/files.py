@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ from dancetomusic.errors import InputError
 from dancetomusic.rhythm.beats import track_from_beats
 from dancetomusic.types import RhythmTrack
 
-HEADER = ("time_s", "beat")
+LEEWAY_S = 3.0
+"""How far outside the dance a beat may lie: players' clocks and cut ends differ."""
+
+HEADER = ("time_s", "beat", "source", "certainty")
 _REMEDY = "Write one line per beat: its time in seconds, then its place in the bar."
 
 
 def save_beats(path: Path | str, track: RhythmTrack) -> None:
-    """Write ``time_s,beat`` lines, with a header, times to the millisecond.
+    """Write a line for each beat: its time to the millisecond, and its place in the bar.
+
+    Each line also says where the beats come from, and how certain they are as a whole.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -26,19 +32,21 @@ def save_beats(path: Path | str, track: RhythmTrack) -> None:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         for time, number in zip(track.beat_times, track.beat_numbers, strict=True):
-            writer.writerow((f"{time:.3f}", int(number)))
+            writer.writerow((f"{time:.3f}", int(number), track.source, f"{track.certainty:.2f}"))
 
 
 def load_beats(path: Path | str, duration_s: float) -> RhythmTrack:
     """Read beats and spread them over ``duration_s`` seconds.
 
     A header, blank lines and ``#`` comments are skipped, commas, semicolons, tabs and
-    spaces separate. Without the second column beats count 1 2 3 4. Beats are extrapolated
-    with the neighbouring interval to cover the whole duration. The energy is level, 0.5.
+    spaces separate. Without the second column beats count 1 2 3 4; further columns are
+    ignored. Beats are extrapolated with the neighbouring interval to cover the whole duration.
+    The energy is level, 0.5.
 
     Raises:
         InputError: If the file cannot be read, has fewer than two beats, a line without
-            numbers, times that do not increase, or an interval outside 20-400 BPM.
+            numbers, a time that does not increase, an interval outside 20-400 BPM, or a beat
+            outside the duration; with the number of the line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -60,6 +68,23 @@ def load_beats(path: Path | str, duration_s: float) -> RhythmTrack:
                 continue
             raise InputError(f"{path} line {count} is {line!r}", _REMEDY) from error
         header_allowed = False
+        _check_beat(f"{path} line {count}", time, times[-1] if times else None, duration_s)
         times.append(time)
         numbers.append(number)
+    if len(times) < 2:
+        raise InputError(f"{path} has {len(times)} beats", "Give at least two.")
     return track_from_beats(np.array(times), np.array(numbers, np.int64), duration_s)
+
+
+def _check_beat(where: str, time: float, before: float | None, duration_s: float) -> None:
+    if not math.isfinite(time):
+        raise InputError(f"{where}: the time is {time}", _REMEDY)
+    if before is not None and time <= before:
+        raise InputError(
+            f"{where}: {time:g} s does not come after {before:g} s", "Sort the beats by time."
+        )
+    if not -LEEWAY_S <= time <= duration_s + LEEWAY_S:
+        raise InputError(
+            f"{where}: a beat at {time:g} s is outside the dance of {duration_s:.1f} s",
+            "Give times in seconds from the start of the video.",
+        )

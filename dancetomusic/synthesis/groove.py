@@ -27,6 +27,7 @@ HELD_OUT_DRUMMERS = ("drummer3", "drummer7", "drummer9")
 DRUM_CHANNEL = 9
 BASS_CHANNEL = 0
 HARMONY_CHANNEL = 1
+LEAD_CHANNEL = 2
 
 # General MIDI programs of the sound font; the held-out ones never sound in training material.
 KITS = (0, 8, 16, 24, 25, 32, 40)
@@ -108,6 +109,7 @@ class Sound:
         kit: General MIDI drum kit program.
         bass: General MIDI program of the bass.
         harmony: Program of a chord instrument, or ``None``.
+        lead: Program of a melody instrument, or ``None``.
         reverb: Whether the synthesiser adds its room.
         gain: Synthesiser gain.
     """
@@ -115,6 +117,7 @@ class Sound:
     kit: int = 0
     bass: int = 33
     harmony: int | None = None
+    lead: int | None = None
     reverb: bool = True
     gain: float = 0.7
 
@@ -426,6 +429,8 @@ def _write_midi(notes: Sequence[Note], sound: Sound, duration_s: float, path: Pa
     programs = {DRUM_CHANNEL: sound.kit, BASS_CHANNEL: sound.bass}
     if sound.harmony is not None:
         programs[HARMONY_CHANNEL] = sound.harmony
+    if sound.lead is not None:
+        programs[LEAD_CHANNEL] = sound.lead
     events = []
     for note in notes:
         if note.channel not in programs or note.time >= duration_s:

@@ -8,7 +8,15 @@ from typing import Any
 
 from dancetomusic.errors import ConfigError
 
-MODELS = ("codec", "pose_encoder", "pose2audio", "wavenet", "motion_vae", "dance_gan")
+MODELS = (
+    "codec",
+    "pose_encoder",
+    "pose2audio",
+    "wavenet",
+    "motion_vae",
+    "dance_gan",
+    "beat_network",
+)
 
 
 def train(model: str, config: Path | str, overrides: dict[str, Any], output: Path | str) -> None:
@@ -69,6 +77,10 @@ def _recipe(model: str) -> tuple[Callable[[Any, Path], object], type]:
         from dancetomusic.training import dance_gan
 
         return dance_gan.train_dance_gan, dance_gan.DanceGanTrainingConfig
+    if model == "beat_network":
+        from dancetomusic.training import beat_network
+
+        return beat_network.train_beat_network, beat_network.BeatNetworkTrainingConfig
     raise ConfigError(
         f"no recipe trains {model!r}", f"Choose {', '.join(MODELS[:-1])} or {MODELS[-1]}."
     )

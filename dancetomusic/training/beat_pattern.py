@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex64, Float, Float32, Int
 
-from dancetomusic.rhythm.audio_beats import (
+from dancetomusic.rhythm.onset_pattern import (
     FRAME_RATE,
     STEPS_PER_BEAT,
     beat_rates,
@@ -61,7 +61,7 @@ def fit_beat_pattern(
     """Fit the pattern of two beats, and the log-odds of downbeats, to songs.
 
     Returns:
-        What ``rhythm.audio_beats`` has as ``PATTERN`` and ``DOWNBEAT``.
+        What ``rhythm.onset_pattern`` has as ``PATTERN`` and ``DOWNBEAT``.
     """
     rng = np.random.default_rng(config.seed)
     rates = beat_rates(config.window_s)

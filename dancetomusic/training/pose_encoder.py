@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
 from dancetomusic.config import config_to_dict
+from dancetomusic.datasets.captures import CAPTURES, capture_disjoint
 from dancetomusic.datasets.figures import hold_out
 from dancetomusic.datasets.pose_augment import (
     PoseAugmentConfig,
@@ -63,8 +64,9 @@ class PoseEncoderTrainingConfig(LoopConfig):
     qualities: tuple[str, ...] = ("A", "B", "C")
     """Synchronisation qualities to learn from."""
     hold_out: str | None = None
-    """What of the dances is not learned from: a genre, or ``figures-N`` for block N of
-    ``datasets.figures.figure_blocks``."""
+    """What of the dances is not learned from: a genre, ``figures-N`` for block N of
+    ``datasets.figures.figure_blocks``, or ``captures`` for every take of motion capture that also
+    occurs in a dance of ``val``."""
     start_from: str | None = None
     """Checkpoint of an encoder of the same shape to go on from."""
     procedural_share: float = 0.35
@@ -349,7 +351,9 @@ class PoseEncoderRecipe(Recipe):
         self.config = config
         if dances is None and config.data is not None:
             dances = load_dances(config.data, split="train", qualities=config.qualities)
-            if config.hold_out is not None:
+            if config.hold_out == CAPTURES:
+                dances = capture_disjoint(dances, load_dances(config.data, split="val"))
+            elif config.hold_out is not None:
                 dances = hold_out(dances, config.hold_out, load_dances(config.data))
         self.dances = list(dances or ())
         self.real = [source_of_dance(dance) for dance in self.dances]

@@ -1,18 +1,27 @@
-"""The page in a real browser: a video becomes sound that is heard, and a camera is played to."""
+"""The page in a real browser: a beat is corrected, music is heard, and a camera is played to."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from dancetomusic.app.beats import require_beats
+from dancetomusic.app.limits import Refusal
+from dancetomusic.media.mux import mux
+from dancetomusic.rhythm.beats import steady_grid, track_from_beats
+from dancetomusic.rhythm.click import click_track
+from dancetomusic.rhythm.edit import change_tempo
 from tests.app_server import running_server
+from tests.video_factory import write_video
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ("--no-sandbox", "--autoplay-policy=no-user-gesture-required")
@@ -84,12 +93,52 @@ def fake_camera(path: Path, video: Path) -> Iterator[str]:
     yield f"--use-file-for-fake-video-capture={path}"
 
 
+def in_studio(page, expression: str):
+    return page.evaluate(f"import('/static/app.js').then(({{studio}}) => {expression})")
+
+
+def open_video(page, video: Path) -> None:
+    """Until its beat was read, and nothing more."""
+    page.set_input_files("#file", video)
+    page.wait_for_selector("#stages .now")
+    page.wait_for_selector("#busy", state="hidden", timeout=MADE_MS)
+    assert page.is_hidden("#failure"), page.inner_text("#failure")
+    assert page.inner_text("#clip-name") == video.name
+
+
+def make(page, number: int) -> dict:
+    """Another take; what the server said of it."""
+    page.click("#make")
+    page.wait_for_selector(f"[name=take][value='{number}']", timeout=MADE_MS)
+    assert page.is_checked(f"[name=take][value='{number}']")
+    return in_studio(page, f"(({{buffer, track, sound, ...told}}) => told)(studio.takes[{number}])")
+
+
+def place_in_strip(page, time: float, y: float = 60.0) -> tuple[float, float]:
+    box = page.locator("#strip").bounding_box()
+    return box["x"] + in_studio(page, f"studio.panel.strip.x({time})"), box["y"] + y
+
+
+def drag(page, start: float, end: float) -> None:
+    """Drag whatever is at one time of the beat strip to another time."""
+    page.locator("#strip").scroll_into_view_if_needed()
+    page.mouse.move(*place_in_strip(page, start))
+    page.mouse.down()
+    page.mouse.move(*place_in_strip(page, (start + end) / 2))
+    page.mouse.move(*place_in_strip(page, end))
+    page.mouse.up()
+
+
+def beats_shown(page) -> tuple[np.ndarray, np.ndarray]:
+    beats = in_studio(page, "studio.panel.beats")
+    return np.array([time for time, _ in beats]), np.array([number for _, number in beats])
+
+
 def test_a_video_is_heard(server, demo_dir):
     with opened(server) as page:
-        page.set_input_files("#file", demo_dir / "steps_128bpm.mp4")
-        page.wait_for_selector("#stages .now")
-        page.wait_for_selector("#studio:not([hidden])", timeout=MADE_MS)
+        open_video(page, demo_dir / "steps_128bpm.mp4")
         assert float(page.inner_text("#tempo")) == pytest.approx(128.0, rel=0.05)
+        make(page, 0)
 
         page.click("#play")
         until(page, "document.querySelector('#video').currentTime > 1")
@@ -106,18 +155,324 @@ def test_a_video_is_heard(server, demo_dir):
         page.click("#play")
 
         page.fill("#seed", "7")
-        page.click("#make")
-        page.wait_for_selector("[name=take][value='1']", timeout=MADE_MS)
-        assert page.is_checked("[name=take][value='1']")
+        make(page, 1)
         page.focus("#skeleton")
         page.keyboard.press("b")
         assert page.is_checked("[name=take][value='0']")
+        label = page.inner_text("#takes label:has([value='1'])")
+        assert f"{float(page.inner_text('#tempo')):.1f} BPM" in label and "seed 7" in label
 
         with page.expect_download(timeout=MADE_MS) as download:
             page.click("#get-wav")
         assert download.value.path().stat().st_size > 100_000
+        assert download.value.suggested_filename == "steps_128bpm take 1.wav"
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_person_decides_about_the_beat(server, demo_dir):
+    with opened(server) as page:
+        open_video(page, demo_dir / "steps_128bpm.mp4")
+        page.evaluate("document.querySelector('#video').currentTime = 5")
+        until(page, "!document.querySelector('#video').seeking")
+        source = page.inner_text("#beat-source")
+        assert "Beats from the movement" in source and "4 beats in a bar" in source
+        assert page.inner_text("#beat-verdict") in ("sure", "fair", "guess")
+        assert page.locator("#beats-from option[value=sound]").is_disabled()
+        read, numbers = beats_shown(page)
+        bpm = 60.0 / np.median(np.diff(read))
+        assert page.inner_text("#tempo") == f"{bpm:.1f}"
+
+        page.click("#half")
+        assert float(page.inner_text("#tempo")) == pytest.approx(bpm / 2, abs=0.1)
+        assert "Beats given" in page.inner_text("#beat-source")
+        assert page.is_hidden("#beat-verdict")
+        page.click("#double")
+        page.click("#double")
+        assert float(page.inner_text("#tempo")) == pytest.approx(bpm * 2, abs=0.1)
+        for _ in range(3):
+            page.click("#undo")
+        assert "Beats from the movement" in page.inner_text("#beat-source")
+        assert beats_shown(page)[0].tolist() == read.tolist()
+
+        # Press a beat: it opens the bar.
+        other = int(np.flatnonzero((numbers == 2) & (read > 4))[0])
+        page.locator("#strip").scroll_into_view_if_needed()
+        page.mouse.click(*place_in_strip(page, read[other], 20.0))
+        assert beats_shown(page)[1][other] == 1
+
+        # Drag all, then one.
+        drag(page, read[other], read[other] + 0.1)
+        moved, _ = beats_shown(page)
+        nearest = np.abs(moved[:, None] - (read[1:-1] + 0.1)).min(axis=0)
+        assert nearest.max() < 0.03
+        page.check("[name=moves][value=one]", force=True)
+        other = int(np.argmin(np.abs(moved - 5.5)))
+        drag(page, moved[other], moved[other] - 0.12)
+        bent, _ = beats_shown(page)
+        assert bent[other] == pytest.approx(moved[other] - 0.12, abs=0.03)
+        assert np.delete(bent, other).tolist() == np.delete(moved, other).tolist()
+        page.click("#earlier")
+        assert np.abs(beats_shown(page)[0] - bent).max() == pytest.approx(0.01, abs=1e-6)
+
+        page.click("#reset")
+        assert beats_shown(page)[0].tolist() == read.tolist()
+        page.fill("#bpm", "100.5")
+        page.press("#bpm", "Enter")
+        assert page.inner_text("#tempo") == "100.5"
+        page.select_option("#metre", "3")
+        assert "3 beats in a bar" in page.inner_text("#beat-source")
+
+        # What is shown is what is played, and it stays for the next take.
+        times, numbers = beats_shown(page)
+        for number in range(2):
+            take = make(page, number)
+            assert take["source"] == "file" and take["bpm"] == pytest.approx(100.5, abs=0.1)
+            assert [n for _, n in take["beats"]] == numbers.tolist()
+            assert [t for t, _ in take["beats"]] == pytest.approx(times.tolist(), abs=2e-4)
+            assert "Beats given" in page.inner_text("#beat-source")
+            assert page.inner_text("#make-note") == ""
+        page.locator("#readings :not([value=given])[type=radio]").last.check()
+        assert "changed" in page.inner_text("#make-note")
+        times, _ = beats_shown(page)
+        take = make(page, 2)
+        assert [t for t, _ in take["beats"]] == pytest.approx(times.tolist(), abs=2e-4)
+        assert take["source"] == "movement"
+
+
+def test_the_person_decides_where_the_beat_comes_from(server, demo_dir, tmp_path):
+    drums = click_track(steady_grid(100.0, 12.0, first_beat_s=0.2), 24_000)
+    mux(demo_dir / "steps_128bpm.mp4", drums, tmp_path / "drums.mp4")
+    with opened(server) as page:
+        open_video(page, tmp_path / "drums.mp4")
+        page.select_option("#beats-from", "sound")
+        page.wait_for_selector("#beat-source-text:has-text('sound')", timeout=MADE_MS)
+        page.wait_for_selector("#busy", state="hidden", timeout=MADE_MS)
+        assert page.inner_text("#beat-source-text") == "Beats from the video's sound"
+        sound = beats_shown(page)[0].tolist()
+        page.select_option("#beats-from", "movement")
+        page.wait_for_selector("#beat-source-text:has-text('movement')", timeout=MADE_MS)
+        page.wait_for_selector("#busy", state="hidden", timeout=MADE_MS)
+        assert float(page.inner_text("#tempo")) == pytest.approx(128.0, rel=0.05)
+        page.click("#undo")
+        assert page.input_value("#beats-from") == "sound"
+        assert beats_shown(page)[0].tolist() == sound
+        take = make(page, 0)
+        assert take["source"] == "sound"
+        assert [time for time, _ in take["beats"]] == pytest.approx(sound, abs=2e-4)
+
+
+def test_touch_moves_beats_and_still_scrolls(server, demo_dir):
+    with opened(server, width=390, has_touch=True, is_mobile=True) as page:
+        open_video(page, demo_dir / "steps_128bpm.mp4")
+        page.evaluate("document.querySelector('#video').currentTime = 5")
+        until(page, "!document.querySelector('#video').seeking")
+        page.locator("#strip").scroll_into_view_if_needed()
+        before, _ = beats_shown(page)
+        x, y = place_in_strip(page, before[np.argmin(np.abs(before - 5))])
+        swipe(page, (x, y), (x + 15, y + 3))
+        moved, _ = beats_shown(page)
+        by = 15 / in_studio(page, "studio.panel.strip.scale")
+        assert np.abs(moved[:, None] - (before[1:-1] + by)).min(axis=0).max() < 0.03
+        scrolled = page.evaluate("scrollY")
+        swipe(page, (x, y), (x, y - 200))
+        until(page, f"Math.abs(scrollY - {scrolled}) > 50")
+        assert beats_shown(page)[0].tolist() == moved.tolist()
+
+
+def swipe(page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """One finger, put down, moved and lifted."""
+    finger = page.context.new_cdp_session(page)
+    for k in range(10):
+        x, y = (a + (b - a) * k / 8 for a, b in zip(start, end, strict=True))
+        kind = "touchStart" if k == 0 else "touchEnd" if k == 9 else "touchMove"
+        points = [] if k == 9 else [{"x": x, "y": y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        time.sleep(0.02)
+
+
+def test_taps_set_tempo_and_place(server, demo_dir):
+    with opened(server, width=390, has_touch=True) as page:
+        open_video(page, demo_dir / "bounce_104bpm.mp4")
+        page.tap("#tap")
+        until(page, "document.querySelector('#video').currentTime > 0.3")
+        assert page.is_disabled("#tap-done")
+        # The page itself taps, in time: a busy machine's test does not.
+        page.evaluate(
+            "() => new Promise((done) => {"
+            " const video = document.querySelector('#video'); let next = 1.0;"
+            " const step = () => {"
+            "  if (video.currentTime >= next) {"
+            "   const by = next > 3 ? ['keydown', {key: ' '}] : ['pointerdown', {}];"
+            "   const kind = next > 3 ? KeyboardEvent : PointerEvent;"
+            "   document.querySelector('#tap-pad')"
+            "    .dispatchEvent(new kind(by[0], {bubbles: true, ...by[1]}));"
+            "   next += 0.75;"
+            "  }"
+            "  if (next > 6.5) done(); else setTimeout(step, 4);"
+            " }; step(); })"
+        )
+        assert "8 taps" in page.inner_text("#tap-note")
+        assert page.is_hidden("#tools")
+        page.tap("#tap-done")
+        assert page.is_visible("#tools") and page.is_hidden("#tapping")
+        assert "Beats given" in page.inner_text("#beat-source")
+        assert float(page.inner_text("#tempo")) == pytest.approx(80.0, rel=0.02)
+        times, numbers = beats_shown(page)
+        first = int(np.argmin(np.abs(times - 1.0)))
+        assert times[first] == pytest.approx(1.0, abs=0.08) and numbers[first] == 1
+        page.focus("#tap")
+        page.keyboard.press("Enter")
+        page.keyboard.press(" ")
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#tapping")
+        assert beats_shown(page)[0].tolist() == times.tolist()
+
+
+CLICKS_HEARD = """
+new Promise((done) => {
+  const video = document.querySelector('#video'), times = [];
+  const { context, latency, output } = studio.player;
+  const meter = new AnalyserNode(context, { fftSize: 32768 });
+  output.connect(meter);
+  const samples = new Float32Array(meter.fftSize);
+  const look = () => {
+    meter.getFloatTimeDomainData(samples);
+    const end = video.currentTime + latency;
+    let quiet = 0;
+    samples.forEach((value, k) => {
+      const at = end - (samples.length - k) / context.sampleRate;
+      if (Math.abs(value) < 0.02) quiet += 1;
+      else {
+        const known = times.some((time) => Math.abs(time - at) < 0.1);
+        if (quiet > 0.1 * context.sampleRate && !known) times.push(at);
+        quiet = 0;
+      }
+    });
+    if (video.currentTime > 6) done(times);
+    else setTimeout(look, 100);
+  };
+  look();
+})
+"""
+
+
+def test_clicks_are_heard_on_the_beats(server, demo_dir):
+    with opened(server) as page:
+        open_video(page, demo_dir / "steps_128bpm.mp4")
+        page.check("#click")
+        page.click("#play-here")
+        heard = in_studio(page, CLICKS_HEARD)
+        beats, _ = beats_shown(page)
+        heard = np.array([time for time in heard if 1.0 < time < 5.5])
+        expected = beats[(beats > 1.1) & (beats < 5.4)]
+        assert len(heard) >= 0.8 * len(expected)
+        off = np.abs(heard[:, None] - beats).min(axis=1)
+        assert np.median(off) < 0.03, off
+        page.uncheck("#click")
+        time.sleep(0.5)
+        assert max(page.evaluate(LEVEL) for _ in range(20)) < 1e-3
+
+
+def test_a_second_video_that_fails_leaves_the_first(server, demo_dir, tmp_path):
+    (tmp_path / "torn.mp4").write_bytes(
+        (demo_dir / "duo_116bpm.mp4").read_bytes()[:2000] + bytes(5000)
+    )
+    nobody = write_video(tmp_path / "nobody.mp4", n_frames=48)
+    with opened(server) as page:
+        open_video(page, demo_dir / "steps_128bpm.mp4")
+        page.click("#half")
+        shown = beats_shown(page)[0].tolist()
+        for bad in (tmp_path / "torn.mp4", nobody):
+            page.set_input_files("#file", bad)
+            page.wait_for_selector("#failure:not([hidden])", timeout=MADE_MS)
+            assert page.is_visible("#studio") and page.is_hidden("#welcome")
+            assert page.inner_text("#clip-name") == "steps_128bpm.mp4"
+            assert beats_shown(page)[0].tolist() == shown
+            page.click("#failure-close")
+        assert [time for time, _ in make(page, 0)["beats"]] == pytest.approx(shown, abs=2e-4)
+        open_video(page, demo_dir / "bounce_104bpm.mp4")
+        assert page.locator("[name=take]").count() == 1
+        assert "Beats from the movement" in page.inner_text("#beat-source")
+
+
+EDITS = """
+import('/static/beats.js').then((edit) => {
+  let seed = SEED;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const duration = 3 + 40 * random();
+  let beats = edit.steady(0.25 + random(), duration * random(), 1, 3 + (seed % 2), duration);
+  const steps = {
+    half: () => edit.half(beats, duration),
+    double: () => edit.double(beats, duration),
+    shift: () => edit.shift(beats, random() - 0.5, duration),
+    moveBeat: () => edit.moveBeat(beats, any(), duration * random(), duration),
+    setDownbeat: () => edit.setDownbeat(beats, any()),
+    setMetre: () => edit.setMetre(beats, 2 + Math.floor(random() * 6)),
+  };
+  const any = () => Math.floor(random() * beats.length);
+  const names = Object.keys(steps);
+  const all = [];
+  for (let n = 0; n < 25; n += 1) {
+    const name = names[Math.floor(random() * names.length)];
+    beats = steps[name]();
+    all.push([name, edit.rounded(beats)]);
+  }
+  return [duration, all];
+})
+"""
+
+
+def test_any_row_of_edits_gives_beats_that_the_server_takes(server):
+    with opened(server) as page:
+        for seed in range(1, 120):
+            duration, results = page.evaluate(EDITS.replace("SEED", str(seed * 7919)))
+            for step, (name, beats) in enumerate(results):
+                try:
+                    require_beats([(float(time), place) for time, place in beats], duration)
+                except Refusal as refusal:
+                    raise AssertionError((seed, step, name, beats)) from refusal
+
+
+def fit_taps(page, taps, known=()) -> dict | None:
+    taps, known = json.dumps(list(taps)), json.dumps(list(known))
+    return page.evaluate(
+        f"import('/static/beats.js').then((edit) => edit.fitTaps({taps}, {known}))"
+    )
+
+
+def test_taps_are_fitted_however_they_were_given(server, tiny_rng):
+    with opened(server) as page:
+        for interval in (0.3, 0.47, 0.8):
+            for _ in range(20):
+                taps = 1.7 + interval * np.arange(24) + tiny_rng.normal(0, 0.02, 24)
+                kept = np.delete(taps, tiny_rng.choice(np.arange(1, 23), 3, replace=False))
+                twice = np.sort(np.append(kept, kept[7] + 0.06))
+                twice[12] += 0.3 * interval
+                fit = fit_taps(page, twice)
+                assert fit["interval"] == pytest.approx(interval, rel=0.01)
+                beats = fit["offset"] + fit["interval"] * np.arange(24)
+                assert np.abs(beats - (1.7 + interval * np.arange(24))).max() < 0.05
+        steady = 2.0 + 0.5 * np.arange(5) + tiny_rng.normal(0, 0.01, 5)
+        assert fit_taps(page, steady, [0.497, 0.7])["interval"] == 0.497
+        assert fit_taps(page, steady, [0.7])["interval"] == pytest.approx(0.5, rel=0.03)
+        for few in ([], [1.0], [1.0, 1.5, 2.0], [1.0] * 9, [0.0, 9.0, 18.0, 27.0]):
+            assert fit_taps(page, few) is None
+
+
+def test_half_and_double_are_those_of_the_package(server):
+    with opened(server) as page:
+        for change, metre, first in product(("half", "double"), (3, 4), (1, 2, 3)):
+            numbers = (np.arange(21) + first - 1) % metre + 1
+            track = track_from_beats(0.2 + 0.5 * np.arange(21), numbers, 10.5)
+            expected = change_tempo(track, change)
+            pairs = zip(track.beat_times.tolist(), track.beat_numbers.tolist(), strict=True)
+            got = page.evaluate(
+                "import('/static/beats.js')"
+                f".then((edit) => edit.{change}({json.dumps(list(pairs))}, 10.5))"
+            )
+            assert [n for _, n in got] == expected.beat_numbers.tolist()
+            assert [t for t, _ in got] == pytest.approx(expected.beat_times.tolist())
 
 
 def test_what_is_no_video_says_so(server, tmp_path):

@@ -17,10 +17,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from dancetomusic.media.mux import mux
 from dancetomusic.media.video import probe_video
+from dancetomusic.rhythm.beats import steady_grid
+from dancetomusic.rhythm.click import click_track
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.demo import render_dances
-from tests.app_server import claim_hours, follow, make_take, new_client, running_server, send_video
+from tests.app_server import (
+    claim_hours,
+    follow,
+    make_take,
+    new_client,
+    read_rhythm,
+    running_server,
+    send_video,
+)
 from tests.video_factory import write_video
 
 
@@ -65,16 +76,70 @@ def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
     assert again["bpm"] == pytest.approx(100.0, abs=0.5)
     assert again["timings"]["poses"] < 0.5 * result["timings"]["poses"]
 
-    wish = {"format": "mp4", "skeleton": True, "mix": 0.5}
+    wish = {"format": "mp4", "skeleton": True, "mix": 0.5, "name": "../my dance"}
     job = client.post(f"/api/takes/{result['take']}/files", json=wish).json()["job"]
     made = client.get(follow(client, job)["result"]["url"])
-    assert made.headers["Content-Disposition"] == 'attachment; filename="dance.mp4"'
+    assert made.headers["Content-Disposition"] == "attachment; filename*=utf-8''my%20dance.mp4"
     (tmp_path / "made.mp4").write_bytes(made.content)
     info = probe_video(tmp_path / "made.mp4")
     assert info.has_audio and info.duration_s == pytest.approx(4.0, abs=0.1)
 
     assert client.delete(f"/api/clips/{clip['id']}").status_code == 204
     assert client.get(f"/api/takes/{result['take']}/sound").status_code == 404
+
+
+@pytest.mark.slow
+def test_the_beat_is_read_chosen_and_given(client, dance):
+    clip = send_video(client, dance).json()["id"]
+    assert client.get(f"/api/clips/{clip}/skeleton").status_code == 404
+    state = read_rhythm(client, clip)
+    assert state["state"] == "done", state
+    told = state["result"]
+    assert told["beats_from"] == "auto" and told["dancers_wanted"] == told["dancers"] == 1
+    assert told["readings"] and told["loudness"] == []
+    skeleton = client.get(f"/api/clips/{clip}/skeleton").content
+    assert len(skeleton) == told["frames"] * 33 * 2 * 2
+    for reading in told["readings"]:
+        assert reading["source"] == "movement"
+        assert reading["verdict"] in ("sure", "fair", "guess")
+        assert np.diff([time for time, _ in reading["beats"]]).min() > 0.15
+
+    for index, reading in enumerate(told["readings"]):
+        result = make_take(client, clip, reading=index)["result"]
+        assert result["beats"] == reading["beats"]
+        assert (result["source"], result["certainty"]) == ("movement", reading["certainty"])
+        assert result["timings"]["poses"] < 1.0
+    none = make_take(client, clip, reading=20)
+    assert none["state"] == "failed" and "no reading 20" in none["problem"]
+
+    beats = [[round(0.15 + 0.61 * k, 4), k % 3 + 1] for k in range(7)]
+    result = make_take(client, clip, beats=beats)["result"]
+    assert result["beats"] == beats and result["beats_per_bar"] == 3
+    assert result["source"] == "file" and result["verdict"] == "sure"
+    assert np.std(result["energy"]) > 0  # that of the movement
+
+    silent = read_rhythm(client, clip, beats_from="sound")
+    assert silent["state"] == "failed" and "no sound" in silent["problem"]
+    assert "movement" in silent["remedy"] and "--" not in silent["remedy"]
+    assert "/" not in silent["problem"]
+
+
+@pytest.mark.slow
+def test_the_beat_of_the_sound_is_taken_where_there_is_one(client, dance, tmp_path):
+    (tmp_path / "dance.mp4").write_bytes(dance)
+    duration_s = 4.0
+    drums = click_track(steady_grid(100.0, duration_s, first_beat_s=0.2), 24_000)
+    mux(tmp_path / "dance.mp4", drums, tmp_path / "heard.mp4")
+    clip = send_video(client, (tmp_path / "heard.mp4").read_bytes()).json()["id"]
+    told = read_rhythm(client, clip)["result"]
+    assert max(told["loudness"]) == 100
+    assert len(told["loudness"]) == pytest.approx(duration_s * told["loudness_rate"], abs=20)
+    heard = read_rhythm(client, clip, beats_from="sound")["result"]["readings"]
+    assert {reading["source"] for reading in heard} == {"sound"}
+    moved = read_rhythm(client, clip, beats_from="movement")["result"]["readings"]
+    assert {reading["source"] for reading in moved} == {"movement"}
+    take = make_take(client, clip, beats_from="sound")["result"]
+    assert take["source"] == "sound" and take["beats"] == heard[0]["beats"]
 
 
 @pytest.mark.slow
@@ -233,6 +298,7 @@ def test_names_that_look_like_paths_lead_nowhere(client, server):
         for path in (
             f"/static/{name}",
             f"/api/clips/{name}/takes",
+            f"/api/clips/{name}/skeleton",
             f"/api/takes/{name}/sound",
             f"/api/files/{name}",
             f"/api/jobs/{name}",
@@ -263,13 +329,34 @@ def test_wishes_out_of_range_are_refused(client, tmp_path):
         {"dancers": 0},
         {"dancers": 99},
         {"colour": "red"},
+        {"reading": -1},
+        {"reading": 99},
+        {"beats_from": "stars"},
+        {"beats": "1 2 3"},
+        {"beats": []},
+        {"beats": [[0.5, 1]]},
+        {"beats": [[0.5, 1], [0.5, 2]]},
+        {"beats": [[0.5, 1], [0.2, 2]]},
+        {"beats": [[0.5, 1], [0.51, 2]]},
+        {"beats": [[-0.5, 1], [0.2, 2]]},
+        {"beats": [[0.5, 1], [1000, 2]]},
+        {"beats": [[0.5, 1], [1.0, 99]]},
+        {"beats": [[0.5, 1], [1.0, 1.5]]},
+        {"beats": [[0.5, 1], [None, 2]]},
+        {"beats": [[0.5, 1], [1.0, 2]], "bpm": 120},
+        {"beats": [[k / 1000, 1] for k in range(3000)]},
         {"seed": "x"},
         [],
     ):
         answer = client.post(f"/api/clips/{clip}/takes", json=wish)
         assert answer.status_code == 422, wish
         assert answer.json()["problem"] and answer.json()["remedy"]
-    for body in (b"", b"{", b'{"temperature": NaN}', b"\xff" * 10):
+    for wish in ({"beats_from": "stars"}, {"dancers": 9}, {"beats": [[0.5, 1], [1.0, 2]]}, []):
+        assert client.post(f"/api/clips/{clip}/rhythm", json=wish).status_code == 422, wish
+    large = client.post(f"/api/clips/{clip}/takes", json={"beats": [[0.5, 1]] * 20_000})
+    assert large.status_code == 413 and large.json()["remedy"]
+    many = b'{"beats": [[NaN, 1], [Infinity, 2]]}'
+    for body in (b"", b"{", b'{"temperature": NaN}', b"\xff" * 10, many):
         answer = client.post(
             f"/api/clips/{clip}/takes", content=body, headers={"Content-Type": "application/json"}
         )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dancetomusic.app.guard import MIN_TOKEN_LENGTH
+from dancetomusic.app.beats import MAX_BPM
+from dancetomusic.app.guard import MAX_BODY_BYTES, MIN_TOKEN_LENGTH
 from dancetomusic.app.limits import Limits
 
 
@@ -18,6 +19,8 @@ def test_the_page_of_limits_says_what_holds(repository: Path):
         f"| kept on disk | {limits.stored_bytes // 2**30} GiB in all, an hour each |",
         f"| cameras | {limits.live_sessions}, one a visitor |",
         f"at least {MIN_TOKEN_LENGTH} characters",
+        f"| other requests | {MAX_BODY_BYTES // 2**10} KiB |",
+        f"20 to {MAX_BPM} BPM",
     ):
         assert said in text, said
     assert limits.pixels == 4096 * 2304 and limits.keep_s == 3600 and limits.absent_s == 5

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dancetomusic.app.guard import HEADERS, require_safe_address
+from dancetomusic.app.guard import HEADERS, Guard, require_safe_address
 from dancetomusic.app.limits import Limits
 from dancetomusic.app.server import create_app
 from dancetomusic.errors import ConfigError
@@ -84,6 +86,29 @@ def test_only_videos_may_be_large():
     assert visitor.post("/api/clips/x/takes", content=b" " * 70_000).status_code == 413
     chunks = visitor.post("/api/clips/x/takes", content=iter([b"{}"]))
     assert chunks.status_code == 411
+
+
+def test_a_refused_body_is_read_to_a_limit():
+    """Closing on a body that is still coming would reset the connection before the answer."""
+    asked, answers = [], []
+
+    async def receive():
+        asked.append(1)
+        return {"type": "http.request", "body": bytes(2**16), "more_body": True}
+
+    async def send(message):
+        answers.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/clips/x/takes",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-length", b"9999999999")],
+    }
+    asyncio.run(Guard(lambda *_: None)(scope, receive, send))
+    assert answers[0]["status"] == 413
+    assert 2 <= len(asked) < 100
 
 
 def test_without_the_token_nothing_is_served():

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dancetomusic.app.limits import Limits, Refusal
-from dancetomusic.app.uploads import Clips, looks_like_video
+from dancetomusic.app.uploads import Clips, file_name, looks_like_video
 from tests.app_server import claim_hours
 from tests.video_factory import declare_duration, write_video
 
@@ -113,6 +113,25 @@ def test_a_full_server_says_when_there_is_room(tmp_path):
         receive(tmp_path, b"\x00\x00\x00\x18ftypisom", stored_bytes=50)
     assert refusal.value.status == 429
     assert refusal.value.retry_after_s is not None
+
+
+@pytest.mark.parametrize(
+    ("wish", "shown"),
+    [
+        ("my dance take 2", "my dance take 2.wav"),
+        ("tänzerin_ダンス (1)", "tänzerin_ダンス (1).wav"),
+        ("../../etc/passwd", "etc_passwd.wav"),
+        ('x"; filename="y', "x__ filename__y.wav"),
+        ("a\r\nSet-Cookie: b", "a__Set-Cookie_ b.wav"),
+        ("C:\\con|<>*?", "C__con.wav"),
+        (".hidden.", "hidden.wav"),
+        ("", "dance.wav"),
+        ("...", "dance.wav"),
+        ("a" * 900, "a" * 80 + ".wav"),
+    ],
+)
+def test_a_download_is_named_after_the_upload(wish, shown):
+    assert file_name(wish, ".wav") == shown
 
 
 def test_clips_are_forgotten_after_a_while_unless_in_use(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dancetomusic.app.worker import SKELETON_RANGE, write_skeletons
-from dancetomusic.types import PoseSequence
+from dancetomusic.app.worker import LOUDNESS_HZ, SKELETON_RANGE, loudness, write_skeletons
+from dancetomusic.types import PoseSequence, Waveform
 
 
 def dancer(image: np.ndarray | None, present: np.ndarray) -> PoseSequence:
@@ -41,3 +41,15 @@ def test_places_far_outside_stay_in_range(tmp_path):
     path = tmp_path / "s.bin"
     write_skeletons(path, [dancer(image, np.array([True]))])
     assert read(path, 1, 1)[0, 0, 0].tolist() == pytest.approx([65535, 1])
+
+
+def test_loudness_is_told_in_percent_of_the_loudest():
+    samples = np.zeros((1, 24_000), np.float32)
+    samples[0, 12_000] = -0.5
+    samples[0, 18_100] = 0.25
+    values = loudness(Waveform(samples, 24_000), 10.0)
+    assert len(values) == LOUDNESS_HZ
+    assert {k: value for k, value in enumerate(values) if value} == {50: 100, 75: 50}
+    assert len(loudness(Waveform(samples, 24_000), 0.5)) == 50
+    assert loudness(Waveform(samples[:, :10], 24_000), 1.0) == []
+    assert set(loudness(Waveform(samples * 0, 24_000), 1.0)) == {0}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dancetomusic.rhythm.audio_beats import STEPS_PER_BEAT, beat_rates
+from dancetomusic.rhythm.onset_pattern import STEPS_PER_BEAT, beat_rates
 from dancetomusic.training.beat_pattern import BeatPatternConfig, Song, fit_beat_pattern, grid_f
 from dancetomusic.types import Waveform
 

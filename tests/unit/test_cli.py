@@ -2,6 +2,8 @@ import inspect
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -33,9 +35,10 @@ class FakeMusic:
         self.timings = {"poses": 1.5, "music": 0.25}
         self.saved = []
 
-    def save(self, path, *, overlay_skeleton=False, mix_original=0.0):
+    def save(self, path, *, overlay_skeleton=False, mix_original=0.0, click=False):
         path.write_bytes(b"music")
         self.saved.append((path.name, overlay_skeleton, mix_original))
+        self.clicked = click
 
 
 @pytest.fixture
@@ -105,19 +108,52 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     assert pipeline.asked.items() >= expected.items()
 
 
+def test_choices_about_the_beats_are_passed(pipeline, folder):
+    assert exit_code("generate dance.mp4 a.wav") == 0
+    assert pipeline.asked["beats_from"] == "auto" and pipeline.asked["beats"] is None
+    assert not pipeline.music.clicked
+    (folder / "beats.csv").write_text("0.5,1\n1.0,2\n")
+    assert exit_code("generate dance.mp4 a.wav --beats_from beats.csv --offset_ms -40 --click") == 0
+    assert pipeline.asked["beats"] == Path("beats.csv")
+    assert pipeline.asked["offset_ms"] == -40.0 and pipeline.music.clicked
+    assert exit_code("generate poses.npz a.wav --sound dance.mp4 --tempo half") == 0
+    assert pipeline.asked["sound"] == Path("dance.mp4") and pipeline.asked["tempo"] == "half"
+
+
+@pytest.mark.parametrize(
+    ("source", "certainty", "said"),
+    [
+        ("sound", 0.93, "from the sound, sure (93%)"),
+        ("movement", 0.6, "from the movement, fair (60%)"),
+        ("movement", 0.2, "from the movement, a guess (20% sure)"),
+        ("file", 1.0, "beats    given"),
+    ],
+)
+def test_where_the_beats_come_from_is_said_in_one_line(
+    pipeline, folder, capsys, source, certainty, said
+):
+    rhythm = pipeline.music.rhythm
+    pipeline.music.rhythm = replace(rhythm, source=source, certainty=certainty)
+    assert exit_code("generate dance.mp4 a.wav") == 0
+    assert said in capsys.readouterr().out.splitlines()[0]
+
+
 def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.inference.instrument import open_model
     from dancetomusic.inference.music import Music
     from dancetomusic.inference.pipeline import DanceToMusic
 
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
+    own |= {"click"}
     own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
     assert loading <= set(inspect.signature(open_model).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)
     assert (options - loading) | {"on_progress"} <= generation
-    assert {"overlay_skeleton", "mix_original"} <= set(inspect.signature(Music.save).parameters)
+    assert {"overlay_skeleton", "mix_original", "click"} <= set(
+        inspect.signature(Music.save).parameters
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +164,16 @@ def test_the_pipeline_takes_what_the_command_passes():
         (". a b", "2 output folders"),
         (". music --beats dance.mp4", "--beats does not go with a folder"),
         (". music --bpm 300", "--bpm is 300"),
+        (". music --sound dance.mp4", "--sound does not go with a folder"),
+        ("dance.mp4 a.wav --beats_from nowhere", "nowhere is not a file of beats"),
+        ("dance.mp4 a.wav --beats_from poses.npz --beats poses.npz", "both name a file"),
+        ("dance.mp4 a.wav --beats_from sound --beats poses.npz", "exclude each other"),
+        ("dance.mp4 a.wav --tempo thrice", "--tempo is thrice"),
+        ("dance.mp4 a.wav --offset_ms 5000", "--offset_ms is 5000"),
+        ("dance.mp4 a.wav --offset_ms nan", "--offset_ms is nan"),
+        ("dance.mp4 a.wav --sound absent.wav", "absent.wav is not a file"),
+        ("dance.mp4 a.wav --sound poses.npz --beats_from movement", "for finding beats"),
+        ("poses.npz a.wav --beats_from sound", "has no sound to take the beats from"),
         ("dance.mp4 a.wav --suffix .mp4", "--suffix is for a folder"),
         ("dance.mp4 a.mp3", "extension '.mp3'"),
         ("dance.mp4 a", "extension '(none)'"),
@@ -188,7 +234,7 @@ def test_an_interrupt_exits_130(pipeline, folder):
 def test_the_beats_and_poses_read_are_written(pipeline, folder):
     arguments = "generate dance.mp4 a.wav --save_rhythm beats.csv --save_poses read.npz"
     assert exit_code(arguments) == 0
-    assert (folder / "beats.csv").read_text().splitlines()[0] == "time_s,beat"
+    assert (folder / "beats.csv").read_text().splitlines()[0] == "time_s,beat,source,certainty"
     with np.load(folder / "read.npz", allow_pickle=False) as read:
         np.testing.assert_array_equal(read["poses"], pipeline.music.poses.world)
 

@@ -9,17 +9,15 @@ import pytest
 
 from dancetomusic.config import config_from_dict, load_config
 from dancetomusic.released import released_checkpoint, released_checkpoints
-from dancetomusic.training import _recipe, _with_value
+from dancetomusic.training import MODELS, _recipe, _with_value
 from dancetomusic.training.loop import LoopConfig
-
-RECIPES = ("codec", "pose_encoder", "pose2audio", "wavenet", "motion_vae", "dance_gan")
 
 
 def test_shipped_settings_load(repository):
     files = sorted((repository / "configs").glob("*.yaml"))
     assert len(files) > 5
     for file in files:
-        model = max((name for name in RECIPES if file.stem.startswith(name)), key=len)
+        model = max((name for name in MODELS if file.stem.startswith(name)), key=len)
         assert isinstance(load_config(_recipe(model)[1], file), LoopConfig), file.name
 
 

@@ -24,6 +24,17 @@ export class Player {
     return this.made;
   }
 
+  // Where other sounds are added to what is heard.
+  get output() {
+    void this.context;
+    return this.meter;
+  }
+
+  // From a sound's start to its being heard, in seconds; pictures are shown without.
+  get latency() {
+    return this.context.outputLatency || this.context.baseLatency || 0;
+  }
+
   decode(bytes) {
     return this.context.decodeAudioData(bytes);
   }
@@ -55,13 +66,13 @@ export class Player {
   // Called while drawing: sound that ran away from the picture is put back.
   keepInStep() {
     if (!this.source || this.video.paused || this.video.seeking) return;
-    const heard = this.context.currentTime - this.startedAt + this.startedFrom;
+    const heard = this.context.currentTime - this.startedAt + this.startedFrom - this.latency;
     if (Math.abs(heard - this.video.currentTime) > MAX_DRIFT_S) this.startSound();
   }
 
   startSound() {
     this.stopSound();
-    const from = this.video.currentTime;
+    const from = this.video.currentTime + this.latency;
     if (!this.buffer || from >= this.buffer.duration) return;
     this.source = this.context.createBufferSource();
     this.source.buffer = this.buffer;

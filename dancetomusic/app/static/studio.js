@@ -1,22 +1,19 @@
 // The upload page: from a file to takes one can listen to, compare and keep.
 
+import { BeatPanel } from "./beatpanel.js";
 import { Player } from "./player.js";
 import { ask, askPatiently, follow, Refused, upload } from "./server.js";
 import { Skeleton, SkeletonTrack } from "./skeleton.js";
 import { Timeline } from "./timeline.js";
 
-const STAGES = {
-  upload: "Upload",
-  check: "Check the file",
-  poses: "Find the dancer",
-  rhythm: "Read the beat",
-  codes: "Compose",
-  sound: "Make it sound",
-};
+const READ_STAGES = { poses: "Find the dancer", rhythm: "Find the beat" };
+const OPEN_STAGES = { upload: "Upload", check: "Check the file", ...READ_STAGES };
+const TAKE_STAGES = { codes: "Compose", sound: "Make it sound" };
 const FILE_STAGES = { file: "Write the file" };
 const $ = (id) => document.getElementById(id);
 const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-const isTyping = (element) => element.matches("input:not([type=checkbox]), textarea, select, [role=slider]");
+const isTyping = (element) => element.matches("input:not([type=checkbox]):not([type=radio]), textarea, select, [role=slider]");
+const ENVELOPE_HZ = 100;
 
 class Studio {
   constructor(facts) {
@@ -24,6 +21,7 @@ class Studio {
     this.player = new Player($("video"), () => this.showTransport());
     this.timeline = new Timeline($("timeline"), (seconds) => this.player.seek(seconds));
     this.skeleton = new Skeleton($("video-overlay"), facts);
+    this.panel = new BeatPanel(this.player, { onChange: () => this.showBeats(), read: (wish) => this.readAgain(wish) });
     const megabytes = Math.round(facts.upload_bytes / 2 ** 20);
     $("drop-limits").textContent =
       `MP4, MOV, MKV, WebM, AVI or TS, up to ${Math.round(facts.duration_s / 60)} minutes and ${megabytes} MB`;
@@ -59,14 +57,12 @@ class Studio {
     };
     show("temperature", (value) => Number(value).toFixed(2));
     show("guidance", (value) => Number(value).toFixed(1));
-    show("bpm", (value) => `${value} BPM`);
-    show("dancers", (value) => (value === "1" ? "one" : `up to ${value}`));
     show("mix", (value) => `${value} %`);
     $("mix").addEventListener("input", ({ target }) => this.player.balance(target.value / 100));
-    $("own-tempo").addEventListener("change", ({ target }) => ($("bpm").disabled = !target.checked));
     $("roll").addEventListener("click", () => ($("seed").value = Math.floor(Math.random() * 100000)));
-    $("play").addEventListener("click", () => this.player.toggle());
+    for (const id of ["play", "play-here"]) $(id).addEventListener("click", () => this.player.toggle());
     $("video").addEventListener("error", () => this.playBlind());
+    $("video").addEventListener("loadedmetadata", ({ target }) => ($("video-blind").hidden = target.videoWidth > 0));
     $("another").addEventListener("click", () => this.close());
     $("cancel").addEventListener("click", () => this.work?.abort());
     $("failure-close").addEventListener("click", () => ($("failure").hidden = true));
@@ -74,7 +70,7 @@ class Studio {
     $("get-mp4").addEventListener("click", () => this.download("mp4"));
     $("settings").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.run("Making another take", STAGES, (signal) => this.make(signal));
+      this.run("Making music", TAKE_STAGES, (signal) => this.make(signal));
     });
     document.addEventListener("tab", () => $("video").pause());
   }
@@ -97,49 +93,76 @@ class Studio {
       this.fail(new Refused("The file is too large.", "Cut or compress it."));
       return;
     }
-    this.run("Making the music", STAGES, async (signal) => {
+    this.run("Reading the video", OPEN_STAGES, async (signal) => {
       const started = ({ share }) => this.showStage(share < 1 ? "upload" : "check", share < 1 ? share : null);
-      this.clip = await upload("/api/clips", file, (share) => started({ share }), signal);
-      this.takes = [];
-      $("clip-name").textContent = file.name;
-      $("video").src = URL.createObjectURL(file);
-      $("video-blind").hidden = true;
-      await this.make(signal);
+      const clip = await upload("/api/clips", file, (share) => started({ share }), signal);
+      try {
+        const analysis = await this.readRhythm(clip, { beats_from: "auto", dancers: 1 }, signal);
+        if (this.clip) this.leave();
+        this.show(clip, file, analysis);
+      } catch (error) {
+        forget(clip); // what is shown stays
+        throw error;
+      }
     });
   }
 
+  show(clip, file, analysis) {
+    Object.assign(this, { clip, file, takes: [], heard: "original", before: null });
+    $("clip-name").textContent = file.name;
+    this.blind = false;
+    $("video").src = URL.createObjectURL(file);
+    $("video-blind").hidden = true;
+    $("studio").hidden = false;
+    $("welcome").hidden = true;
+    this.panel.open(analysis, clip.has_audio);
+    this.showTakes();
+    this.listen("original");
+  }
+
+  // An analysis of the video: readings of its beat, and what is drawn beside them.
+  async readRhythm(clip, wish, signal) {
+    const analysis = await this.job(`/api/clips/${clip.id}/rhythm`, wish, signal);
+    const places = await (await ask(`/api/clips/${clip.id}/skeleton`, { signal })).arrayBuffer();
+    analysis.track = new SkeletonTrack(places, analysis, this.facts);
+    analysis.sound = analysis.loudness.length ? envelope(analysis.loudness, analysis.loudness_rate) : null;
+    return analysis;
+  }
+
+  async readAgain(wish) {
+    let analysis;
+    await this.run("Reading the beat again", READ_STAGES, async (signal) => {
+      analysis = await this.readRhythm(this.clip, wish, signal);
+    });
+    return analysis;
+  }
+
   async make(signal) {
+    const rhythm = this.panel.wish;
     const wish = {
       seed: Number($("seed").value),
       temperature: Number($("temperature").value),
       guidance: Number($("guidance").value),
-      bpm: $("own-tempo").checked ? Number($("bpm").value) : null,
-      dancers: Number($("dancers").value),
+      ...rhythm,
     };
     const take = await this.job(`/api/clips/${this.clip.id}/takes`, wish, signal);
     this.note("Fetching the sound");
-    const [sound, places] = await Promise.all(
-      ["sound", "skeleton"].map(async (part) => (await ask(`/api/takes/${take.take}/${part}`, { signal })).arrayBuffer()),
-    );
+    const sound = await (await ask(`/api/takes/${take.take}/sound`, { signal })).arrayBuffer();
     take.buffer = await this.player.decode(sound);
-    take.track = new SkeletonTrack(places, take, this.facts);
-    take.wish = wish;
+    take.sound = envelopeOf(take.buffer);
+    Object.assign(take, { wish, rhythm: JSON.stringify(rhythm) });
     this.takes.push(take);
-    $("studio").hidden = false;
-    $("welcome").hidden = true;
     this.showTakes();
     this.listen(this.takes.length - 1);
-    if (!$("own-tempo").checked && take.bpm) {
-      $("bpm").value = Math.round(take.bpm);
-      $("bpm").dispatchEvent(new Event("input"));
-    }
     $("seed").value = wish.seed + 1;
   }
 
   async download(format) {
-    const take = this.takes[this.heard] ?? this.takes.at(-1);
+    const number = this.takes[this.heard] ? this.heard : this.takes.length - 1;
+    const take = this.takes[number];
     await this.run("Writing the file", FILE_STAGES, async (signal) => {
-      const wish = { format, mix: $("mix").value / 100, skeleton: format === "mp4" && $("skeleton").checked };
+      const name = `${this.file.name.replace(/\.[^.]*$/, "")} take ${number + 1}`;
+      const wish = { format, name, mix: $("mix").value / 100, skeleton: format === "mp4" && $("skeleton").checked };
       const { url } = await this.job(`/api/takes/${take.take}/files`, wish, signal);
       const link = Object.assign(document.createElement("a"), { href: url, download: "" });
       link.click();
@@ -160,22 +183,19 @@ class Studio {
     $("busy-title").textContent = title;
     this.stages = stages;
     $("stages").replaceChildren(
-      ...Object.entries(stages)
-        .filter(([name]) => !this.clip || !["upload", "check"].includes(name) || title === "Making the music")
-        .map(([name, text]) => {
-          const item = document.createElement("li");
-          item.dataset.stage = name;
-          const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
-          bar.setAttribute("aria-label", text);
-          item.append(text, bar);
-          return item;
-        }),
+      ...Object.entries(stages).map(([name, text]) => {
+        const item = document.createElement("li");
+        item.dataset.stage = name;
+        const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
+        bar.setAttribute("aria-label", text);
+        item.append(text, bar);
+        return item;
+      }),
     );
     this.note("");
     $("busy").hidden = false;
     $("welcome").hidden = true;
     this.enable(false);
-    $("busy").scrollIntoView({ block: "nearest" });
     try {
       await act(this.work.signal);
     } catch (error) {
@@ -183,13 +203,13 @@ class Studio {
     } finally {
       this.work = null;
       $("busy").hidden = true;
-      $("welcome").hidden = this.takes.length > 0;
+      $("welcome").hidden = this.clip !== null;
       this.enable(true);
     }
   }
 
   enable(on) {
-    for (const id of ["make", "get-wav", "get-mp4", "another"]) $(id).disabled = !on;
+    for (const id of ["make", "get-wav", "get-mp4", "another", "beats-from", "dancers"]) $(id).disabled = !on;
   }
 
   fail(error) {
@@ -214,6 +234,7 @@ class Studio {
 
   // A share of null is work of unknown length.
   showStage(name, share) {
+    if (!(name in this.stages)) return;
     let done = true;
     for (const item of $("stages").children) {
       const bar = item.querySelector("progress");
@@ -234,42 +255,61 @@ class Studio {
       return label;
     };
     const silent = !this.clip.has_audio;
+    const tempo = ({ bpm }) => (bpm ? `${bpm.toFixed(1)} BPM` : "no beats");
     $("takes").replaceChildren(
-      choice("original", silent ? "Original (silent)" : "Original", silent),
-      ...this.takes.map(({ wish }, index) => choice(String(index), `Take ${index + 1} · seed ${wish.seed}`)),
+      choice("original", silent ? "Original (silent)" : "Original"),
+      ...this.takes.map((take, index) => choice(String(index), `Take ${index + 1} · ${tempo(take)} · seed ${take.wish.seed}`)),
     );
     $("mix").disabled = silent;
+    $("make").textContent = this.takes.length ? "Make another take" : "Make music";
+    $("keep-music").hidden = !this.takes.length;
   }
 
   listen(which) {
     if (which !== this.heard) this.before = this.heard;
     this.heard = which;
     document.querySelector(`[name=take][value="${which}"]`).checked = true;
-    const take = this.takes[which] ?? this.takes.at(-1);
-    this.player.listen(take.buffer, which === "original");
-    this.timeline.show(take, take.buffer.getChannelData(0), take.duration_s);
-    $("tempo").textContent = take.bpm ? take.bpm.toFixed(1) : "–";
-    const people = take.dancers === 1 ? "one dancer" : `${take.dancers} dancers`;
-    $("score-facts").textContent = `${take.beats.length} beats · ${people} · ${clockText(take.duration_s)}`;
+    this.player.listen(this.takes[which]?.buffer ?? null, which === "original");
+    this.showBeats();
     this.showTransport();
   }
 
-  // A take's sound is a clock as good as a picture that cannot be shown.
+  // The beats that the next take will have, over what is heard now.
+  showBeats() {
+    const { panel } = this;
+    const { energy, energy_rate: rate, duration_s: duration } = panel.analysis;
+    const sound = this.takes[this.heard]?.sound ?? panel.analysis.sound;
+    this.timeline.show({ beats: panel.beats, energy: { values: energy, rate }, sound, duration });
+    panel.strip.show({ sound });
+    const last = this.takes.at(-1);
+    const notes = {
+      "The beats have changed since the last take.": last && last.rhythm !== JSON.stringify(panel.wish),
+      "The beat is a guess: check it with the click first.": !last && panel.reading?.verdict === "guess",
+    };
+    $("make-note").textContent = Object.keys(notes).find((note) => notes[note]) ?? "";
+    this.drawn = null;
+  }
+
+  // A silent sound is a clock as good as a video that cannot be opened.
   playBlind() {
-    const take = this.takes[0];
-    if (!take || !$("video").src.startsWith("blob:")) return;
-    $("video-blind").hidden = false;
-    $("video").src = `/api/takes/${take.take}/sound`;
-    $("video").muted = true;
+    if (!this.clip || this.blind) return;
+    this.blind = true;
+    URL.revokeObjectURL($("video").src);
+    $("video").src = URL.createObjectURL(silence(this.clip.duration_s));
+  }
+
+  // Nothing of the video shown is kept.
+  leave() {
+    this.panel.stopTapping(false);
+    $("video").pause();
+    URL.revokeObjectURL($("video").src);
+    forget(this.clip);
+    Object.assign(this, { clip: null, takes: [], heard: null, before: null });
+    $("video").removeAttribute("src");
   }
 
   close() {
-    $("video").pause();
-    URL.revokeObjectURL($("video").src);
-    ask(`/api/clips/${this.clip.id}`, { method: "DELETE" }).catch(() => {}); // it may be gone already
-    Object.assign(this, { clip: null, takes: [], heard: null, before: null });
-    $("video").removeAttribute("src");
-    $("video").muted = false;
+    this.leave();
     $("studio").hidden = true;
     $("welcome").hidden = false;
     $("file").focus();
@@ -277,23 +317,50 @@ class Studio {
 
   showTransport() {
     const paused = $("video").paused;
-    $("play").classList.toggle("playing", !paused);
-    $("play").setAttribute("aria-label", paused ? "Play" : "Pause");
+    for (const id of ["play", "play-here"]) {
+      $(id).classList.toggle("playing", !paused);
+      $(id).setAttribute("aria-label", paused ? "Play" : "Pause");
+    }
   }
 
   drawFrame() {
     const video = $("video");
     const moved = video.currentTime !== this.drawn || $("skeleton").checked !== this.drawnSkeleton;
-    const take = this.takes[this.heard] ?? this.takes.at(-1);
-    if ($("studio").hidden || !take || (!moved && this.drawnTake === take && this.drawnWidth === video.clientWidth)) return;
-    [this.drawn, this.drawnSkeleton, this.drawnTake] = [video.currentTime, $("skeleton").checked, take];
-    this.drawnWidth = video.clientWidth;
+    if ($("studio").hidden || (!moved && this.drawnWidth === video.clientWidth)) return;
+    [this.drawn, this.drawnSkeleton, this.drawnWidth] = [video.currentTime, $("skeleton").checked, video.clientWidth];
+    const { track, duration_s: duration } = this.panel.analysis;
     this.player.keepInStep();
     this.timeline.moveTo(video.currentTime);
-    $("clock").textContent = `${clockText(video.currentTime)} / ${clockText(take.duration_s)}`;
-    const picture = { width: video.videoWidth, height: video.videoHeight };
-    this.skeleton.draw($("skeleton").checked ? take.track.at(video.currentTime) : [], picture);
+    this.panel.strip.moveTo(video.currentTime);
+    $("clock").textContent = `${clockText(video.currentTime)} / ${clockText(duration)}`;
+    const picture = { width: video.videoWidth || this.clip.width, height: video.videoHeight || this.clip.height };
+    this.skeleton.draw($("skeleton").checked ? track.at(video.currentTime) : [], picture);
   }
+}
+
+const forget = ({ id }) => ask(`/api/clips/${id}`, { method: "DELETE" }).catch(() => {}); // it may be gone already
+
+// The largest of every hundredth of a second.
+function envelopeOf(buffer) {
+  const [samples, step] = [buffer.getChannelData(0), buffer.sampleRate / ENVELOPE_HZ];
+  const values = new Float32Array(Math.floor(samples.length / step));
+  for (let k = 0; k < values.length; k += 1) {
+    for (let n = Math.floor(k * step); n < (k + 1) * step; n += 1) values[k] = Math.max(values[k], Math.abs(samples[n]));
+  }
+  return envelope(values, ENVELOPE_HZ);
+}
+
+const envelope = (values, rate) => ({ values, rate, peak: values.reduce((most, value) => Math.max(most, value), 1e-6) });
+
+// A WAV file of nothing: 8 bits, 8 kHz.
+function silence(seconds) {
+  const size = Math.round(seconds * 8000);
+  const head = new DataView(new ArrayBuffer(44));
+  const text = (at, word) => [...word].forEach((letter, k) => head.setUint8(at + k, letter.charCodeAt(0)));
+  const numbers = [[4, 36 + size], [16, 16], [20, 0x10001], [24, 8000], [28, 8000], [32, 0x80001], [40, size]];
+  for (const [at, value] of numbers) head.setUint32(at, value, true);
+  for (const [at, word] of [[0, "RIFF"], [8, "WAVE"], [12, "fmt "], [36, "data"]]) text(at, word);
+  return new Blob([head, new Uint8Array(size).fill(128)], { type: "audio/wav" });
 }
 
 export const openStudio = (facts) => new Studio(facts);

@@ -1,11 +1,11 @@
-// The score of a take: its sound above a line, the movement below it, the beats across.
+// The whole of a dance: its sound above a line, the movement below it, the beats across.
 
 const SOUND_SHARE = 0.6;
 const EDGE = 14;
 
 export class Timeline {
   constructor(canvas, onSeek) {
-    Object.assign(this, { canvas, onSeek, take: null, peaks: null, now: 0, duration: 0 });
+    Object.assign(this, { canvas, onSeek, beats: [], energy: null, sound: null, now: 0, duration: 0 });
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       this.seekTo(event);
@@ -16,9 +16,10 @@ export class Timeline {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  show(take, samples, duration) {
-    Object.assign(this, { take, samples, duration, peaks: null });
-    this.canvas.setAttribute("aria-valuemax", duration.toFixed(1));
+  show(values) {
+    Object.assign(this, values);
+    this.peaks = null;
+    this.canvas.setAttribute("aria-valuemax", this.duration.toFixed(1));
     this.draw();
   }
 
@@ -36,7 +37,7 @@ export class Timeline {
   }
 
   key(event) {
-    const times = this.take ? this.take.beats.map(([time]) => time) : [];
+    const times = this.beats.map(([time]) => time);
     const next = times.find((time) => time > this.now + 0.02) ?? this.duration;
     const before = times.filter((time) => time < this.now - 0.15).pop() ?? 0;
     const target = { ArrowRight: next, ArrowUp: next, ArrowLeft: before, ArrowDown: before, Home: 0, End: this.duration }[event.key];
@@ -46,7 +47,7 @@ export class Timeline {
   }
 
   draw() {
-    const { canvas, take } = this;
+    const { canvas } = this;
     const scale = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (!width) return;
@@ -54,7 +55,7 @@ export class Timeline {
     canvas.height = Math.round(height * scale);
     const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
-    if (!take || !this.duration) return;
+    if (!this.duration) return;
     const style = getComputedStyle(canvas);
     const colour = (name) => style.getPropertyValue(name);
     const x = (time) => EDGE + (time / this.duration) * (width - 2 * EDGE);
@@ -73,7 +74,7 @@ export class Timeline {
     pen.font = `600 11px ${getComputedStyle(this.canvas).fontFamily}`;
     let bar = 0;
     let labelled = -Infinity;
-    for (const [time, number] of this.take.beats) {
+    for (const [time, number] of this.beats) {
       const place = Math.round(x(time)) + 0.5;
       const first = number === 1;
       pen.strokeStyle = first ? colour("--soft") : colour("--line");
@@ -92,8 +93,9 @@ export class Timeline {
   }
 
   drawSound(pen, x, middle, width, colour) {
+    if (!this.sound) return;
     const bars = Math.floor((width - 2 * EDGE) / 3);
-    if (!this.peaks || this.peaks.length !== bars) this.peaks = peaksOf(this.samples, bars);
+    if (!this.peaks || this.peaks.length !== bars) this.peaks = peaksOf(this.sound, bars);
     const room = middle - 28;
     for (let bar = 0; bar < bars; bar += 1) {
       const time = (bar / bars) * this.duration;
@@ -108,7 +110,8 @@ export class Timeline {
   }
 
   drawEnergy(pen, x, middle, height, colour) {
-    const { energy, energy_rate: rate } = this.take;
+    if (!this.energy) return;
+    const { values: energy, rate } = this.energy;
     const room = height - middle - 14;
     pen.beginPath();
     pen.moveTo(x(0), middle + 3);
@@ -122,14 +125,10 @@ export class Timeline {
   }
 }
 
-function peaksOf(samples, count) {
-  const peaks = new Float32Array(count);
-  const step = samples.length / count;
-  for (let k = 0; k < count; k += 1) {
-    for (let n = Math.floor(k * step); n < Math.min(samples.length, (k + 1) * step); n += 2) {
-      peaks[k] = Math.max(peaks[k], Math.abs(samples[n]));
-    }
-  }
-  const top = Math.max(...peaks, 1e-6);
-  return peaks.map((peak) => peak / top);
+function peaksOf({ values, peak }, count) {
+  return Float32Array.from({ length: count }, (_, k) => {
+    const start = Math.floor((k * values.length) / count);
+    const part = values.slice(start, Math.max(start + 1, Math.floor(((k + 1) * values.length) / count)));
+    return Math.max(0, ...part) / peak;
+  });
 }

@@ -1,0 +1,194 @@
+"""Which beats the music plays on: those of the video's sound, of the movement, or given ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dancetomusic.errors import InputError, VideoError
+from dancetomusic.media.audio import read_audio
+from dancetomusic.media.video import has_sound_track
+from dancetomusic.models.movement_rhythm import movement_rhythms
+from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoding
+from dancetomusic.rhythm.audio_beats import sound_rhythms
+from dancetomusic.rhythm.beats import extrapolate_beats
+from dancetomusic.rhythm.edit import change_tempo, shift_beats
+from dancetomusic.rhythm.files import load_beats
+from dancetomusic.types import FAIR, PoseSequence, RhythmTrack, Waveform
+
+logger = logging.getLogger(__name__)
+
+BEAT_SOURCES = ("auto", "sound", "movement")
+CLEAR_PULSE = FAIR
+"""Certainty of the sound's beats from which ``auto`` prefers them to the movement's."""
+
+_NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
+
+
+@dataclass(frozen=True)
+class BeatChoice:
+    """What a person decides about the beats.
+
+    Attributes:
+        beats_from: ``"sound"``, ``"movement"``, or ``"auto"``: the sound where it has a clear
+            pulse, else the movement.
+        beats: CSV of beats, or beats themselves, in place of estimated ones.
+        bpm: Tempo to keep in beats a minute; only the phase is then estimated.
+        tempo: ``"half"`` or ``"double"`` as fast as estimated.
+        offset_ms: How much later (positive) or earlier the beats are, in milliseconds.
+    """
+
+    beats_from: str = "auto"
+    beats: Path | str | RhythmTrack | None = None
+    bpm: float | None = None
+    tempo: str | None = None
+    offset_ms: float = 0.0
+
+
+def read_sound(path: Path | str, beats_from: str = "auto") -> Waveform | None:
+    """The sound to find beats in, on the clock of the video's picture.
+
+    Returns:
+        ``None`` where there is no sound track, and, unless the beats are to be from the sound,
+        where it cannot be decoded (with one warning).
+
+    Raises:
+        VideoError: If the beats are to be from the sound and there is none.
+    """
+    if beats_from == "movement":
+        return None
+    sound = read_audio(path)
+    if sound is not None:
+        return sound
+    if has_sound_track(path):
+        problem = f"the sound of {path} cannot be decoded"
+        if beats_from == "sound":
+            raise VideoError(problem, _NO_SOUND_REMEDY)
+        logger.warning("%s: the beats are estimated from the movement", problem)
+    elif beats_from == "sound":
+        raise VideoError(f"{path} has no sound", _NO_SOUND_REMEDY)
+    return None
+
+
+def sound_of(choice: BeatChoice, source: Path | str | None) -> Waveform | None:
+    """The sound that a choice of beats needs, if any.
+
+    Args:
+        choice: Given beats need none.
+        source: The video, or a sound file; ``None`` for poses alone.
+
+    Raises:
+        VideoError: If it cannot be read.
+        InputError: If the beats are to be from the sound of poses alone.
+    """
+    if choice.beats is not None:
+        return None
+    if source is None:
+        if choice.beats_from == "sound":
+            raise InputError("poses have no sound to take the beats from", "Give --sound FILE.")
+        return None
+    return read_sound(source, choice.beats_from)
+
+
+@torch.inference_mode()
+def estimate_rhythms(
+    encoder: PoseEncoder,
+    dancers: Sequence[PoseSequence],
+    sound: Waveform | None = None,
+    *,
+    beats_from: str = "auto",
+    bpm: float | None = None,
+) -> tuple[PoseEncoding, tuple[RhythmTrack, ...]]:
+    """Encode the dancers, and estimate the beats they dance to.
+
+    Args:
+        encoder: In evaluation mode.
+        dancers: At 24 poses a second, of one length; energy comes from all of them.
+        sound: What was playing, on the dancers' clock.
+        beats_from: One of ``BEAT_SOURCES``.
+        bpm: Tempo to keep; only the phase is then estimated.
+
+    Returns:
+        The encoding of the movement, and the likeliest readings, the best first. Energy is
+        that of the movement in all of them.
+
+    Raises:
+        InputError: If the source is unknown, the beats are to be from a sound that has none,
+            or ``bpm`` is outside 40-240.
+    """
+    if beats_from not in BEAT_SOURCES:
+        raise InputError(
+            f"beats are to come from {beats_from!r}", f"Give {', '.join(BEAT_SOURCES)}, or a file."
+        )
+    encoding, moved = movement_rhythms(encoder, dancers, bpm=bpm)
+    heard: list[RhythmTrack] = []
+    if sound is not None and beats_from != "movement":
+        heard = [
+            _on_dance(track, moved[0])
+            for track in sound_rhythms(sound, bpm=bpm)
+            if track.beat_times.size > 1
+        ]
+    if beats_from == "sound":
+        if not heard:
+            raise InputError("no beat was found in the sound", _NO_SOUND_REMEDY)
+        return encoding, tuple(heard)
+    if heard and heard[0].certainty >= CLEAR_PULSE:
+        return encoding, (*heard[:2], *moved[:1])
+    return encoding, (*moved[:2], *heard[:1])
+
+
+def choose_rhythm(
+    encoder: PoseEncoder,
+    dancers: Sequence[PoseSequence],
+    choice: BeatChoice,
+    *,
+    sound: Waveform | None = None,
+) -> tuple[PoseEncoding, RhythmTrack, tuple[RhythmTrack, ...]]:
+    """The encoding of the movement, the rhythm to play on, and all readings of it.
+
+    Raises:
+        InputError: As :func:`estimate_rhythms`, or if given beats or corrections are unusable.
+    """
+    encoding, readings = estimate_rhythms(
+        encoder,
+        dancers,
+        sound,
+        beats_from="movement" if choice.beats is not None else choice.beats_from,
+        bpm=choice.bpm,
+    )
+    rhythm = readings[0]
+    if choice.beats is not None:
+        given = choice.beats
+        if not isinstance(given, RhythmTrack):
+            given = load_beats(given, rhythm.duration_s)
+        rhythm = replace(
+            given,
+            energy=rhythm.energy,
+            energy_rate=rhythm.energy_rate,
+            duration_s=rhythm.duration_s,
+        )
+    if choice.tempo is not None:
+        rhythm = change_tempo(rhythm, choice.tempo)
+    if choice.offset_ms:
+        rhythm = shift_beats(rhythm, choice.offset_ms)
+    return encoding, rhythm, readings
+
+
+def _on_dance(heard: RhythmTrack, moved: RhythmTrack) -> RhythmTrack:
+    """The sound's beats over the whole dance, with the energy of the movement."""
+    times, numbers = extrapolate_beats(heard.beat_times, heard.beat_numbers, end_s=moved.duration_s)
+    inside = (times >= 0) & (times < moved.duration_s)
+    times, numbers = times[inside], numbers[inside]
+    return replace(
+        moved,
+        beat_times=times,
+        beat_numbers=numbers,
+        confidence=np.interp(times, heard.beat_times, heard.confidence),
+        source=heard.source,
+        certainty=heard.certainty,
+    )

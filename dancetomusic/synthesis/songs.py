@@ -1,0 +1,343 @@
+"""Songs with exact beats: what a beat tracker of real music learns from.
+
+Drums are human grooves or programmed dance patterns, with bass, chords and a melody around them;
+some stretches have no drums, tempi drift as a band's do, and the sound is coloured as a phone
+records it in a room. Beats and bars are known exactly because the notes are laid on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import butter, fftconvolve, sosfilt
+
+from dancetomusic.synthesis.groove import (
+    BASS_CHANNEL,
+    BASSES,
+    DRUM_CHANNEL,
+    HARMONY_CHANNEL,
+    HARMONY_PROGRAMS,
+    KITS,
+    LEAD_CHANNEL,
+    Groove,
+    Note,
+    Sound,
+    arrange,
+    compose_bass,
+    render,
+    to_waltz,
+)
+from dancetomusic.types import Waveform
+
+LEAD_PROGRAMS = (0, 11, 21, 22, 25, 27, 40, 53, 54, 56, 61, 65, 68, 73, 75, 80, 81, 84, 104)
+SLOWEST_BPM, FASTEST_BPM = 62.0, 190.0
+
+_CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 10), (0, 3, 7, 10), (0, 4, 7, 11), (0, 7, 12))
+_PROGRESSIONS = (
+    (0, 7, 9, 5),
+    (0, 5, 7, 0),
+    (9, 5, 0, 7),
+    (0, 0, 5, 7),
+    (0, 10, 8, 7),
+    (0, 8, 3, 10),
+)
+
+
+class Pattern(NamedTuple):
+    """A programmed drum pattern.
+
+    Attributes:
+        beats_per_bar: Beats of a bar.
+        steps_per_beat: Steps that a beat is divided into.
+        bpm: Range of tempi that it is played at.
+        strokes: Per General MIDI drum, the steps of the bar that it plays.
+    """
+
+    beats_per_bar: int
+    steps_per_beat: int
+    bpm: tuple[float, float]
+    strokes: dict[int, tuple[int, ...]]
+
+
+PATTERNS = {
+    "house": Pattern(
+        4, 4, (115, 132), {36: (0, 4, 8, 12), 39: (4, 12), 46: (2, 6, 10, 14), 42: (0, 3, 7, 11)}
+    ),
+    "disco": Pattern(
+        4, 4, (108, 128), {36: (0, 4, 8, 12), 38: (4, 12), 46: (2, 6, 10, 14), 42: (0, 4, 8, 12)}
+    ),
+    "pop": Pattern(
+        4, 4, (84, 132), {36: (0, 8, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
+    ),
+    "pop off-beat": Pattern(
+        4, 4, (92, 140), {36: (0, 6, 10), 39: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14), 70: (3, 11)}
+    ),
+    "hip-hop": Pattern(
+        4, 4, (78, 108), {36: (0, 3, 7, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
+    ),
+    "trap": Pattern(
+        4, 4, (126, 160), {36: (0, 6, 11), 39: (8,), 42: (0, 2, 4, 5, 6, 8, 10, 12, 13, 14, 15)}
+    ),
+    "clap song": Pattern(4, 4, (80, 130), {36: (0, 8), 39: (4, 12)}),
+    "reggaeton": Pattern(
+        4, 4, (84, 108), {36: (0, 4, 8, 12), 38: (3, 6, 11, 14), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
+    ),
+    "afrobeats": Pattern(
+        4, 4, (98, 122), {36: (0, 8), 37: (3, 6, 12), 70: tuple(range(0, 16, 2)), 38: (4, 11)}
+    ),
+    "bachata": Pattern(
+        4,
+        4,
+        (112, 142),
+        {60: (0, 4, 8), 61: (2, 6, 10, 12, 14), 73: (0, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15)},
+    ),
+    "salsa": Pattern(
+        4,
+        4,
+        (150, 190),
+        {75: (0, 6, 12), 56: (0, 4, 8, 12), 63: (4, 12, 14), 64: (6, 14), 36: (6, 12)},
+    ),
+    "merengue": Pattern(
+        4, 4, (124, 165), {73: tuple(range(0, 16, 2)), 36: (0, 4, 8, 12), 63: (12, 13, 14, 15)}
+    ),
+    "samba": Pattern(
+        4,
+        4,
+        (95, 125),
+        {36: (0, 3, 4, 7, 8, 11, 12, 15), 70: tuple(range(16)), 62: (2, 5, 8, 10, 13)},
+    ),
+    "drum and bass": Pattern(
+        4, 4, (160, 178), {36: (0, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
+    ),
+    "bhangra": Pattern(
+        4, 3, (140, 178), {41: (0, 5, 6), 45: (2, 3, 8, 9, 11), 64: (0, 3, 6, 9), 39: (3, 9)}
+    ),
+    "sticks": Pattern(4, 4, (66, 110), {76: (0, 4, 8, 12), 77: (2, 10, 14)}),
+    "strokes in threes": Pattern(3, 4, (80, 140), {60: (0, 4, 8), 64: (2, 6, 10), 75: (0,)}),
+    "waltz": Pattern(3, 4, (84, 160), {36: (0,), 42: (4, 8), 38: (4, 8)}),
+    "shuffle": Pattern(
+        4, 3, (84, 140), {36: (0, 6), 38: (3, 9), 42: (0, 2, 3, 5, 6, 8, 9, 11)}
+    ),
+    "march": Pattern(
+        4, 4, (96, 128), {36: (0, 8), 38: (2, 4, 6, 7, 8, 10, 12, 14, 15), 49: (0,)}
+    ),
+}  # fmt: skip
+"""Drum patterns that people dance to, beside the grooves that drummers played."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """A rendered song.
+
+    Attributes:
+        waveform: Mono sound.
+        beat_times: In seconds.
+        beat_numbers: Place in the bar, from 1.
+    """
+
+    waveform: Waveform
+    beat_times: Float[np.ndarray, " beats"]
+    beat_numbers: Int[np.ndarray, " beats"]
+
+
+def make_song(grooves: Sequence[Groove], seconds: float, rng: np.random.Generator) -> Song:
+    """Compose and render a song of a random style, tempo, key and sound.
+
+    Args:
+        grooves: Performances to choose from.
+        seconds: Length of the song.
+        rng: Everything random comes from it.
+
+    Raises:
+        DependencyError: If FluidSynth or its SoundFont is missing.
+    """
+    if rng.random() < 0.5:
+        groove = grooves[int(rng.integers(len(grooves)))]
+        groove = to_waltz(groove) if rng.random() < 0.1 else groove
+        bpm = float(np.clip(groove.bpm * rng.uniform(0.8, 1.25), SLOWEST_BPM, FASTEST_BPM))
+    else:
+        names = sorted(PATTERNS)
+        groove, bpm = program_groove(PATTERNS[names[rng.integers(len(names))]], rng)
+    beat_times = wandering_beats(bpm, seconds, rng)
+    offset = int(rng.integers(groove.beats_per_bar))
+    numbers = (np.arange(beat_times.size) + offset) % groove.beats_per_bar + 1
+    parts = [*compose_bass(groove, rng), *compose_chords(groove, rng), *compose_lead(groove, rng)]
+    notes = arrange(groove, parts, beat_times, numbers)
+    notes = _mute(notes, beat_times, groove.beats_per_bar, rng)
+    sound = Sound(
+        kit=int(rng.choice(KITS)),
+        bass=int(rng.choice(BASSES)),
+        harmony=int(rng.choice(HARMONY_PROGRAMS)),
+        lead=int(rng.choice(LEAD_PROGRAMS)),
+        reverb=bool(rng.random() < 0.6),
+        gain=0.5,
+    )
+    rendered = render(_rebalance(notes, rng), sound, seconds)
+    return Song(colour(rendered, rng), beat_times, numbers)
+
+
+def program_groove(pattern: Pattern, rng: np.random.Generator) -> tuple[Groove, float]:
+    """Eight bars of a drum pattern, each bar a little different, and a tempo for it."""
+    steps = pattern.beats_per_bar * pattern.steps_per_beat
+    loudness = {drum: rng.uniform(55, 115) for drum in pattern.strokes}
+    missing = {drum: rng.random() < 0.15 for drum in pattern.strokes}
+    looseness = rng.uniform(0.0, 0.012)
+    notes = []
+    for bar in range(8):
+        fill = bar % 4 == 3 and rng.random() < 0.5
+        for drum, strokes in pattern.strokes.items():
+            varied = [s for s in strokes if rng.random() > 0.06]
+            if rng.random() < 0.2:
+                varied.append(int(rng.integers(steps)))
+            if missing[drum] and len(pattern.strokes) > 2:
+                continue
+            for step in sorted(set(varied)):
+                if fill and step >= steps - pattern.steps_per_beat:
+                    continue
+                accent = 1.0 if step % pattern.steps_per_beat == 0 else rng.uniform(0.6, 1.0)
+                time = bar * pattern.beats_per_bar + step / pattern.steps_per_beat
+                velocity = int(np.clip(loudness[drum] * accent + rng.normal(0, 5), 12, 127))
+                notes.append(
+                    Note(time + rng.normal(0, looseness), 0.2, drum, velocity, DRUM_CHANNEL)
+                )
+        if fill:
+            for step in range(pattern.steps_per_beat):
+                time = (bar + 1) * pattern.beats_per_bar - 1 + step / pattern.steps_per_beat
+                drum = int(rng.choice([38, 41, 45, 48]))
+                notes.append(Note(time, 0.2, drum, int(rng.integers(70, 120)), DRUM_CHANNEL))
+    groove = Groove(
+        notes=tuple(sorted(notes, key=lambda note: note.time)),
+        n_beats=8 * pattern.beats_per_bar,
+        beats_per_bar=pattern.beats_per_bar,
+        bpm=0.0,
+        style="",
+        drummer="",
+        name="",
+    )
+    return groove, float(rng.uniform(*pattern.bpm))
+
+
+def wandering_beats(
+    bpm: float, seconds: float, rng: np.random.Generator
+) -> Float[np.ndarray, " beats"]:
+    """Beats of a steady tempo, or of one that drifts by a few per cent as a band's does."""
+    n_beats = int(seconds * bpm / 60 * 1.2) + 2
+    spread = float(rng.choice([0.0, 0.0, 0.0, 0.005, 0.02, 0.05]))
+    drift = gaussian_filter1d(rng.normal(size=n_beats), 16, mode="nearest")
+    drift *= spread / max(float(np.abs(drift).max()), 1e-6)
+    times = rng.uniform(0, 60 / bpm) + np.concatenate([[0.0], np.cumsum(60 / bpm * (1 + drift))])
+    return times[times < seconds]
+
+
+def compose_chords(groove: Groove, rng: np.random.Generator) -> list[Note]:
+    """A chord for each bar, held, struck on the beats or off them, or broken."""
+    habit = str(rng.choice(["held", "beats", "off-beats", "eighths", "broken", "syncopated"]))
+    key, chord = int(rng.integers(48, 62)), _CHORDS[rng.integers(len(_CHORDS))]
+    progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
+    bar_beats = groove.beats_per_bar
+    places = {
+        "held": [0.0],
+        "beats": [float(k) for k in range(bar_beats)],
+        "off-beats": [k + 0.5 for k in range(bar_beats)],
+        "eighths": [k / 2 for k in range(2 * bar_beats)],
+        "broken": [k / 4 for k in range(4 * bar_beats)],
+        "syncopated": [k * 0.75 for k in range(int(bar_beats / 0.75))],
+    }[habit]
+    length = bar_beats * 0.95 if habit == "held" else 0.3
+    notes = []
+    for bar in range(groove.n_beats // bar_beats):
+        root = key + progression[bar % 4]
+        for count, place in enumerate(places):
+            tones = [chord[count % len(chord)]] if habit == "broken" else chord
+            start = bar * bar_beats + place
+            notes += [
+                Note(start, length, root + tone, int(rng.integers(48, 80)), HARMONY_CHANNEL)
+                for tone in tones
+            ]
+    return notes
+
+
+def compose_lead(groove: Groove, rng: np.random.Generator) -> list[Note]:
+    """A two-bar motif that returns, varied, at some distance from the beat."""
+    scale = np.array([0, 2, 3, 5, 7, 10, 12, 14]) + int(rng.integers(58, 72))
+    bar_beats = groove.beats_per_bar
+    unit = float(rng.choice([0.25, 0.5, 0.5, 1.0, 1 / 3]))
+    slots = int(2 * bar_beats / unit)
+    motif = rng.random(slots) < rng.uniform(0.2, 0.7)
+    tones = rng.integers(0, scale.size, slots)
+    notes = []
+    for pair in range(groove.n_beats // bar_beats // 2):
+        for slot in np.flatnonzero(motif):
+            if rng.random() < 0.15:
+                continue
+            time = pair * 2 * bar_beats + slot * unit + rng.normal(0, 0.02)
+            velocity = int(rng.integers(60, 105))
+            length = unit * rng.uniform(0.5, 2.0)
+            notes.append(
+                Note(max(0.0, time), length, int(scale[tones[slot]]), velocity, LEAD_CHANNEL)
+            )
+    return notes
+
+
+def colour(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """Sound as it reaches a video: compressed, in a room, through a loudspeaker and a phone."""
+    samples = waveform.samples[0].astype(np.float64)
+    rate = waveform.sample_rate
+    samples /= np.abs(samples).max() + 1e-6
+    if rng.random() < 0.5:  # side-chain-like compression and clipping of a loud master
+        drive = rng.uniform(1.5, 6.0)
+        samples = np.tanh(drive * samples) / np.tanh(drive)
+    if rng.random() < 0.35:  # exponentially decaying noise as the room's impulse response
+        decay_s, wet = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.8)
+        t = np.arange(int(decay_s * rate)) / rate
+        response = rng.normal(size=t.size) * np.exp(-6.9 * t / decay_s)
+        response /= np.sqrt(np.square(response).sum())
+        samples = (1 - wet) * samples + wet * fftconvolve(samples, response)[: samples.size]
+    if rng.random() < 0.35:  # a small loudspeaker or a phone's microphone
+        low, high = rng.uniform(60, 500), rng.uniform(3000, 10_000)
+        samples = sosfilt(butter(2, [low, high], "bandpass", fs=rate, output="sos"), samples)
+    if rng.random() < 0.4:
+        noise = gaussian_filter1d(rng.normal(size=samples.size), rng.uniform(0.3, 3.0))
+        noise *= np.sqrt(np.square(samples).mean() / np.square(noise).mean())
+        samples = samples + 10 ** (rng.uniform(-40, -8) / 20) * noise
+    samples *= rng.uniform(0.1, 0.95) / (np.abs(samples).max() + 1e-6)
+    return Waveform(samples[None].astype(np.float32), rate)
+
+
+def _mute(
+    notes: list[Note],
+    beat_times: Float[np.ndarray, " beats"],
+    bar_beats: int,
+    rng: np.random.Generator,
+) -> list[Note]:
+    """Leave instruments out for phrases of four bars, as introductions and breaks do."""
+    phrase = 4 * bar_beats
+    n_phrases = beat_times.size // phrase + 2
+    chance = {DRUM_CHANNEL: 0.15, BASS_CHANNEL: 0.2, HARMONY_CHANNEL: 0.3, LEAD_CHANNEL: 0.45}
+    silent = {channel: rng.random(n_phrases) < share for channel, share in chance.items()}
+    # Something has to play: where all but the lead are silent, the chords are not.
+    silent[HARMONY_CHANNEL] &= ~(silent[DRUM_CHANNEL] & silent[BASS_CHANNEL])
+    starts = np.array([note.time for note in notes])
+    phrases = np.maximum(np.searchsorted(beat_times, starts + 0.05) - 1, 0) // phrase
+    return [
+        note
+        for note, number in zip(notes, phrases, strict=True)
+        if not silent[note.channel][min(int(number), n_phrases - 1)]
+    ]
+
+
+def _rebalance(notes: list[Note], rng: np.random.Generator) -> list[Note]:
+    """Mix the instruments at random levels."""
+    gains = {
+        channel: rng.uniform(0.45, 1.1)
+        for channel in (DRUM_CHANNEL, BASS_CHANNEL, HARMONY_CHANNEL, LEAD_CHANNEL)
+    }
+    return [
+        replace(note, velocity=int(np.clip(note.velocity * gains[note.channel], 8, 127)))
+        for note in notes
+    ]

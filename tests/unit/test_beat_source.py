@@ -1,0 +1,160 @@
+"""Which beats the music plays on, with the released encoder and beat network."""
+
+import logging
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+
+from dancetomusic.errors import InputError, VideoError
+from dancetomusic.evaluation.beats import beat_f
+from dancetomusic.inference.beat_source import (
+    BeatChoice,
+    choose_rhythm,
+    estimate_rhythms,
+    read_sound,
+    sound_of,
+)
+from dancetomusic.models.pose2audio import Pose2Audio
+from dancetomusic.released import locate_checkpoint, released_checkpoints
+from dancetomusic.rhythm.beats import steady_grid
+from dancetomusic.synthesis.choreography import choreograph
+from dancetomusic.synthesis.noises import make_noise
+from dancetomusic.types import PoseSequence, Waveform
+from tests.sound_factory import RATE, drums
+from tests.video_factory import click_times, clicks, write_video
+
+pytestmark = pytest.mark.skipif(
+    not {"pose2audio", "beat_network"} <= set(released_checkpoints()), reason="no released weights"
+)
+SECONDS = 12.0
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Pose2Audio.from_pretrained(locate_checkpoint("pose2audio")).eval().encoder
+
+
+@pytest.fixture(scope="module")
+def dancers():
+    made = choreograph("steps", 100.0, SECONDS, seed=2)
+    return [
+        PoseSequence(
+            world=made.world,
+            present=np.ones(made.world.shape[0], bool),
+            visibility=np.ones(made.world.shape[:2], np.float32),
+            fps=made.fps,
+        )
+    ]
+
+
+def test_clear_beats_of_the_sound_are_taken(encoder, dancers):
+    sound, beats = drums(124, SECONDS)
+    _, readings = estimate_rhythms(encoder, dancers, sound)
+    assert readings[0].source == "sound"
+    assert beat_f(beats, readings[0].beat_times) > 0.9
+    assert readings[-1].source == "movement"
+
+
+def test_energy_is_that_of_the_movement(encoder, dancers):
+    sound, _ = drums(124, SECONDS)
+    _, heard = estimate_rhythms(encoder, dancers, sound)
+    _, moved = estimate_rhythms(encoder, dancers)
+    np.testing.assert_array_equal(heard[0].energy, moved[0].energy)
+    assert heard[0].duration_s == moved[0].duration_s
+
+
+@pytest.mark.parametrize("kind", ["speech", "rain", "handling", "silence"])
+def test_without_a_pulse_the_movement_is_read(encoder, dancers, kind):
+    if kind == "silence":
+        sound = Waveform(np.zeros((1, round(SECONDS * RATE)), np.float32), RATE)
+    else:
+        sound = make_noise(kind, SECONDS, np.random.default_rng(4))
+    _, readings = estimate_rhythms(encoder, dancers, sound)
+    assert readings[0].source == "movement"
+
+
+def test_the_movement_is_read_where_asked(encoder, dancers):
+    sound, _ = drums(124, SECONDS)
+    _, readings = estimate_rhythms(encoder, dancers, sound, beats_from="movement")
+    assert {track.source for track in readings} == {"movement"}
+
+
+def test_beats_cover_the_dance_where_the_sound_is_shorter(encoder, dancers):
+    sound, _ = drums(120, 6)
+    _, readings = estimate_rhythms(encoder, dancers, sound, beats_from="sound")
+    times = readings[0].beat_times
+    assert times[0] < 1.2 and times[-1] > dancers[0].duration_s - 1.2
+    assert times[-1] < dancers[0].duration_s
+
+
+def test_a_sound_without_a_beat_is_refused_where_its_beats_are_asked_for(encoder, dancers):
+    silence = Waveform(np.zeros((1, RATE * 5), np.float32), RATE)
+    with pytest.raises(InputError, match="no beat was found in the sound"):
+        estimate_rhythms(encoder, dancers, silence, beats_from="sound")
+
+
+def test_an_unknown_source_is_refused(encoder, dancers):
+    with pytest.raises(InputError, match="'radio'"):
+        estimate_rhythms(encoder, dancers, beats_from="radio")
+
+
+def test_given_beats_are_kept_as_they_are(encoder, dancers):
+    given = steady_grid(97.0, 30.0, first_beat_s=0.3)
+    _, rhythm, readings = choose_rhythm(encoder, dancers, BeatChoice(beats=given))
+    inside = given.beat_times[given.beat_times < rhythm.duration_s]
+    np.testing.assert_allclose(rhythm.beat_times[: inside.size], inside)
+    assert rhythm.source == "file" and rhythm.certainty == 1.0
+    assert readings[0].source == "movement"
+    np.testing.assert_array_equal(rhythm.energy, readings[0].energy)
+
+
+def test_a_tempo_is_kept_and_corrections_are_applied(encoder, dancers):
+    sound, _ = drums(120, SECONDS)
+    choice = BeatChoice(beats_from="sound", tempo="half", offset_ms=100.0)
+    _, rhythm, readings = choose_rhythm(encoder, dancers, choice, sound=sound)
+    assert rhythm.bpm == pytest.approx(readings[0].bpm / 2, rel=0.02)
+    later = np.isclose(rhythm.beat_times[:, None] - 0.1, readings[0].beat_times[None, :], atol=1e-6)
+    assert later.any(axis=1).mean() > 0.9
+    _, kept, _ = choose_rhythm(encoder, dancers, replace(choice, bpm=80.0, tempo=None), sound=sound)
+    assert kept.bpm == pytest.approx(80.0, rel=0.05)
+
+
+def test_poses_have_no_sound(encoder):
+    assert sound_of(BeatChoice(), None) is None
+    with pytest.raises(InputError, match="--sound FILE"):
+        sound_of(BeatChoice(beats_from="sound"), None)
+    assert sound_of(BeatChoice(beats="beats.csv", beats_from="auto"), "absent.mp4") is None
+
+
+def test_sound_is_read_on_the_clock_of_the_picture(tmp_path):
+    sound = clicks([1.0, 2.0], 3.0)
+    video = write_video(tmp_path / "late.mp4", n_frames=96, sound=sound, sound_start_s=0.5)
+    heard = read_sound(video)
+    found = click_times(heard.samples[0], heard.sample_rate)
+    np.testing.assert_allclose(found, [1.5, 2.5], atol=0.01)
+
+
+def test_a_video_without_sound_has_none(tmp_path):
+    video = write_video(tmp_path / "mute.mp4")
+    assert read_sound(video) is None
+    assert read_sound(video, "movement") is None
+    with pytest.raises(VideoError, match="has no sound"):
+        read_sound(video, "sound")
+
+
+def test_sound_that_cannot_be_decoded_is_one_warning_or_an_error(tmp_path, caplog):
+    broken = write_video(tmp_path / "broken.mp4", sound=clicks([0.5], 2.0))
+    with av.open(str(broken)) as source:
+        places = [(p.pos, p.size) for p in source.demux(audio=0) if p.size]
+    content = bytearray(broken.read_bytes())
+    for position, size in places:
+        content[position : position + size] = b"\xff" * size
+    broken.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert read_sound(broken) is None
+    assert len(caplog.records) == 1
+    assert "cannot be decoded" in caplog.text
+    with pytest.raises(VideoError, match="cannot be decoded"):
+        read_sound(broken, "sound")
