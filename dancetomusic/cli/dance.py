@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dancetomusic.cli.outputs import check_distinct, check_output
+
 POSES_SUFFIX = ".npz"
 
 
@@ -31,7 +33,7 @@ def dance(
     ] = 1.0,
 ) -> None:
     """Make a dance for a piece of music, as long as it is."""
-    from dancetomusic.errors import InputError, OutputError
+    from dancetomusic.errors import InputError
     from dancetomusic.inference.dance import dance_to, render_dance
     from dancetomusic.media.audio import read_audio
     from dancetomusic.media.mux import VIDEO_SUFFIXES
@@ -41,13 +43,11 @@ def dance(
     from dancetomusic.rhythm.beats import steady_grid
     from dancetomusic.rhythm.files import load_beats
 
-    if output.suffix.lower() not in (POSES_SUFFIX, *VIDEO_SUFFIXES):
-        raise OutputError(
-            f"{output} is no kind of video or poses",
-            f"Name {POSES_SUFFIX}, {', '.join(VIDEO_SUFFIXES)}.",
-        )
-    if not output.parent.is_dir():
-        raise OutputError(f"directory {output.parent} does not exist", "Create it first.")
+    several = seed is not None and len(seed) > 1
+    targets = [numbered(output, number) for number in seed or []] if several else [output]
+    for target in targets:
+        check_output(target, (POSES_SUFFIX, *VIDEO_SUFFIXES))
+    check_distinct(targets, [song, beats])
     if bpm is not None and beats is not None:
         raise InputError("--bpm and --beats are both given", "Give one of them.")
     model = load_dance_gan(locate_checkpoint(checkpoint), stage=None)
@@ -57,8 +57,7 @@ def dance(
     rhythm = None if bpm is None else steady_grid(bpm, music.duration_s)
     if beats is not None:
         rhythm = load_beats(beats, music.duration_s)
-    for number in seed or [0]:
-        target = output if not seed or len(seed) == 1 else numbered(output, number)
+    for number, target in zip(seed or [0], targets, strict=True):
         poses = dance_to(model, music, seed=number, rhythm=rhythm, variety=variety)
         if target.suffix.lower() == POSES_SUFFIX:
             save_poses(target, poses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from dancetomusic.cli.engine import (
     open_tasks,
 )
 from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
+from dancetomusic.cli.outputs import check_distinct, check_output
 from dancetomusic.cli.progress import item_progress, stage_progress
 from dancetomusic.errors import InputError, OutputError, VideoError
 
@@ -190,6 +190,7 @@ def generate(
             )
         return
     _check_files(source, outputs, save_rhythm, save_poses)
+    check_distinct([*outputs, save_rhythm, save_poses], [source, beats, sound])
     _check_choices(source, outputs, swing, overlay_skeleton, mix_original)
     _generate_one(
         source,
@@ -261,28 +262,6 @@ def _check_source(source: Path) -> None:
         raise VideoError(f"{source} {state}", f"Name a video, or poses as {POSE_SUFFIX}.")
 
 
-def _check_output(output: Path, source: Path, suffixes: Sequence[str]) -> None:
-    """Refuse an output that could not be written, before any work is done for it."""
-    if output.suffix.lower() not in suffixes:
-        raise OutputError(
-            f"output {output} has extension {output.suffix or '(none)'!r}",
-            f"Use {', '.join(suffixes)}.",
-        )
-    if output.is_dir():
-        raise OutputError(f"output {output} is a directory", "Name a file.")
-    if output.exists() and output.samefile(source):
-        raise OutputError(f"output {output} is the input", "Name another file.")
-    if not output.parent.is_dir():
-        raise OutputError(f"directory {output.parent} does not exist", "Create it first.")
-    try:
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write in {output.parent} ({error.strerror})", "Choose another output path."
-        ) from error
-
-
 def _check_folder(source: Path, outputs: Sequence[Path]) -> None:
     from dancetomusic.media.mux import VIDEO_SUFFIXES
 
@@ -299,10 +278,10 @@ def _check_files(
 
     _check_source(source)
     for output in outputs:
-        _check_output(output, source, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
+        check_output(output, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
     for extra, kind in ((save_rhythm, ".csv"), (save_poses, POSE_SUFFIX)):
         if extra is not None:
-            _check_output(extra, source, (kind,))
+            check_output(extra, (kind,))
 
 
 def _check_rhythm(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dancetomusic.cli.options import CheckpointOption
+from dancetomusic.cli.outputs import check_distinct, check_output
 
 FILE_LATENCY_MS = 40.0
 
@@ -78,7 +79,7 @@ def live(
     import torch
 
     from dancetomusic.building.capture import Picture, open_camera
-    from dancetomusic.errors import InputError, OutputError
+    from dancetomusic.errors import InputError
     from dancetomusic.live.engine import LiveEngine
     from dancetomusic.live.perform import (
         CardPlayer,
@@ -93,10 +94,9 @@ def live(
     if (camera is None) == (video is None):
         raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")
     for path, suffix in ((output, ".wav"), (record, ".mp4"), (latency_json, ".json")):
-        if path is not None and path.suffix.lower() != suffix:
-            raise OutputError(f"output {path} has another suffix", f"Name a {suffix} file.")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise OutputError(f"directory {path.parent} does not exist", "Create it first.")
+        if path is not None:
+            check_output(path, (suffix,))
+    check_distinct([output, record, latency_json], [video])
     if video is not None:
         probe_video(video)
     torch.set_num_threads(1)

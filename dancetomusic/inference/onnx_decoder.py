@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,6 +73,8 @@ class OnnxTokenDecoder:
             raise DependencyError(
                 "ONNX Runtime is not installed", "Run `pip install dancetomusic[onnx]`."
             )
+        # Read at import: without it ONNX Runtime keeps a store of telemetry in the user's cache.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         self.decoder = decoder

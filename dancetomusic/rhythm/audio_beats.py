@@ -44,8 +44,8 @@ RIVAL_RATIO = 1.3
 SAME_TEMPO = 0.03
 TOLERANCE_S = 0.07
 EVIDENCE = ("strength", "contrast", "agreement")
-CERTAINTY_WEIGHTS = np.array([3.98, 3.84, 2.18])
-CERTAINTY_BIAS = -4.14
+CERTAINTY_WEIGHTS = np.array([6.04, 1.77, 1.12])
+CERTAINTY_BIAS = -4.27
 """Logistic regression of ``EVIDENCE`` on whether the F-measure is at least 0.9; fitted by
 ``building_tools/fit_beat_certainty.py`` to recordings that the networks did not learn from."""
 

@@ -1,4 +1,6 @@
+import os
 import stat
+import threading
 
 import pytest
 
@@ -63,3 +65,43 @@ def test_a_full_disk_is_an_output_error(tmp_path):
     ):
         full.write(temporary.name.encode())
     assert names(tmp_path) == []
+
+
+def test_a_symbolic_link_is_written_through(tmp_path):
+    kept = tmp_path / "kept.wav"
+    kept.write_text("old")
+    link = tmp_path / "link.wav"
+    link.symlink_to(kept)
+    with atomic_output(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink() and kept.read_text() == "new"
+
+
+def test_a_file_keeps_its_permissions(tmp_path):
+    target = tmp_path / "shared.csv"
+    target.write_text("old")
+    target.chmod(0o664)
+    with atomic_output(target) as temporary:
+        temporary.write_text("new")
+    assert target.stat().st_mode & 0o777 == 0o664
+
+
+def test_a_pipe_gets_the_content_and_stays(tmp_path):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    with atomic_output(pipe) as temporary:
+        temporary.write_bytes(b"music")
+    reader.join(timeout=10)
+    assert read == [b"music"] and pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_the_longest_legal_name_can_be_written(tmp_path):
+    target = tmp_path / ("n" * 251 + ".wav")
+    with atomic_output(target) as temporary:
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
