@@ -37,6 +37,10 @@ FINE = 2
 """Activations are interpolated to this many times their rate, to resolve tempi."""
 
 SILENCE = 1e-4
+QUIET_DB, QUIET_CERTAINTY = -42.0, 0.3
+"""Level (RMS, full scale) below which a sound is that of a room, and the most that its beats are
+then certain: nobody dances to what is hardly there."""
+
 SHORTEST_S = 1.0
 RIVAL_RATIO = 1.3
 """A rival reading's tempo differs from the best by more than this factor."""
@@ -78,8 +82,11 @@ def sound_rhythms(
     if _is_silent(waveform):
         return (_track(waveform, np.zeros(0), np.zeros(0), np.zeros(0), 0.0),)
     found = _find(waveform, bpm, network)
+    rms = float(np.sqrt(np.mean(np.square(waveform.samples, dtype=np.float64))))
+    ceiling = 1.0 if 20.0 * np.log10(rms) > QUIET_DB else QUIET_CERTAINTY
+    certainties = [min(ceiling, _certainty(found.evidence(n))) for n in range(len(found.paths))]
     readings = [
-        _track(waveform, times, found.beat, found.downbeat, _certainty(found.evidence(number)))
+        _track(waveform, times, found.beat, found.downbeat, certainties[number])
         for number, times in enumerate(found.paths)
         if number == 0 or times.size > 1
     ]

@@ -6,7 +6,7 @@ from dancetomusic.media.audio import read_audio
 from dancetomusic.released import released_checkpoints
 from dancetomusic.rhythm.audio_beats import EVIDENCE, sound_evidence, sound_rhythms
 from dancetomusic.synthesis.noises import KINDS, make_noise
-from dancetomusic.types import SURE, Waveform
+from dancetomusic.types import FAIR, SURE, Waveform
 from tests.sound_factory import RATE, drums
 
 pytestmark = pytest.mark.skipif(
@@ -76,6 +76,14 @@ def test_sounds_without_a_beat_are_never_sure(kind):
     for seed in range(2):
         noise = make_noise(kind, 12.0, np.random.default_rng([seed, 77]))
         assert sound_rhythms(noise)[0].certainty < SURE
+
+
+def test_a_room_that_is_hardly_heard_is_a_guess():
+    waveform, _ = drums(112, 10)
+    level = np.sqrt(np.mean(waveform.samples**2))
+    room = Waveform(waveform.samples * np.float32(10 ** (-46 / 20) / level), RATE)
+    assert sound_rhythms(room)[0].certainty < FAIR
+    assert sound_rhythms(waveform)[0].certainty >= FAIR
 
 
 @pytest.mark.parametrize("n_samples", [0, 100, RATE // 2, 10 * RATE])

@@ -48,3 +48,44 @@ def test_missing_file_and_directory(tmp_path):
         load_beats(tmp_path / "none.csv", 2.0)
     with pytest.raises(OutputError):
         save_beats(tmp_path / "none" / "beats.csv", steady_grid(100.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,5;1\n1,0;2\n1,5;3\n",
+        "0,5\t1\n1,0\t2\n1,5\t3\n",
+        "0,5 1\n1,0 2\n1,5 3\n",
+        "0,500\n1,000\n1,500\n",
+        "0.5, 1\n1.0, 2\n1.5, 3\n",
+        "0.500000\t0.500000\t1\n1.000000\t1.000000\t2\n1.500000\t1.500000\t3\n",
+        "0,500000\t0,600000\tbeat\n1,000000\t1,100000\tbeat\n1,500000\t1,600000\tbeat\n",
+        "time_s,beat,source,certainty\n0.500,1,sound,0.97\n1.000,2,sound,0.97\n1.500,3,sound,0.97\n",
+    ],
+)
+def test_beats_as_other_programs_write_them(tmp_path, text):
+    file = tmp_path / "beats.txt"
+    file.write_text(text)
+    track = load_beats(file, 2.0)
+    np.testing.assert_allclose(track.beat_times, [0.0, 0.5, 1.0, 1.5])
+    np.testing.assert_array_equal(track.beat_numbers[1:], [1, 2, 3])
+    assert track.source == "file" and track.certainty == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "remedy"),
+    [
+        ("1.0,1\n0.5,2\n", "line 2: 0.5 s does not come after 1 s", "Sort"),
+        ("time_s,beat\n0.5,1\nnan,2\n", "line 3: the time is nan", "Write one line"),
+        ("0.5,1\n1.0,2\n60.0,3\n", "line 3: a beat at 60 s is outside", "from the start"),
+        ("-9,1\n1.0,2\n", "line 1: a beat at -9 s is outside", "from the start"),
+        ("0.5,1\n", "has 1 beats", "at least two"),
+        ("0.5,1\n0.5,2\n", "line 2", "Sort"),
+    ],
+)
+def test_unusable_beats_are_refused_with_their_line(tmp_path, text, where, remedy):
+    file = tmp_path / "beats.csv"
+    file.write_text(text)
+    with pytest.raises(InputError) as refusal:
+        load_beats(file, 2.0)
+    assert where in refusal.value.problem and remedy in refusal.value.remedy
