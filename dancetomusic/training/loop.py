@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -206,7 +208,8 @@ def run_recipe(make: Callable[[World], Recipe], config: LoopConfig, output: Path
 
     ``output`` receives the checkpoint, ``resume.pt``, ``log.jsonl`` (a line for each logged step
     and each validation) and TensorBoard's files. A run that was stopped goes on from its resume
-    file; one that is finished does nothing. Under ``torchrun`` all processes train together.
+    file; one that is finished does nothing, unless ``max_steps`` was raised. SIGTERM saves after
+    the step in hand and exits with 143. Under ``torchrun`` all processes train together.
 
     Args:
         make: Makes the recipe; the first process does before the others, which then find on
@@ -228,6 +231,26 @@ def run_recipe(make: Callable[[World], Recipe], config: LoopConfig, output: Path
             directory.mkdir(parents=True, exist_ok=True)
             recipe = make(world)
         _Run(recipe, directory, world).train()
+
+
+class _StopRequest:
+    """Takes note of SIGTERM, so that the run can save and end after the step in hand."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.asked = True
 
 
 class _Run:
@@ -252,10 +275,16 @@ class _Run:
             tensorboard=config.tensorboard,
             wandb=config.wandb,
         )
-        with show_progress(self.done, self.steps, shown=world.is_first) as progress:
+        with (
+            _StopRequest() as stop,
+            show_progress(self.done, self.steps, shown=world.is_first) as progress,
+        ):
             if board.problem:
                 progress.say(board.problem)
             while not self._is_over():
+                if stop.asked:
+                    self._save()
+                    raise SystemExit(128 + signal.SIGTERM)
                 seen = self._step(self.done)
                 self.done += 1
                 progress.advance(self.done)

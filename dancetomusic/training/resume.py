@@ -16,6 +16,8 @@ from dancetomusic.errors import CheckpointError
 RESUME_FILE = "resume.pt"
 FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard", "wandb"})
 """Keys of a recipe that may change between the parts of a run: they decide no weight."""
+GROWING_KEYS = frozenset({"max_steps", "epochs"})
+"""Keys that may be raised, to train a run for longer."""
 
 
 def write_resume(path: Path, recipe: dict[str, Any], state: dict[str, Any]) -> None:
@@ -52,7 +54,11 @@ def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
             "Remove it to start anew.",
         ) from error
     ours = _plain(recipe)
-    changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    changed = sorted(
+        key
+        for key in ours.keys() | theirs.keys()
+        if ours.get(key) != theirs.get(key) and not _grew(key, theirs.get(key), ours.get(key))
+    )
     if changed:
         was = ", ".join(f"{key} {theirs.get(key)!r}, now {ours.get(key)!r}" for key in changed)
         raise CheckpointError(
@@ -62,6 +68,19 @@ def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     return dict(state)
 
 
+def _grew(key: str, before: object, now: object) -> bool:
+    return (
+        key in GROWING_KEYS and isinstance(before, int) and isinstance(now, int) and before <= now
+    )
+
+
 def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Values as JSON gives them back, without the keys that are free to change."""
-    return json.loads(json.dumps({k: v for k, v in recipe.items() if k not in FREE_KEYS}))
+    """Values as JSON gives them back, without the keys that are free to change.
+
+    Of ``batch_size`` and ``accumulate`` only the product counts: half the batches, twice as
+    often, make the same steps in less memory.
+    """
+    kept = {key: value for key, value in recipe.items() if key not in FREE_KEYS}
+    if "batch_size" in kept:
+        kept["batch_size x accumulate"] = kept.pop("batch_size") * kept.pop("accumulate", 1)
+    return dict(json.loads(json.dumps(kept)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -122,6 +123,43 @@ def test_a_finished_run_does_nothing_more(tmp_path):
     log = (tmp_path / LOG_FILE).read_bytes()
     again = run(tmp_path)
     assert not again.seen and (tmp_path / LOG_FILE).read_bytes() == log
+
+
+def test_a_finished_run_is_trained_for_longer(tmp_path):
+    run(tmp_path)
+    longer = run(tmp_path, replace(CONFIG, max_steps=20))
+    assert len(longer.seen) == 8
+    assert json.loads((tmp_path / "line.json").read_text())["steps"] == 20
+    with pytest.raises(CheckpointError, match="max_steps 20, now 15"):
+        run(tmp_path, replace(CONFIG, max_steps=15))
+
+
+def test_half_the_batch_twice_as_often_goes_on(tmp_path):
+    config = CONFIG
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, config, stop_at=7)
+    resumed = run(tmp_path, replace(config, batch_size=2, accumulate=2))
+    assert resumed.seen[:2] == [[0, 1], [2, 3]]
+    with pytest.raises(CheckpointError, match="batch_size x accumulate 4, now 8"):
+        run(tmp_path, replace(config, batch_size=8))
+
+
+def test_a_run_that_is_asked_to_end_saves_first(tmp_path):
+    def terminate(step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    line = Line(CONFIG)
+    line.begin = terminate
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        run_recipe(lambda world: line, CONFIG, tmp_path)
+    assert end.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = run(tmp_path)
+    assert len(resumed.seen) == CONFIG.max_steps - 5
+    whole = run(tmp_path / "whole")
+    assert torch.equal(whole.slope.weight, resumed.slope.weight)
 
 
 def test_a_line_of_the_log_that_was_cut_off_is_dropped(tmp_path):
