@@ -19,13 +19,14 @@ from dancetomusic.rhythm.audio_beats import sound_rhythms
 from dancetomusic.rhythm.beats import extrapolate_beats
 from dancetomusic.rhythm.edit import change_tempo, shift_beats
 from dancetomusic.rhythm.files import load_beats
-from dancetomusic.types import FAIR, PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 logger = logging.getLogger(__name__)
 
 BEAT_SOURCES = ("auto", "sound", "movement")
-CLEAR_PULSE = FAIR
-"""Certainty of the sound's beats from which ``auto`` prefers them to the movement's."""
+CLEAR_PULSE = 0.2
+"""Certainty of the sound's beats from which ``auto`` prefers them to the movement's: speech, noise
+and rooms stay below 0.1, and beats of movement are right less often than that."""
 
 _NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
 

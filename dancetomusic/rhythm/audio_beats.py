@@ -37,7 +37,7 @@ FINE = 2
 """Activations are interpolated to this many times their rate, to resolve tempi."""
 
 SILENCE = 1e-4
-QUIET_DB, QUIET_CERTAINTY = -42.0, 0.3
+QUIET_DB, QUIET_CERTAINTY = -42.0, 0.1
 """Level (RMS, full scale) below which a sound is that of a room, and the most that its beats are
 then certain: nobody dances to what is hardly there."""
 

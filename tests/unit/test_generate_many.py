@@ -249,13 +249,53 @@ def test_an_interrupt_or_a_kill_loses_nothing_that_was_finished(demo_dir, tmp_pa
     assert hidden <= {".lock", JOURNAL_FILE}
 
 
-def test_videos_are_found_in_order_without_hidden_ones_and_links_out(tmp_path):
+def found_in(folder, **options):
+    return [p.relative_to(folder).as_posix() for p in find_videos(folder, **options)]
+
+
+def test_videos_are_found_in_order_without_hidden_ones(tmp_path):
     inside = tmp_path / "in"
     for name in ("b/2.MP4", "b/1.mov", "a.webm", ".hidden/3.mp4", ".4.mp4", "5.txt", "out/6.mp4"):
         (inside / name).parent.mkdir(parents=True, exist_ok=True)
         (inside / name).touch()
-    (tmp_path / "secret.mp4").touch()
-    (inside / "link.mp4").symlink_to(tmp_path / "secret.mp4")
-    (inside / "loop").symlink_to(inside)
-    found = find_videos(inside, leave_out=inside / "out")
-    assert [p.relative_to(inside).as_posix() for p in found] == ["a.webm", "b/1.mov", "b/2.MP4"]
+    (inside / "made.mp4").symlink_to(inside / "out" / "6.mp4")
+    (inside / "made").symlink_to(inside / "out")
+    assert found_in(inside, leave_out=inside / "out") == ["a.webm", "b/1.mov", "b/2.MP4"]
+
+
+def test_links_to_videos_and_folders_are_followed(tmp_path, caplog):
+    """The cache of a hub holds files without suffix, and links to them with a name."""
+    snapshot, elsewhere = tmp_path / "snapshots" / "main", tmp_path / "elsewhere"
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "3fa9").touch()
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "deep" / "w.mkv").touch()
+    snapshot.mkdir(parents=True)
+    (snapshot / "dance.mp4").symlink_to("../../blobs/3fa9")
+    (snapshot / "more").symlink_to(elsewhere)
+    assert found_in(snapshot) == ["dance.mp4", "more/deep/w.mkv"]
+    (tmp_path / "link").symlink_to(snapshot)
+    assert found_in(tmp_path / "link") == ["dance.mp4", "more/deep/w.mkv"]
+    assert not caplog.records
+
+
+def test_no_video_is_found_twice_and_no_circle_is_walked(tmp_path, caplog):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for name in (root / "z" / "real.mp4", elsewhere / "far.mp4"):
+        name.parent.mkdir(parents=True)
+        name.touch()
+    (root / "a.mp4").symlink_to(root / "z" / "real.mp4")  # what has a name of its own keeps it
+    (root / "a").symlink_to(root / "z")
+    (root / "loop").symlink_to(root)
+    (root / "up").symlink_to(tmp_path)
+    (root / "self.mp4").symlink_to(root / "self.mp4")
+    (root / "gone.mp4").symlink_to(tmp_path / "gone.mp4")
+    (elsewhere / "back").symlink_to(root)
+    (root / "b").symlink_to(elsewhere)
+    (root / "c").symlink_to(elsewhere)
+    (root / "d.mp4").symlink_to(elsewhere / "far.mp4")
+    assert found_in(root) == ["b/far.mp4", "z/real.mp4"]
+    (record,) = caplog.records
+    assert "2 lead nowhere" in record.getMessage()
+    assert "3 lead to a folder around them" in record.getMessage()
+    assert "4 lead to what is found elsewhere" in record.getMessage()

@@ -191,7 +191,7 @@ def test_a_folder_is_searched_in_order(tmp_path: Path) -> None:
     os.mkfifo(root / "pipe.mp4")
     (root / "directory.mp4").mkdir()
     sections = read_folder(root)
-    assert [section.source for section in sections] == sorted([*names, "inside.mp4"])
+    assert [section.source for section in sections] == sorted([*names, "folder/o.mp4"])
     assert all(section.path == str(root / section.source) for section in sections)
 
 
