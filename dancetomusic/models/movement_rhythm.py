@@ -177,7 +177,10 @@ def readings_from_encoding(
 def pool_encodings(
     encodings: Sequence[PoseEncoding], dancers: Sequence[PoseSequence]
 ) -> PoseEncoding:
-    """The first dancer's memory with the rhythm that all show, each weighted by presence."""
+    """What all dancers show together, each weighted by the share of frames that show them.
+
+    Memory is the mean over those who are in view at a step.
+    """
     if len(encodings) == 1:
         return encodings[0]
     weights = torch.tensor([dancer.present_share for dancer in dancers])
@@ -186,8 +189,11 @@ def pool_encodings(
         sum(w * getattr(e, name) for w, e in zip(weights, encodings, strict=True))
         for name in ("phase", "beat_logits", "downbeat_logits", "energy", "tempo_logits")
     )
-    first = encodings[0]
-    return PoseEncoding(first.memory, first.memory_mask, *values)
+    masks = torch.stack([encoding.memory_mask for encoding in encodings])
+    seen = weights[:, None, None] * masks
+    memories = torch.stack([encoding.memory for encoding in encodings])
+    memory = (seen[..., None] * memories).sum(dim=0) / seen.sum(dim=0).clamp(min=1e-9)[..., None]
+    return PoseEncoding(memory, masks.any(dim=0), *values)
 
 
 def visible_hits(dancers: Sequence[PoseSequence]) -> Float[np.ndarray, " poses"]:

@@ -19,7 +19,7 @@ from dancetomusic.datasets.street import StreetClip
 from dancetomusic.datasets.tang2018 import Dance
 from dancetomusic.datasets.wild import ONE_COUPLE, WildClip, trusted_clips
 from dancetomusic.errors import InputError
-from dancetomusic.models.movement_tempo import N_TAPS, repetition, template_logits, template_taps
+from dancetomusic.models.movement_tempo import N_TAPS, repetition, template_taps
 from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.training.pose_encoder import procedural_sources
 from dancetomusic.types import PoseSequence
@@ -233,13 +233,6 @@ def held_out_templates(
             template = fit(examples.without(out))
             templates |= dict.fromkeys(out, template)
     return templates
-
-
-def tempo_guess(
-    poses: PoseSequence, template: Float[np.ndarray, " knots"]
-) -> Float[np.ndarray, " tempi"]:
-    """Log-odds of the tempi of a dance by a template."""
-    return template_logits(repetition([poses]), template)
 
 
 def _balanced_weights(kind: Sequence[str], group: Sequence[str]) -> Float[np.ndarray, " crops"]:

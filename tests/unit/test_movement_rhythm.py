@@ -26,7 +26,7 @@ from dancetomusic.models.movement_tempo import (
     tempo_posterior,
 )
 from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import PoseEncoder, encode_poses
+from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoding, encode_poses
 from dancetomusic.released import released_checkpoint
 from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.synthesis.choreography import choreograph
@@ -163,3 +163,23 @@ def test_detector_jitter_does_not_make_a_tempo(shared_data, encoder: PoseEncoder
         ]
         changed.append(abs(tempi[1] / tempi[0] - 1) > 0.04)
     assert sum(changed) <= 1
+
+
+def test_memory_is_of_all_dancers_in_view():
+    def encoding(value, mask):
+        ones = torch.ones(1, 4)
+        return PoseEncoding(
+            torch.full((1, 2, 3), value), torch.tensor([mask]), torch.ones(1, 4, 2),
+            ones, ones, ones, torch.ones(1, 63),
+        )  # fmt: skip
+
+    def dancer(share):
+        present = np.arange(48) < share * 48
+        world = np.zeros((48, 33, 3), np.float32)
+        return PoseSequence(world, present, np.ones((48, 33), np.float32), 24.0)
+
+    both = pool_encodings(
+        [encoding(1.0, [True, True]), encoding(4.0, [True, False])], [dancer(1.0), dancer(0.5)]
+    )
+    assert both.memory_mask.all()
+    torch.testing.assert_close(both.memory[0, :, 0], torch.tensor([2.0, 1.0]))
