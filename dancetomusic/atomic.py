@@ -12,7 +12,6 @@ from pathlib import Path
 
 from dancetomusic.errors import OutputError
 
-
 _LONGEST_STEM = 16  # of a temporary name, so that the longest legal name leaves room for it
 
 

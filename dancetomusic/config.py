@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -13,6 +14,8 @@ from dancetomusic.errors import ConfigError
 
 T = TypeVar("T")
 
+_POWER_OF_TEN = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # text in YAML 1.1
+
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """Plain values of a dataclass instance, nested dataclasses included."""
@@ -21,6 +24,9 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """Build ``cls`` from plain values; its own ``__post_init__`` checks ranges.
+
+    Where a float is wanted, a whole number is one, and so is a text such as ``1e-3``: YAML 1.1
+    takes numbers with a power of ten for text unless they have a point and a sign.
 
     Raises:
         ConfigError: On an unknown key, a missing value or a value of the wrong type.
@@ -95,6 +101,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
             raise ConfigError(f"{key} is {value!r}", f"Choose one of {', '.join(map(repr, args))}.")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and _POWER_OF_TEN.fullmatch(value):
         return float(value)
     if hint in (int, float, str, bool) and (
         not isinstance(value, hint) or (hint is int and isinstance(value, bool))

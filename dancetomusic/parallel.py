@@ -46,6 +46,7 @@ ONE_THREAD = {
 """Environment of a worker: N workers fill N cores, and sums are made in one order."""
 
 _CONNECT_S = 5.0
+_CUT = signal.SIGUSR1  # to a worker: break the task off
 
 
 class WorkerDied(Exception):
@@ -88,8 +89,9 @@ def open_engine(
     """Give an engine, closed at the end of the block however that comes.
 
     ``processes`` starts workers as they are needed. They compute in one thread, on one
-    processor each where there are enough, ignore interrupts, print to stderr, and end with this
-    process even if that is killed; so do the programs that they have started. ``serial`` takes
+    processor each where there are enough, leave interrupts and SIGTERM to this
+    process, print to stderr, and end with it even if it is killed; so do the programs that they
+    have started. ``serial`` takes
     the tasks in order in one thread of this process; a task that ends the process ends it all,
     and none can be interrupted.
 
@@ -194,13 +196,16 @@ _serving = threading.Event()
 def serve(descriptor: int, processor: int | None = None) -> None:
     """Be a worker process: take tasks from a socket until the other side hangs up.
 
-    Runs on one ``processor`` if that is given. If the other side hangs up during a task, this
-    process and all in its group are killed.
+    Runs on one ``processor`` if that is given. If the other side hangs up during a task, or sends
+    ``_CUT``, the task is broken off and may remove what it has half written; then, or after
+    ``GRACE_S``, this process and all in its group are killed.
     """
     if processor is not None:
         os.sched_setaffinity(0, {processor})
     _serving.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)  # that is for the other side, too
+    signal.signal(_CUT, _break_off)
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
     tasks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -211,16 +216,29 @@ def serve(descriptor: int, processor: int | None = None) -> None:
             while True:
                 tasks.put(connection.recv_bytes())
         tasks.put(None)
-        if not busy.locked():
-            time.sleep(GRACE_S)
+        if busy.locked():
+            os.kill(os.getpid(), _CUT)
+        time.sleep(GRACE_S)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=listen, daemon=True).start()
-    while (task := tasks.get()) is not None:
-        with busy:
-            outcome = perform(task)
-        with suppress(OSError):
-            connection.send_bytes(outcome)
+    try:
+        while (task := tasks.get()) is not None:
+            with busy:
+                outcome = perform(task)
+            with suppress(OSError):
+                connection.send_bytes(outcome)
+    except _BrokenOff:
+        os.killpg(0, signal.SIGKILL)
+
+
+class _BrokenOff(BaseException):
+    """A worker's task is to end at once."""
+
+
+def _break_off(_number: int, _frame: object) -> None:
+    signal.signal(_CUT, signal.SIG_IGN)  # once, so that nothing disturbs the cleaning up
+    raise _BrokenOff
 
 
 class _Died(Exception):
@@ -236,8 +254,11 @@ class _Worker:
     def has_ended(self) -> bool:
         return False
 
+    def break_off(self) -> None:
+        """Begin to end the task that is under way."""
+
     def kill(self) -> None:
-        """End at once, with all that was started by it."""
+        """End at once, with all that was started by it; a task may clean up within a second."""
 
     def hang_up(self) -> None:
         """Begin to end; no task is under way."""
@@ -284,7 +305,17 @@ class _ProcessWorker(_Worker):
             cause = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise _Died(cause) from None
 
+    def break_off(self) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, _CUT)
+
     def kill(self) -> None:
+        self.break_off()
+        end = time.monotonic() + GRACE_S
+        with suppress(ChildProcessError):  # another thread has seen its end
+            while not self.has_ended() and time.monotonic() < end:
+                time.sleep(0.01)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -366,7 +397,10 @@ class _Pool:
             self._threads.shutdown(wait=True, cancel_futures=True)
         except KeyboardInterrupt:
             self._killed = True
-            for worker in list(self._alive):
+            workers = list(self._alive)
+            for worker in workers:
+                worker.break_off()
+            for worker in workers:
                 worker.kill()
             raise
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -439,7 +440,7 @@ def _sound(name: str, file: Path, beats: RhythmTrack | None) -> str:
 
 def _outline(file: Path) -> tuple[float, Float32[np.ndarray, " columns"]] | None:
     try:
-        with soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(os.fsencode(file)) as sound:
             if not sound.frames:
                 return None
             size = -(-sound.frames // _N_COLUMNS)

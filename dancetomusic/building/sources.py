@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from dancetomusic.errors import InputError
 from dancetomusic.media.folder import FOLDER_SUFFIXES, find_videos
 
 _COLUMNS = ("url", "start", "end")
+_SEPARATORS = (",", "\t", ";")
+_NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t])"?')  # first line of what Excel writes and reads
 _LICENCE_NAMES = ("licence", "license")
 _ROW_REMEDY = "Write url,start,end with times as HH:MM:SS, MM:SS or seconds, or remove the lines."
 _SHOWN_LINES = 5
@@ -44,13 +47,17 @@ class Section:
 def read_links(path: Path | str, *, allow_file_urls: bool = False) -> list[Section]:
     """Read a link list: CSV with a URL, a start and an end on each line.
 
+    Cells are separated by commas, or as spreadsheets also write them, by semicolons or tabs; the
+    first line that can be read in one of these ways decides. Times may have a decimal comma where
+    it does not separate.
+
     A first line with a cell ``url`` names the columns, in any order: ``url``, ``start``, ``end``,
     ``licence``; others are ignored. Without it they are URL, start and end. An empty
     start is the video's, an empty end too. Blank lines and repeated lines are skipped. All lines
     are checked before any is given, since what they lead to may run for hours.
 
     Args:
-        path: The list, in UTF-8, with or without byte-order mark.
+        path: The list, in UTF-8 or UTF-16, with or without byte-order mark.
         allow_file_urls: Take ``file://`` URLs besides ``http(s)``, as local videos.
 
     Raises:
@@ -61,7 +68,9 @@ def read_links(path: Path | str, *, allow_file_urls: bool = False) -> list[Secti
     refused: list[str] = []
     columns: Sequence[str] | None = None
     try:
-        for line, row in _rows(path):
+        text = _text_of(Path(path).read_bytes())
+        separator, text = _separator_of(text)
+        for line, row in _rows(text, separator):
             try:
                 if isinstance(row, csv.Error):
                     raise ValueError(str(row))
@@ -70,11 +79,15 @@ def read_links(path: Path | str, *, allow_file_urls: bool = False) -> list[Secti
                     if "url" in (cell.lower() for cell in row):
                         columns = _named_columns(row)
                         continue
+                if separator != ",":
+                    row = _with_decimal_points(row, columns)
                 sections[_section_of(row, columns, allow_file_urls)] = None
             except ValueError as error:
                 refused.append(f"line {line}: {error}")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8 ({error.reason})", "Save it as UTF-8.") from error
+        raise InputError(
+            f"{path} is not in UTF-8 or UTF-16 ({error.reason})", "Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror})", "Check the path.") from error
     if refused:
@@ -127,20 +140,58 @@ def parse_time(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
 
 
-def _rows(path: Path | str) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Lines that are not blank with their numbers, or what is wrong with their form."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        while True:
+def _text_of(content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 by its byte-order mark or by the zero of its first character."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    if content[:1] != b"\0" and content[1:2] == b"\0":
+        return content.decode("utf-16-le")
+    if content[:1] == b"\0" and content[1:2] != b"\0":
+        return content.decode("utf-16-be")
+    return content.decode("utf-8-sig")
+
+
+def _separator_of(text: str) -> tuple[str, str]:
+    """What separates the cells of a list, and its text without a line that only says so."""
+    lines = text.splitlines()
+    if lines and (named := _NAMED_SEPARATOR.fullmatch(lines[0])):
+        return named[1], text[len(lines[0]) :]  # with its line end, for the numbers of lines
+    for line in lines:
+        for separator in _SEPARATORS:
             try:
-                row = [cell.strip(" ") for cell in next(reader)]
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield reader.line_num, error
+                (row,) = csv.reader([line], delimiter=separator, strict=True)
+            except csv.Error:
                 continue
-            if any(row):
-                yield reader.line_num, row
+            cells = [cell.strip() for cell in row]
+            if "url" in (cell.lower() for cell in cells):
+                return separator, text
+            times = [cell if separator == "," else cell.replace(",", ".") for cell in cells[1:]]
+            if times and cells[0] and all(not time or _TIME.fullmatch(time) for time in times):
+                return separator, text
+    return ",", text
+
+
+def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Lines that are not blank with their numbers, or what is wrong with their form."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        try:
+            row = [cell.strip(" ") for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield reader.line_num, error
+            continue
+        if any(row):
+            yield reader.line_num, row
+
+
+def _with_decimal_points(row: Sequence[str], columns: Sequence[str]) -> list[str]:
+    points = [
+        cell.replace(",", ".") if name in ("start", "end") else cell
+        for name, cell in zip(columns, row, strict=False)
+    ]
+    return [*points, *row[len(columns) :]]
 
 
 def _named_columns(row: Sequence[str]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import soundfile
@@ -30,7 +31,9 @@ def standardise(media: Path, target: Path, sample_rate: int) -> Path | None:
             return None
     with (
         sound_output(target) as temporary,
-        soundfile.SoundFile(temporary, "w", sample_rate, 1, "PCM_16", format="FLAC") as sound,
+        soundfile.SoundFile(
+            os.fsencode(temporary), "w", sample_rate, 1, "PCM_16", format="FLAC"
+        ) as sound,
     ):
         for chunk in stream_audio(media, sample_rate):
             sound.write(chunk.clip(-1.0, 1.0))
@@ -39,7 +42,7 @@ def standardise(media: Path, target: Path, sample_rate: int) -> Path | None:
 
 def read_part(sound: Path, start_s: float, n_samples: int) -> Waveform:
     """A part of a standardised sound; silence where it has ended."""
-    with soundfile.SoundFile(sound) as file:
+    with soundfile.SoundFile(os.fsencode(sound)) as file:
         file.seek(min(round(start_s * file.samplerate), file.frames))
         samples = file.read(n_samples, dtype="float32", fill_value=0.0)
         return Waveform(samples[None], file.samplerate)

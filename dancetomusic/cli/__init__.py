@@ -1,14 +1,18 @@
 """The command ``dancetomusic``: parse, check what is cheap to check, call the package, print.
 
-One module a subcommand. Errors that a user can repair are one line on stderr and exit code 2;
-an interrupt is 130; any other exception is a bug and keeps its traceback. Nothing heavy is
-imported before a subcommand needs it.
+One module a subcommand. Errors that a user can repair are one line on stderr and exit code 2; an
+interrupt is one line and 130, SIGTERM one line and 143; any other exception is a bug and keeps its
+traceback. Nothing heavy is imported before a subcommand needs it.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -26,6 +30,8 @@ from dancetomusic.cli.live import live
 from dancetomusic.cli.pack import pack
 from dancetomusic.cli.train import train
 from dancetomusic.errors import DanceToMusicError
+
+_INTERRUPTED = 128 + signal.SIGINT  # how typer exits at an interrupt
 
 commands = typer.Typer(
     name="dancetomusic",
@@ -45,11 +51,57 @@ commands.add_typer(evaluate)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with ``argv`` (the process's own arguments by default) and exit."""
+    _make_printing_safe()
+    with _sigterm_as_interrupt() as was_terminated:
+        try:
+            commands(args=None if argv is None else list(argv), prog_name="dancetomusic")
+        except DanceToMusicError as error:
+            print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(2)
+        except SystemExit as end:
+            if end.code != _INTERRUPTED:
+                raise
+            word = "terminated" if was_terminated() else "interrupted"
+            print(f"dancetomusic: {word}; what was finished before is kept", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM if was_terminated() else _INTERRUPTED)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM clean up as an interrupt does; gives whether it has come."""
+    received = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # no other may take signals
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        commands(args=None if argv is None else list(argv), prog_name="dancetomusic")
-    except DanceToMusicError as error:
-        print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _make_printing_safe() -> None:
+    """Let nothing that is printed fail: a character that the terminal lacks is escaped.
+
+    Where standard input, output or error is closed, the null device takes its place, also for
+    libraries and processes that know it by its number.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        os.set_inheritable(null, True)
+        null = os.open(os.devnull, os.O_RDWR)
+    os.close(null)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+        elif name != "stdin" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_version(wanted: bool) -> bool:

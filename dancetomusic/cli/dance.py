@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dancetomusic.cli.options import check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
 
 POSES_SUFFIX = ".npz"
@@ -20,7 +21,9 @@ def dance(
     ] = "dance_gan",
     seed: Annotated[
         list[int] | None,
-        typer.Option("--seed", help="Another seed, another dance; repeat for several."),
+        typer.Option(
+            "--seed", callback=check_seed, help="Another seed, another dance; repeat for several."
+        ),
     ] = None,
     bpm: Annotated[
         float | None, typer.Option("--bpm", help="Dance on steady beats from the start.")

@@ -16,7 +16,7 @@ from dancetomusic.cli.engine import (
     WorkersOption,
     open_tasks,
 )
-from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
+from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption, check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
 from dancetomusic.cli.progress import item_progress, stage_progress
 from dancetomusic.errors import InputError, OutputError, VideoError
@@ -45,7 +45,10 @@ def generate(
             "the video with its new sound. Several get the same music. For a folder, a folder.",
         ),
     ],
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", callback=check_seed, help="The same seed gives the same file."),
+    ] = 0,
     bpm: Annotated[
         float | None,
         typer.Option("--bpm", help="Tempo to use instead of the estimated one, 40 to 240."),

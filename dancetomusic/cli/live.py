@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dancetomusic.cli.options import CheckpointOption
+from dancetomusic.cli.options import CheckpointOption, check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
 
 FILE_LATENCY_MS = 40.0
@@ -36,7 +36,9 @@ def live(
     num_dancers: Annotated[
         int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Of the codes drawn.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", callback=check_seed, help="Of the codes drawn.")
+    ] = 0,
     cfg_scale: Annotated[
         float, typer.Option("--cfg_scale", help="Strength of guidance; 1 is none.")
     ] = 2.5,

@@ -19,6 +19,21 @@ ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")
 ]
 
+LARGEST_SEED = 2**64 - 1
+"""The generators of random numbers take no larger one."""
+
+
+def check_seed(seed: int | list[int] | None) -> int | list[int] | None:
+    """Give the value of an option ``--seed`` back if it can be used.
+
+    Raises:
+        InputError: If it, or one of several, is negative or larger than ``LARGEST_SEED``.
+    """
+    for number in [seed] if isinstance(seed, int) else seed or ():
+        if not 0 <= number <= LARGEST_SEED:
+            raise InputError(f"--seed is {number}", f"Give 0 to {LARGEST_SEED}.")
+    return seed
+
 
 def named_folders(option: str, values: list[str]) -> dict[str, Path]:
     """``NAME=DIR`` values of an option by name.

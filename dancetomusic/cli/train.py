@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dancetomusic.cli.options import check_seed
 from dancetomusic.errors import ConfigError
 from dancetomusic.training import MODELS
 
@@ -50,7 +51,9 @@ def train(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of all that is random.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", callback=check_seed, help="Of all that is random.")
+    ] = None,
     teacher_forcing_ratio: Annotated[
         float | None,
         typer.Option(

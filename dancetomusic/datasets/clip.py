@@ -650,14 +650,22 @@ def _read_rhythm(
         rows = list(
             csv.reader(io.StringIO(content.read().decode("utf-8"), newline=""), strict=True)
         )
-        if not rows or tuple(rows[0]) != HEADER:
+        # Sets built before beats had a source and a certainty have two columns.
+        header = tuple(rows[0]) if rows else ()
+        if header not in (HEADER, HEADER[:2]):
             raise ValueError(f"the header is not {','.join(HEADER)}")
-        numbers = np.array([int(number) for _, number in rows[1:]], np.int64)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a line has more or fewer values than the header")
+        numbers = np.array([int(row[1]) for row in rows[1:]], np.int64)
         if numbers.size and numbers.min() < 1:
             raise ValueError("a beat's place in its bar is below 1")
-        return danced_rhythm(
-            poses, np.array([float(time) for time, _ in rows[1:]], np.float64), numbers
-        )
+        times = np.array([float(row[0]) for row in rows[1:]], np.float64)
+        track = danced_rhythm(poses, times, numbers)
+        if header == HEADER and numbers.size:
+            track = replace(track, source=rows[1][2], certainty=float(rows[1][3]))
+            if not 0.0 <= track.certainty <= 1.0:
+                raise ValueError(f"the certainty is {track.certainty:g}")
+        return track
 
 
 def _read_sound(files: Path | Mapping[str, bytes], name: str, record: ClipRecord) -> Waveform:

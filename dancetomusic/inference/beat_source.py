@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from dancetomusic.errors import InputError, VideoError
-from dancetomusic.media.audio import read_audio
+from dancetomusic.media.audio import fit_length, read_audio
 from dancetomusic.media.video import has_sound_track
 from dancetomusic.models.movement_rhythm import movement_rhythms
 from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoding
 from dancetomusic.rhythm.audio_beats import sound_rhythms
-from dancetomusic.rhythm.beats import extrapolate_beats
 from dancetomusic.rhythm.edit import change_tempo, shift_beats
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
@@ -27,6 +27,13 @@ BEAT_SOURCES = ("auto", "sound", "movement")
 CLEAR_PULSE = 0.2
 """Certainty of the sound's beats from which ``auto`` prefers them to the movement's: speech, noise
 and rooms stay below 0.1, and beats of movement are right less often than that."""
+
+AFTER_S = 10.0
+"""How much of a sound that goes on after the dance is heard: it helps with a short dance."""
+
+STEADY_BEATS = (32, 16, 8, 4)
+STEADY_S = 0.03
+"""Beats at an end whose tempo goes on: the most that no steady tempo misses by more than this."""
 
 _NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
 
@@ -116,7 +123,8 @@ def estimate_rhythms(
 
     Returns:
         The encoding of the movement, and the likeliest readings, the best first. Energy is
-        that of the movement in all of them.
+        that of the movement in all of them. Beats of a sound that ends before the dance go on,
+        and are as much less certain as it is shorter.
 
     Raises:
         InputError: If the source is unknown, the beats are to be from a sound that has none,
@@ -128,17 +136,20 @@ def estimate_rhythms(
         )
     encoding, moved = movement_rhythms(encoder, dancers, bpm=bpm)
     heard: list[RhythmTrack] = []
+    is_clear = False
     if sound is not None and beats_from != "movement":
-        heard = [
-            _on_dance(track, moved[0])
-            for track in sound_rhythms(sound, bpm=bpm)
-            if track.beat_times.size > 1
-        ]
+        duration_s = moved[0].duration_s
+        sound = _until(sound, duration_s + AFTER_S)
+        covered = min(1.0, sound.duration_s / duration_s)
+        found = [track for track in sound_rhythms(sound, bpm=bpm) if track.beat_times.size > 1]
+        heard = [_on_dance(track, moved[0], covered) for track in found]
+        # Where the sound ends early its beats have to be likelier than the movement's.
+        is_clear = bool(found) and found[0].certainty >= CLEAR_PULSE
     if beats_from == "sound":
         if not heard:
             raise InputError("no beat was found in the sound", _NO_SOUND_REMEDY)
         return encoding, tuple(heard)
-    if heard and heard[0].certainty >= CLEAR_PULSE:
+    if is_clear and heard[0].certainty >= min(CLEAR_PULSE, moved[0].certainty):
         return encoding, (*heard[:2], *moved[:1])
     return encoding, (*moved[:2], *heard[:1])
 
@@ -177,19 +188,68 @@ def choose_rhythm(
         rhythm = change_tempo(rhythm, choice.tempo)
     if choice.offset_ms:
         rhythm = shift_beats(rhythm, choice.offset_ms)
+    if rhythm is not readings[0]:
+        rhythm = _over(rhythm, rhythm.duration_s)
     return encoding, rhythm, readings
 
 
-def _on_dance(heard: RhythmTrack, moved: RhythmTrack) -> RhythmTrack:
+def _until(sound: Waveform, end_s: float) -> Waveform:
+    """The sound up to a time."""
+    n_samples = round(end_s * sound.sample_rate)
+    return fit_length(sound, min(n_samples, sound.samples.shape[1]))
+
+
+def _on_dance(heard: RhythmTrack, moved: RhythmTrack, covered: float) -> RhythmTrack:
     """The sound's beats over the whole dance, with the energy of the movement."""
-    times, numbers = extrapolate_beats(heard.beat_times, heard.beat_numbers, end_s=moved.duration_s)
-    inside = (times >= 0) & (times < moved.duration_s)
-    times, numbers = times[inside], numbers[inside]
+    track = _over(heard, moved.duration_s)
     return replace(
-        moved,
-        beat_times=times,
-        beat_numbers=numbers,
-        confidence=np.interp(times, heard.beat_times, heard.confidence),
-        source=heard.source,
-        certainty=heard.certainty,
+        track,
+        energy=moved.energy,
+        energy_rate=moved.energy_rate,
+        certainty=covered * heard.certainty,
     )
+
+
+def _over(track: RhythmTrack, duration_s: float) -> RhythmTrack:
+    """The track with beats from 0 s to ``duration_s`` and none outside.
+
+    At each end the steady tempo of the beats there goes on, and the count of the bar.
+    """
+    times, numbers, bar = track.beat_times, track.beat_numbers, track.beats_per_bar
+    if times.size < 2:
+        return replace(track, duration_s=duration_s)
+    first, last = _interval_before(-times[::-1]), _interval_before(times)
+    before = np.maximum(np.arange(times[0] - first, -1e-9, -first)[::-1], 0.0)
+    after = np.arange(times[-1] + last, duration_s, last)
+    all_times = np.concatenate([before, times, after])
+    all_numbers = np.concatenate(
+        [
+            (numbers[0] - 1 - np.arange(before.size, 0, -1)) % bar + 1,
+            numbers,
+            (numbers[-1] + np.arange(after.size)) % bar + 1,
+        ]
+    )
+    inside = (all_times >= 0) & (all_times < duration_s)
+    all_times = all_times[inside]
+    return replace(
+        track,
+        beat_times=all_times,
+        beat_numbers=all_numbers[inside],
+        confidence=np.interp(all_times, times, track.confidence),
+        duration_s=duration_s,
+    )
+
+
+def _interval_before(times: Float[np.ndarray, " beats"]) -> float:
+    """Length of the beats at the end of a list, in seconds.
+
+    A line through many beats is far more precise than one interval: single beats are some
+    milliseconds off, which add up with every beat that is added.
+    """
+    for count in STEADY_BEATS:
+        near = times[-count:]
+        places = np.arange(near.size)
+        slope, start = np.polyfit(places, near, 1)
+        if np.abs(near - start - slope * places).max() <= STEADY_S:
+            return float(slope)
+    return float(np.median(np.diff(times[-STEADY_BEATS[-1] :])))

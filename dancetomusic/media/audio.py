@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -135,7 +136,9 @@ def write_wav(path: Path | str, waveform: Waveform) -> None:
     """
     samples = peak_safe(waveform).samples.T
     with sound_output(path) as temporary:
-        soundfile.write(temporary, samples, waveform.sample_rate, "PCM_16", format="WAV")
+        soundfile.write(
+            os.fsencode(temporary), samples, waveform.sample_rate, "PCM_16", format="WAV"
+        )
 
 
 def write_flac(path: Path | str, waveform: Waveform) -> None:
@@ -146,12 +149,14 @@ def write_flac(path: Path | str, waveform: Waveform) -> None:
     """
     samples = waveform.to_mono().samples[0].clip(-1.0, 1.0)
     with sound_output(path) as temporary:
-        soundfile.write(temporary, samples, waveform.sample_rate, "PCM_16", format="FLAC")
+        soundfile.write(
+            os.fsencode(temporary), samples, waveform.sample_rate, "PCM_16", format="FLAC"
+        )
 
 
 def read_flac(path: Path | str) -> Waveform:
     """Read exactly what ``write_flac`` wrote."""
-    samples, sample_rate = soundfile.read(path, dtype="float32")
+    samples, sample_rate = soundfile.read(os.fsencode(path), dtype="float32")
     return Waveform(samples[None], sample_rate)
 
 

@@ -388,7 +388,7 @@ def _measure_extent(path: Path | str) -> tuple[_Extent, bool]:
     for whole in (False, True):
         with open_video(path) as source:
             container = source.container
-            length = container.duration or 0
+            length = _declared_length(container)
             if not whole and not _seek(container, length - _TAIL_S * av.time_base):
                 continue
             extent = _packet_extent(source)
@@ -399,6 +399,19 @@ def _measure_extent(path: Path | str) -> tuple[_Extent, bool]:
                     declared = Fraction(length, av.time_base)
                 return extent, source.damaged or declared - reached > _SHORTFALL_S
     raise VideoError(f"no picture in {path} has a time to show it at", "Convert it to .mp4 first.")
+
+
+def _declared_length(container: InputContainer) -> int:
+    """How long the header says that picture and sound last, in microseconds; 0 if it does not.
+
+    Matroska's length counts from the file's time 0, not from the first picture or sound, as
+    FFmpeg and browsers write it. MKVToolNix leaves the time before the first out: of such a file
+    as much may be missing unnoticed, rather than that a whole one is called cut short.
+    """
+    length = container.duration or 0
+    if "matroska" in container.format.name:
+        length -= container.start_time or 0
+    return max(0, length)
 
 
 def _seek(container: InputContainer, offset: int) -> bool:

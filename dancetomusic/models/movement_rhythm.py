@@ -51,6 +51,10 @@ and pooled ones. Printed by ``building_tools/evaluate_movement.py`` for an encod
 movement it has never seen, even an encoder whose phases agree is right in two of three clips at
 most, so that movement alone is never sure."""
 
+FULL_EVIDENCE_S = 5.0
+"""Length from which repetition counts in full against the prior of tempo; less in shorter dances,
+where hardly a beat repeats."""
+
 MOST_READINGS = 3
 ANOTHER_TEMPO_OCTAVES = 0.1
 """Tempi nearer than this are one reading."""
@@ -156,6 +160,7 @@ def readings_from_encoding(
     evidence = _gather(encoding, dancers, frame_rate)
     network = _network_track(evidence, bpm)
     logits = template_logits(repetition(dancers), template)
+    logits = logits * min(1.0, dancers[0].duration_s / FULL_EVIDENCE_S)
     posterior = tempo_posterior(logits, _CANDIDATES)
     knows = float(network.confidence.mean()) if network.confidence.size else 0.0
     readings: list[MovementReading] = []

@@ -38,8 +38,8 @@ FINE = 2
 
 SILENCE = 1e-4
 QUIET_DB, QUIET_CERTAINTY = -42.0, 0.1
-"""Level (RMS, full scale) below which a sound is that of a room, and the most that its beats are
-then certain: nobody dances to what is hardly there."""
+"""Level (RMS about the mean, full scale) below which a sound is that of a room, and the most that
+its beats are then certain: nobody dances to what is hardly there."""
 
 SHORTEST_S = 1.0
 RIVAL_RATIO = 1.3
@@ -82,8 +82,7 @@ def sound_rhythms(
     if _is_silent(waveform):
         return (_track(waveform, np.zeros(0), np.zeros(0), np.zeros(0), 0.0),)
     found = _find(waveform, bpm, network)
-    rms = float(np.sqrt(np.mean(np.square(waveform.samples, dtype=np.float64))))
-    ceiling = 1.0 if 20.0 * np.log10(rms) > QUIET_DB else QUIET_CERTAINTY
+    ceiling = 1.0 if _level_db(waveform) > QUIET_DB else QUIET_CERTAINTY
     certainties = [min(ceiling, _certainty(found.evidence(n))) for n in range(len(found.paths))]
     readings = [
         _track(waveform, times, found.beat, found.downbeat, certainties[number])
@@ -144,6 +143,11 @@ def _find(waveform: Waveform, bpm: float | None, network: BeatNetwork | None) ->
 
 def _is_silent(waveform: Waveform) -> bool:
     return waveform.duration_s < SHORTEST_S or float(np.abs(waveform.samples).max()) < SILENCE
+
+
+def _level_db(waveform: Waveform) -> float:
+    """RMS about the mean, in dB of full scale: a constant offset cannot be heard."""
+    return 20.0 * float(np.log10(max(float(waveform.samples.std()), 1e-10)))
 
 
 def beat_evidence(
@@ -238,5 +242,8 @@ def _agreement(times: Float[np.ndarray, " beats"], second: Float[np.ndarray, " o
     """F-measure at 70 ms between two lists of beats."""
     if not times.size or not second.size:
         return 0.0
-    near = np.abs(times[:, None] - second[None, :]).min(axis=1) <= TOLERANCE_S
+    # Both lists increase: the nearest of the second lies on one side of where a time would go.
+    after = np.searchsorted(second, times)
+    sides = second[np.clip([after - 1, after], 0, second.size - 1)]
+    near = np.abs(sides - times).min(axis=0) <= TOLERANCE_S
     return float(2.0 * near.sum() / (times.size + second.size))

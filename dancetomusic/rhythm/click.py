@@ -13,15 +13,20 @@ LEVEL = 0.5
 
 
 def click_track(track: RhythmTrack, sample_rate: int) -> Waveform:
-    """Short tones on the beats, higher on the first of a bar; mono, as long as the track."""
+    """Short tones on the beats, higher on the first of a bar; mono, as long as the track.
+
+    Beats outside the track are left out.
+    """
     n_samples = round(track.duration_s * sample_rate)
     length = round(CLICK_S * sample_rate)
     seconds = np.arange(length) / sample_rate
     samples = np.zeros(n_samples + length, np.float32)
     for time, number in zip(track.beat_times, track.beat_numbers, strict=True):
+        start = round(time * sample_rate)
+        if not 0 <= start < n_samples:
+            continue
         hertz = DOWNBEAT_HZ if number == 1 else BEAT_HZ
         click = LEVEL * np.sin(2 * np.pi * hertz * seconds) * np.exp(-seconds / (CLICK_S / 5))
-        start = round(time * sample_rate)
         samples[start : start + length] += click.astype(np.float32)
     return Waveform(samples[None, :n_samples], sample_rate)
 

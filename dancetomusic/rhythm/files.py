@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -20,6 +21,11 @@ LEEWAY_S = 3.0
 
 MOST_BEATS = 16
 """Beats of the longest bar."""
+
+LARGEST_BYTES = 8_000_000
+"""Several hours of beats; a file that is larger is something else."""
+
+_SHOWN = 60  # characters of a line that a message repeats
 
 _PAIR = re.compile(r"\d+,\d+")
 
@@ -46,44 +52,56 @@ def load_beats(path: Path | str, duration_s: float) -> RhythmTrack:
     """Read beats and spread them over ``duration_s`` seconds.
 
     A header, blank lines and ``#`` comments are skipped; commas, semicolons, tabs and spaces
-    separate, and where something else does, a comma may be the decimal point. Labels as Audacity
-    exports them (start, end, text, separated by tabs) are read, too. Without places in the bar
+    separate, and where something else does, a comma may be the decimal point. Quotes are left
+    out; UTF-8 and, with its mark, UTF-16 are read. Labels as Audacity exports them (start, end,
+    text, separated by tabs) are read, too. Without places in the bar, or with a text instead,
     beats count 1 2 3 4; further columns are ignored. Beats are extrapolated with the neighbouring
     interval to cover the whole duration. The energy is level, 0.5.
 
     Raises:
-        InputError: If the file cannot be read, has fewer than two beats, a line without
-            numbers, a time that does not increase, an interval outside 20-400 BPM, or a beat
-            outside the duration; with the number of the line.
+        InputError: If the file cannot be read, has fewer than two beats or an interval outside
+            20-400 BPM; and, with the number of the line, if a line has no time, a time does not
+            increase or lies outside the duration, or a place is no whole number from 1 to 16.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read beats from {path} ({error})", _REMEDY) from error
     rows = {
-        number: line.split("#")[0].strip() for number, line in enumerate(lines, 1) if line.strip()
+        number: line.split("#")[0].replace('"', "").strip()
+        for number, line in enumerate(_read_text(path).splitlines(), 1)
     }
+    # Audacity writes the frequencies of a selection on a line of their own, after a backslash.
+    rows = {number: row for number, row in rows.items() if row and not row.startswith("\\")}
     decimal_comma = _has_decimal_commas(rows.values())
     times: list[float] = []
     numbers: list[int] = []
     header_allowed = True
     for count, row in rows.items():
-        if not row:
+        fields = _split(row, decimal_comma)
+        if header_allowed and not _is_number(fields[0]):
+            header_allowed = False
             continue
-        try:
-            time, place = _read_row(row, decimal_comma)
-        except (ValueError, OverflowError) as error:
-            if header_allowed:
-                header_allowed = False
-                continue
-            raise InputError(f"{path} line {count} is {row!r}", _REMEDY) from error
         header_allowed = False
+        try:
+            time, place = _read_fields(fields, labels="\t" in row)
+        except ValueError as error:
+            raise InputError(f"{path} line {count} is {row[:_SHOWN]!r}", _REMEDY) from error
         _check_beat(f"{path} line {count}", time, times[-1] if times else None, duration_s)
         times.append(time)
         numbers.append(len(times) % 4 or 4 if place is None else place)
     if len(times) < 2:
         raise InputError(f"{path} has {len(times)} beats", "Give at least two.")
     return track_from_beats(np.array(times), np.array(numbers, np.int64), duration_s)
+
+
+def _read_text(path: Path | str) -> str:
+    """The whole file; bytes that are no text stand as replacement characters."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read beats from {path} ({error})", _REMEDY) from error
+    if len(content) > LARGEST_BYTES:
+        raise InputError(f"{path} is larger than any list of beats", _REMEDY)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
 
 def _has_decimal_commas(rows: Iterable[str]) -> bool:
@@ -95,21 +113,45 @@ def _has_decimal_commas(rows: Iterable[str]) -> bool:
     return any(len(part) > 2 or not 1 <= int(part) <= MOST_BEATS for _, part in pairs)
 
 
-def _read_row(row: str, decimal_comma: bool) -> tuple[float, int | None]:
-    """The time of a beat in seconds, and its place in the bar where it is given."""
+def _split(row: str, decimal_comma: bool) -> list[str]:
+    """The fields of a line, with points in their numbers."""
     if ";" in row or "\t" in row:
-        fields = [field.strip().replace(",", ".") for field in re.split("[;\t]", row)]
-    elif decimal_comma and _PAIR.fullmatch(row):
-        fields = [row.replace(",", ".")]
-    elif " " in row and "," in row and ", " not in row and " ," not in row:
-        fields = row.replace(",", ".").split()
-    else:
-        fields = row.replace(",", " ").split()
-    time = float(fields[0])
-    if "\t" in row and len(fields) > 1 and "." in fields[1]:  # Audacity: start, end, text
+        return [field.strip().replace(",", ".") for field in re.split("[;\t]", row)]
+    if decimal_comma and _PAIR.fullmatch(row):
+        return [row.replace(",", ".")]
+    if "," not in row:
+        return row.split()
+    spaced = " " in row and ", " not in row and " ," not in row
+    if spaced and "." not in row.split(",")[0]:
+        return row.replace(",", ".").split()
+    return [field.strip() for field in row.split(",")]
+
+
+def _read_fields(fields: list[str], *, labels: bool) -> tuple[float, int | None]:
+    """The time of a beat in seconds, and its place in the bar where it is given.
+
+    Args:
+        fields: Of one line.
+        labels: Whether they may be a label of Audacity: start, end, text.
+    """
+    time, place = float(fields[0]), fields[1] if len(fields) > 1 else ""
+    if labels and "." in place:
         text = fields[2] if len(fields) > 2 else ""
         return time, int(text) if text.isdecimal() and 1 <= int(text) <= MOST_BEATS else None
-    return time, int(float(fields[1])) if len(fields) > 1 and fields[1] else None
+    if not _is_number(place):
+        return time, None
+    number = float(place)
+    if not 1 <= number <= MOST_BEATS or number % 1.0:
+        raise ValueError(f"the place in the bar is {place}")
+    return time, int(number)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_beat(where: str, time: float, before: float | None, duration_s: float) -> None:

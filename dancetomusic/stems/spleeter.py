@@ -134,7 +134,7 @@ def _separate(program: Path, mixes: Sequence[Mix]) -> list[Waveform]:
             stereo = sound if sound.samples.shape[0] == 2 else sound.to_mono()
             samples = resample(stereo, SAMPLE_RATE).samples.T
             try:
-                soundfile.write(file, samples, SAMPLE_RATE, "FLOAT", format="WAV")
+                soundfile.write(os.fsencode(file), samples, SAMPLE_RATE, "FLOAT", format="WAV")
             except (OSError, soundfile.SoundFileError) as error:
                 raise OutputError(
                     f"cannot write {file} ({error})", "Free some disk space, or set TMPDIR."
@@ -158,7 +158,7 @@ def _read_stem(directory: Path, sound: Waveform, last_line: str) -> Waveform:
     for stem in STEMS:
         path = directory / f"{stem}.wav"
         try:
-            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as error:
             raise _failure(f"wrote no {stem} for {directory.name}", last_line) from error
         if rate != SAMPLE_RATE or abs(len(samples) - expected) > 1:

@@ -8,6 +8,7 @@ beats is exact. Sound is rendered by the program ``fluidsynth`` with a General M
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 import tempfile
@@ -414,7 +415,7 @@ def render(
             check=True,
             capture_output=True,
         )
-        stereo, _ = soundfile.read(wav_path, dtype="float32", always_2d=True)
+        stereo, _ = soundfile.read(os.fsencode(wav_path), dtype="float32", always_2d=True)
     wanted = round(duration_s * sample_rate)
     mono = np.zeros((1, wanted), np.float32)
     mixed = stereo.mean(axis=1)[:wanted]

@@ -99,6 +99,8 @@ class LoopConfig:
         for key in ("warmup_steps", "weight_decay", "clip_norm", "patience", "seed"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} is {getattr(self, key)}", "Give 0 or more.")
+        if self.seed >= 2**64:  # more than torch takes
+            raise ConfigError(f"seed is {self.seed}", f"Give 0 to {2**64 - 1}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}", "Give a share in [0, 1).")
 

@@ -74,7 +74,9 @@ def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
 
     again = make_take(client, clip["id"], seed=5, bpm=100.0)["result"]
     assert again["bpm"] == pytest.approx(100.0, abs=0.5)
-    assert again["timings"]["poses"] < 0.5 * result["timings"]["poses"]
+    # Poses are kept from the analysis: finding them would take longer than the codes.
+    for timings in (result["timings"], again["timings"]):
+        assert timings["poses"] < 0.2 * timings["codes"]
 
     wish = {"format": "mp4", "skeleton": True, "mix": 0.5, "name": "../my dance"}
     job = client.post(f"/api/takes/{result['take']}/files", json=wish).json()["job"]

@@ -173,17 +173,22 @@ def test_two_builders_on_one_set(folder: Path, tmp_path: Path) -> None:
         first.wait()
 
 
-def test_an_interrupt_finishes_the_clips_in_hand(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_finishes_the_clips_in_hand(
+    folder: Path, tmp_path: Path, number: int, code: int
+) -> None:
     output = tmp_path / "set"
     arguments = ["--input_folder", str(folder), "--output_path", str(output), *OPTIONS]
     builder = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for(output, ".work/clips/*/mix.flac")
-    builder.send_signal(signal.SIGINT)
+    builder.send_signal(number)
     _, errors = builder.communicate(timeout=60)
-    assert builder.returncode == 130, errors
-    assert "Traceback" not in errors
+    assert builder.returncode == code, errors
+    assert "Traceback" not in errors and errors.count("is kept\n") == 1
+    hidden = [file.name for file in output.rglob(".*") if file.is_file()]
+    assert not [name for name in hidden if name != ".lock"]
     for directory in clip_directories(output):
         read_record(directory)
     assert run(*arguments).returncode == 0

@@ -1,10 +1,19 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from dancetomusic.evaluation.beats import beat_f
 from dancetomusic.media.audio import read_audio
 from dancetomusic.released import released_checkpoints
-from dancetomusic.rhythm.audio_beats import EVIDENCE, sound_evidence, sound_rhythms
+from dancetomusic.rhythm.audio_beats import (
+    EVIDENCE,
+    QUIET_CERTAINTY,
+    TOLERANCE_S,
+    beat_evidence,
+    sound_evidence,
+    sound_rhythms,
+)
 from dancetomusic.synthesis.noises import KINDS, make_noise
 from dancetomusic.types import FAIR, SURE, Waveform
 from tests.sound_factory import RATE, drums
@@ -109,3 +118,25 @@ def test_real_music_is_tracked(shared_data):
     track = sound_rhythms(sound)[0]
     assert beat_f(beats, track.beat_times) > 0.9
     assert track.certainty >= SURE
+
+
+def test_a_constant_offset_does_not_make_a_room_loud():
+    waveform, _ = drums(112, 10)
+    level = np.sqrt(np.mean(waveform.samples**2))
+    room = waveform.samples * np.float32(10 ** (-46 / 20) / level) + np.float32(0.05)
+    assert sound_rhythms(Waveform(room, RATE))[0].certainty <= QUIET_CERTAINTY
+
+
+def test_agreement_is_that_of_the_nearest_beats_and_needs_no_table():
+    rng = np.random.default_rng(3)
+    one, other = (np.cumsum(rng.uniform(0.1, 0.9, size)) for size in (200, 170))
+    near = (np.abs(one[:, None] - other[None, :]).min(axis=1) <= TOLERANCE_S).sum()
+    beat = np.zeros(20_000, np.float32)
+    agreement = beat_evidence(beat, 100.0, one, other)[EVIDENCE.index("agreement")]
+    assert agreement == pytest.approx(2 * near / (one.size + other.size))
+    many = np.arange(0.0, 100_000.0)
+    tracemalloc.start()
+    beat_evidence(beat, 100.0, many, many)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6

@@ -10,6 +10,7 @@ import pytest
 from dancetomusic.errors import InputError, VideoError
 from dancetomusic.evaluation.beats import beat_f
 from dancetomusic.inference.beat_source import (
+    AFTER_S,
     BeatChoice,
     choose_rhythm,
     estimate_rhythms,
@@ -19,6 +20,7 @@ from dancetomusic.inference.beat_source import (
 from dancetomusic.models.pose2audio import Pose2Audio
 from dancetomusic.released import locate_checkpoint, released_checkpoints
 from dancetomusic.rhythm.beats import steady_grid
+from dancetomusic.rhythm.edit import shift_beats
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.noises import make_noise
 from dancetomusic.types import PoseSequence, Waveform
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.skipif(
     not {"pose2audio", "beat_network"} <= set(released_checkpoints()), reason="no released weights"
 )
 SECONDS = 12.0
+ARRAYS = ("world", "present", "visibility")
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,68 @@ def test_sound_that_cannot_be_decoded_is_one_warning_or_an_error(tmp_path, caplo
     assert "cannot be decoded" in caplog.text
     with pytest.raises(VideoError, match="cannot be decoded"):
         read_sound(broken, "sound")
+
+
+@pytest.fixture(scope="module")
+def long_dance(dancers):
+    (dancer,) = dancers
+    return [
+        replace(
+            dancer,
+            **{name: np.concatenate([getattr(dancer, name)] * 6) for name in ARRAYS},
+        )
+    ]
+
+
+@pytest.mark.parametrize("bpm", [97, 117, 133])
+def test_beats_keep_their_tempo_where_the_sound_ends(encoder, long_dance, bpm):
+    sound, _ = drums(bpm, 16.0)
+    _, readings = estimate_rhythms(encoder, long_dance, sound, beats_from="sound")
+    expected = np.arange(0.2, long_dance[0].duration_s, 60 / bpm)
+    off = np.abs(readings[0].beat_times[:, None] - expected[None, :]).min(axis=1)
+    assert off.max() < 0.05
+    assert readings[0].bpm == pytest.approx(bpm, rel=0.003)
+
+
+def test_beats_beyond_the_sound_are_less_certain(encoder, long_dance, dancers):
+    sound, _ = drums(120, SECONDS)
+    whole, part = (
+        estimate_rhythms(encoder, people, sound, beats_from="sound")[1][0]
+        for people in (dancers, long_dance)
+    )
+    assert part.certainty == pytest.approx(whole.certainty / 6, rel=0.01)
+
+
+def test_what_follows_the_dance_is_not_heard(encoder, dancers):
+    sound, beats = drums(96, SECONDS + AFTER_S)
+    after, _ = drums(132, 60.0)
+    longer = Waveform(np.concatenate([sound.samples, after.samples], axis=1), RATE)
+    _, alone = estimate_rhythms(encoder, dancers, sound)
+    _, followed = estimate_rhythms(encoder, dancers, longer)
+    np.testing.assert_array_equal(followed[0].beat_times, alone[0].beat_times)
+    assert followed[0].certainty == alone[0].certainty
+    assert beat_f(beats[beats < SECONDS], followed[0].beat_times) > 0.9
+
+
+@pytest.mark.parametrize("seconds", [4.0, 40.0])
+@pytest.mark.parametrize("first_s", [0.5, 3.3])
+def test_given_beats_cover_the_dance(encoder, dancers, seconds, first_s):
+    given = steady_grid(100.0, seconds, first_beat_s=first_s)
+    given = shift_beats(given, 0.7 * 600)
+    _, rhythm, _ = choose_rhythm(encoder, dancers, BeatChoice(beats=given))
+    assert rhythm.beat_times[0] < 0.6 and SECONDS - 0.6 <= rhythm.beat_times[-1] < SECONDS
+    np.testing.assert_allclose(np.diff(rhythm.beat_times), 0.6)
+    places = np.diff(rhythm.beat_numbers) % 4
+    assert (places == 1).all()
+
+
+@pytest.mark.parametrize("offset_ms", [-1700.0, 1700.0])
+@pytest.mark.parametrize("tempo", [None, "half", "double"])
+def test_corrected_beats_cover_the_dance(encoder, dancers, offset_ms, tempo):
+    given = steady_grid(100.0, SECONDS, first_beat_s=0.5)
+    choice = BeatChoice(beats=given, tempo=tempo, offset_ms=offset_ms)
+    _, rhythm, _ = choose_rhythm(encoder, dancers, choice)
+    interval = {None: 0.6, "half": 1.2, "double": 0.3}[tempo]
+    np.testing.assert_allclose(np.diff(rhythm.beat_times), interval)
+    assert rhythm.beat_times[0] < interval
+    assert SECONDS - interval <= rhythm.beat_times[-1] < SECONDS

@@ -1,5 +1,6 @@
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 
 from dancetomusic import cli
+from dancetomusic.atomic import atomic_output
 from dancetomusic.cli.train import parse_override
+from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
+from dancetomusic.training.loop import LoopConfig
 from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 
 
@@ -226,9 +230,25 @@ def test_a_bug_keeps_its_traceback(pipeline, folder):
         cli.main(["generate", "dance.mp4", "a.wav"])
 
 
-def test_an_interrupt_exits_130(pipeline, folder):
+def test_an_interrupt_exits_130(pipeline, folder, capsys):
     pipeline.error = KeyboardInterrupt()
     assert exit_code("generate dance.mp4 a.wav") == 130
+    said = capsys.readouterr().err
+    assert "interrupted" in said and said.count("\n") == 1
+
+
+def test_sigterm_exits_143_and_leaves_nothing(pipeline, folder, capsys):
+    def save(path, **_options):
+        with atomic_output(path) as temporary:
+            temporary.write_bytes(b"half")
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM), sorted(folder.iterdir())
+    pipeline.music.save = save
+    assert exit_code("generate dance.mp4 a.wav") == 143
+    said = capsys.readouterr().err
+    assert "terminated" in said and said.count("\n") == 1
+    assert (signal.getsignal(signal.SIGTERM), sorted(folder.iterdir())) == before
 
 
 def test_the_beats_and_poses_read_are_written(pipeline, folder):
@@ -284,6 +304,36 @@ def test_train_hands_over_typed_overrides(monkeypatch, folder):
     ((model, config, overrides, output),) = calls
     assert (model, config.name, output.name) == ("codec", "c.yaml", "run")
     assert overrides == {"steps": 3, "rate": "1e-1", "name": "a", "sizes": [1, 2]}
+
+
+@pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-1", 0.25)])
+def test_a_power_of_ten_is_a_number_in_an_override(text, value):
+    key, given = parse_override(f"learning_rate={text}")
+    assert config_from_dict(LoopConfig, {key: given}).learning_rate == value
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 98765432109876543210, 10**40])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate dance.mp4 a.wav",
+        "dance song.mp3 dance.npz --seed 1",
+        "live --video dance.mp4 --output a.wav",
+        "train --model codec --config c.yaml --output run",
+    ],
+)
+def test_a_seed_that_no_generator_takes_is_refused(pipeline, folder, capsys, command, seed):
+    assert exit_code(f"{command} --seed {seed}") == 2
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"dancetomusic: error: --seed is {seed}. Give 0 to 18446744073709551615.\n"
+    )
+    assert pipeline.asked is None
+
+
+def test_a_long_seed_is_taken(pipeline, folder):
+    assert exit_code("generate dance.mp4 a.wav --seed 12345678901234567890") == 0
+    assert pipeline.asked["seed"] == 12345678901234567890
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", "steps=[1"])

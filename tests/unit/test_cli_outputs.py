@@ -53,3 +53,11 @@ def test_commands_leave_their_input_alone(tmp_path, monkeypatch, capsys, command
     assert end.value.code == 2
     assert "is the input" in capsys.readouterr().err
     assert Path("a.mp4").read_bytes() == b"video"
+
+
+def test_a_link_to_itself_is_compared_like_any_other(tmp_path):
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    check_distinct([loop], [tmp_path / "a.mp4"])
+    with pytest.raises(OutputError, match="named twice"):
+        check_distinct([loop, loop], [])

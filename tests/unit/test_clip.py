@@ -376,3 +376,17 @@ def test_only_clips_are_found(tmp_path):
 def test_bytes_of_a_record_end_a_line_and_hold_no_nan():
     content = record_to_bytes(make_record("x", bpm=math.nan))
     assert content.endswith(b"}\n") and b"NaN" not in content
+
+
+def test_beats_of_sets_built_before_have_two_columns(tmp_path):
+    fill_clip(tmp_path, make_record("x"))
+    text = (tmp_path / "beats.csv").read_text().splitlines()
+    now = load_clip(tmp_path).rhythm
+    (tmp_path / "beats.csv").write_text(
+        "\n".join(",".join(line.split(",")[:2]) for line in text) + "\n"
+    )
+    before = load_clip(tmp_path).rhythm
+    np.testing.assert_array_equal(before.beat_times, now.beat_times)
+    (tmp_path / "beats.csv").write_text("time_s,beat\n0.5,1,sound\n")
+    with pytest.raises(InputError, match="more or fewer values"):
+        load_clip(tmp_path)

@@ -48,6 +48,25 @@ def test_a_whole_number_is_a_float_where_one_is_wanted():
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("3E4", 3e4), ("1.5e-3", 1.5e-3), ("-.5e+2", -50.0), ("2.e1", 20.0)],
+)
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+def test_a_power_of_ten_is_a_float_in_yaml(tmp_path, text, value, suffix):
+    file = tmp_path / f"config{suffix}"
+    file.write_text(f"rate: {text}\nnote: '{text}'\n")
+    config = load_config(Outer, file)
+    assert config.rate == value
+    assert config.note == text  # text stays text where text is wanted
+
+
+@pytest.mark.parametrize("text", ["1e", "e3", "1e-3x", "1_0e3", "0x1e3", ". e3", "1e3 "])
+def test_what_is_no_number_is_no_float(text):
+    with pytest.raises(ConfigError, match="rate is"):
+        config_from_dict(Outer, {"rate": text})
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"rate": 1.0, "widht": 3}, "no key 'widht'.*Known keys: bias, inner"),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,22 @@ def test_a_video_that_is_damaged_at_its_source(
     assert fetched.truncated and 0 < fetched.duration_s < 11 and len(waits) == 2
     healed = server.serve("/c.mp4", content, faults=[None])
     assert not fetch(Section(healed), tmp_path / "store", SETTINGS).truncated
+
+
+def test_times_that_begin_late_are_no_reason_to_download_again(
+    tmp_path: Path, server: FaultyServer, waits: list[float]
+) -> None:
+    late = write_video(
+        tmp_path / "late.mkv",
+        times=[5 + Fraction(k, 24) for k in range(48)],
+        sound=clicks([1], 2),
+        sound_start_s=5.0,
+        sound_codec="libopus",
+    )
+    url = server.serve("/v.mkv", late.read_bytes(), content_type="video/x-matroska")
+    fetched = fetch(Section(url), tmp_path / "store", SETTINGS, sleep=waits.append)
+    assert not waits and not fetched.truncated
+    assert fetched.duration_s == pytest.approx(2, abs=0.01)
 
 
 def test_names_of_all_kinds_are_only_data(

@@ -249,6 +249,31 @@ def test_an_interrupt_or_a_kill_loses_nothing_that_was_finished(demo_dir, tmp_pa
     assert hidden <= {".lock", JOURNAL_FILE}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_ends_cleanly_in_the_midst_of_a_folder(demo_dir, tmp_path, number, code):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    for name in ("0.mp4", "1.mp4", "2.mp4", "3.mp4"):
+        cut_short(demo_dir / "steps_128bpm.mp4", folder / name, 1.2)
+    command = [sys.executable, "-m", "dancetomusic.cli", "generate", str(folder), str(output)]
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(output.glob("*.wav")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert errors.splitlines()[-1].endswith("what was finished before is kept")
+    assert "Traceback" not in errors
+    made = sorted(file.stem for file in output.glob("*.wav"))
+    assert 1 <= len(made) < 4
+    assert [row["video"] for row in report(output)] == [f"{stem}.mp4" for stem in made]
+    hidden = {file.name for file in output.iterdir() if file.name.startswith(".")}
+    assert hidden <= {".lock", JOURNAL_FILE}
+
+
 def found_in(folder, **options):
     return [p.relative_to(folder).as_posix() for p in find_videos(folder, **options)]
 

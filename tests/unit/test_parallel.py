@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError
 from dancetomusic.parallel import (
     ONE_THREAD,
@@ -317,11 +318,50 @@ def test_a_second_interrupt_kills(tmp_path, repository):
         assert wait_until(lambda: not any(map(is_running, pids)), 2.0)
 
 
-def test_interrupts_do_not_reach_workers():
+def write_slowly(path, seconds):
+    """A file that is half written for a while."""
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(b"half")
+        time.sleep(seconds)
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {repository!r})
+from dancetomusic.parallel import open_engine
+from tests.unit.test_parallel import write_slowly
+with open_engine("processes", workers=2) as engine:
+    tasks = [engine.submit(write_slowly, f"{folder}/{{n}}.wav", 60) for n in range(2)]
+    tasks[0].result()
+"""
+
+
+@pytest.mark.parametrize("how", ["a second interrupt", "a kill"])
+def test_a_task_that_is_broken_off_leaves_no_half_written_file(tmp_path, repository, how):
+    code = WRITER.format(repository=str(repository), folder=tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    try:
+        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        if how == "a kill":
+            process.kill()
+        else:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=10)[1]
+        assert wait_until(lambda: not list(tmp_path.iterdir()), 2.0)
+        assert b"_BrokenOff" not in errors
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupts_do_not_reach_workers(number):
     with open_engine("processes", workers=1) as engine:
         worker = engine.submit(os.getpid).result()
         task = engine.submit(slow_square, 3, 0.3)
-        os.kill(worker, signal.SIGINT)
+        os.kill(worker, number)
         assert task.result() == 9
         assert engine.submit(os.getpid).result() == worker
 

@@ -98,3 +98,12 @@ def test_clicks_do_not_clip_loud_music(track):
     mixed = add_clicks(loud, track)
     assert mixed.samples.shape == loud.samples.shape
     assert np.abs(mixed.samples).max() <= 1.0
+
+
+def test_beats_outside_the_track_do_not_click(track):
+    outside = replace(track, beat_times=track.beat_times - 1.0, duration_s=5.0)
+    clicks = click_track(outside, 24_000).samples[0]
+    assert clicks.size == 5 * 24_000
+    first = outside.beat_times[outside.beat_times >= 0][0]
+    assert np.abs(clicks[: round(first * 24_000)]).max(initial=0.0) < 0.01
+    assert np.abs(clicks).max() > 0.2

@@ -3,7 +3,7 @@ import pytest
 
 from dancetomusic.errors import InputError, OutputError
 from dancetomusic.rhythm.beats import steady_grid
-from dancetomusic.rhythm.files import load_beats, save_beats
+from dancetomusic.rhythm.files import LARGEST_BYTES, load_beats, save_beats
 
 
 def test_saved_beats_come_back(tmp_path):
@@ -89,3 +89,59 @@ def test_unusable_beats_are_refused_with_their_line(tmp_path, text, where, remed
     with pytest.raises(InputError) as refusal:
         load_beats(file, 2.0)
     assert where in refusal.value.problem and remedy in refusal.value.remedy
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_encodings_of_spreadsheets(tmp_path, encoding):
+    file = tmp_path / "beats.csv"
+    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
+    text = "Zeit für den Schlag;Zahl\r\n0,5;1\r\n1,0;2\r\n"
+    file.write_bytes(mark + text.encode(encoding))
+    track = load_beats(file, 2.0)
+    np.testing.assert_allclose(track.beat_times, [0.0, 0.5, 1.0, 1.5])
+    assert track.beat_numbers[1:3].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"time_s","beat"\n"0.5","1"\n"1.0","2"\n"1.5","3"\n',
+        "0.5\t0.5\t1\n\\\t100.0\t200.0\n1.0\t1.0\t2\n\\\t90.0\t95.0\n1.5\t1.5\t3\n",
+        "0.500000000,120.00 bpm\n1.000000000,120.19 bpm\n1.500000000,119.80 bpm\n",
+        "0.5,New Point\n1.0,New Point\n1.5,New Point\n",
+        "0,512 downbeat\n1,012 beat\n1,512 beat\n",
+    ],
+)
+def test_quotes_and_labels_are_no_obstacle(tmp_path, text):
+    file = tmp_path / "beats.csv"
+    file.write_text(text)
+    track = load_beats(file, 2.0)
+    np.testing.assert_allclose(np.diff(track.beat_times), 0.5)
+    assert track.beat_numbers[-3:].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("place", ["1e30", "inf", "nan", "0", "-1", "17", "1.5"])
+def test_a_place_that_is_none_is_refused_with_its_line(tmp_path, place):
+    file = tmp_path / "beats.csv"
+    file.write_text(f"0.5,1\n1.0,{place}\n1.5,3\n")
+    with pytest.raises(InputError, match="line 2"):
+        load_beats(file, 2.0)
+
+
+def test_the_first_beat_is_never_taken_for_a_header(tmp_path):
+    file = tmp_path / "beats.csv"
+    file.write_text("0.5,inf\n1.0,2\n1.5,3\n")
+    with pytest.raises(InputError, match="line 1"):
+        load_beats(file, 2.0)
+
+
+def test_a_file_that_is_no_list_of_beats_is_refused_shortly(tmp_path):
+    file = tmp_path / "dance.mp4"
+    file.write_bytes(bytes(range(32, 256)) * 1000 + b"\n" + b"\x00\xff" * 100_000)
+    with pytest.raises(InputError) as refusal:
+        load_beats(file, 2.0)
+    assert len(refusal.value.problem) < 500 + len(str(file))
+    with file.open("wb") as opened:
+        opened.truncate(LARGEST_BYTES + 1)
+    with pytest.raises(InputError, match="larger than any list"):
+        load_beats(file, 2.0)

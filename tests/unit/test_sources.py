@@ -65,6 +65,41 @@ def test_a_header_names_columns_in_any_order(tmp_path: Path) -> None:
     ]
 
 
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [True, False])
+def test_lists_as_spreadsheets_write_them(
+    tmp_path: Path, encoding: str, separator: str, header: bool
+) -> None:
+    comma = f"{URL}&a=1,2;3"  # quoted as a spreadsheet would
+    rows = [[URL, "0:10", "0:20"], [f'"{comma}"', "", ""], [f"{URL}&é", "1.5", "2"]]
+    rows = [["URL", "Start", "End"], *rows] if header else rows
+    content = "".join(separator.join(row) + "\r\n" for row in rows)
+    assert listed(tmp_path, content.encode(encoding)) == [
+        Section(URL, 10.0, 20.0),
+        Section(comma),
+        Section(f"{URL}&é", 1.5, 2.0),
+    ]
+
+
+def test_a_separator_that_is_named_and_decimal_commas(tmp_path: Path) -> None:
+    assert listed(tmp_path, f"sep=;\r\n{URL};0:10,5;1:00,25\r\n") == [Section(URL, 10.5, 60.25)]
+    assert listed(tmp_path, f"{URL}\t10,5\t20\n") == [Section(URL, 10.5, 20.0)]
+    assert "line 3" in refusal(tmp_path, f"sep=;\r\n{URL};1;2\r\n{URL};x;2\r\n")
+
+
+def test_separators_within_links_do_not_separate(tmp_path: Path) -> None:
+    links = [f"{URL};5", f"{URL}&a;b", f"{URL};c"]
+    assert listed(tmp_path, f"{links[0]},1,2\n{links[1]}\n{links[2]},,\n") == [
+        Section(links[0], 1.0, 2.0),
+        Section(links[1]),
+        Section(links[2]),
+    ]
+
+
 def test_repeated_lines_count_once(tmp_path: Path) -> None:
     assert listed(tmp_path, f"{URL},1,2\n{URL},0:01,0:02\n{URL},1,3\n") == [
         Section(URL, 1.0, 2.0),
@@ -134,7 +169,8 @@ def test_a_long_cell_is_cut_in_the_message(tmp_path: Path) -> None:
         (b"", "no links"),
         (b"url,start,end\n", "no links"),
         (b"url,url,end\n", "2 times"),
-        (f"{URL},1,2\n".encode("utf-16"), "UTF-8"),
+        (f"{URL},1,2\n".encode("utf-16")[:-1], "UTF-8"),
+        (b"caf\xe9,1,2\n", "UTF-8"),
         (b"url,licence\nhttp://a.b/,\xc2\x9bx\n", "control characters"),
     ],
 )

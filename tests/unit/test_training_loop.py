@@ -291,7 +291,8 @@ def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "values",
     [{"max_steps": 0}, {"batch_size": 0}, {"ema_decay": 1.0}, {"learning_rate": 0.0},
-     {"epochs": 0}, {"patience": -1}, {"learning_rate": float("nan")}],
+     {"epochs": 0}, {"patience": -1}, {"seed": -1}, {"seed": 2**64},
+     {"learning_rate": float("nan")}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):

@@ -227,6 +227,27 @@ def test_truncated_matroska_is_reported(tmp_path: Path) -> None:
     assert numbers(path)
 
 
+@pytest.mark.parametrize("late_s", [None, 5.0, 5.5])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_times_that_begin_late_are_no_damage(
+    tmp_path: Path, suffix: str, late_s: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_video(
+        tmp_path / f"v{suffix}",
+        times=[5 + Fraction(k, 24) for k in range(240)],
+        codec="libvpx-vp9" if suffix == ".webm" else "libx264",
+        sound=None if late_s is None else clicks([1], 10),
+        sound_start_s=late_s or 0.0,
+        sound_codec="libopus",
+    )
+    info = probe_video(path)
+    assert not info.truncated
+    assert info.duration_s == pytest.approx(10, abs=0.002)
+    assert numbers(path) == list(range(240)) and not caplog.records
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert probe_video(path).truncated
+
+
 def test_damaged_middle_does_not_shift_the_rest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
