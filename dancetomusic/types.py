@@ -186,10 +186,15 @@ class RhythmTrack:
 
     @property
     def bpm(self) -> float:
-        """Tempo in beats a minute from the median beat interval; NaN below two beats."""
+        """Tempo in beats a minute; NaN below two beats.
+
+        Of the mean interval, leaving out those that differ from the median by more than a tenth.
+        """
         if self.beat_times.size < 2:
             return float("nan")
-        return float(60.0 / np.median(np.diff(self.beat_times)))
+        intervals = np.diff(self.beat_times)
+        median = np.median(intervals)
+        return float(60.0 / intervals[np.abs(intervals / median - 1.0) <= 0.1].mean())
 
     @property
     def beats_per_bar(self) -> int:

@@ -178,6 +178,8 @@ def choose_rhythm(
         given = choice.beats
         if not isinstance(given, RhythmTrack):
             given = load_beats(given, rhythm.duration_s)
+        if given.beat_times.size < 2:
+            raise InputError(f"{given.beat_times.size} beats given", "Give at least two.")
         rhythm = replace(
             given,
             energy=rhythm.energy,

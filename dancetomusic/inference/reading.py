@@ -43,6 +43,11 @@ def read_dancers(
         source = [source]
     if not isinstance(source, str | Path):
         dancers = [resample_poses(dancer, POSE_FPS) for dancer in source]
+        if len({len(dancer) for dancer in dancers}) != 1:
+            raise PoseError(
+                f"{len(dancers)} dancers of different lengths" if dancers else "there is no dancer",
+                "Give one dancer or more, all of one length.",
+            )
     elif Path(source).suffix.lower() == ".npz":
         dancers = [load_poses(source, POSE_FPS)]
     else:

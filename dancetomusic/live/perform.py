@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -346,7 +347,12 @@ def _wav(
     with (
         sound_output(path) as temporary,
         soundfile.SoundFile(
-            temporary, "w", engine.sample_rate, channels=1, subtype="PCM_16", format="WAV"
+            os.fsencode(temporary),
+            "w",
+            engine.sample_rate,
+            channels=1,
+            subtype="PCM_16",
+            format="WAV",
         ) as file,
     ):
         file.write(np.zeros(latency, np.float32))

@@ -22,6 +22,7 @@ from dancetomusic.media.video import media_start, open_media, sound_stream
 from dancetomusic.types import Waveform
 
 _JITTER_S = 0.02  # containers round and wander in their sound times; real gaps are longer
+_LONGEST_GAP_S = 3600
 _MAX_PADDING = 4096  # samples: two of the longest AAC blocks
 
 
@@ -187,6 +188,8 @@ def _in_step(
         if frame.pts is not None:
             time = frame.pts * (stream.time_base or Fraction(1, rate)) - start
             late = round(time * rate) - position
+            if abs(late) > _LONGEST_GAP_S * rate:  # a clock that wrapped or broke, no silence
+                late = 0
             if position == 0 or abs(late) > _JITTER_S * rate:
                 if late > 0:
                     yield np.zeros(late, np.float32)

@@ -11,6 +11,7 @@ from dancetomusic.types import RhythmTrack
 
 TEMPO_CHANGES = ("half", "double")
 LARGEST_OFFSET_MS = 2000.0
+FASTEST_BPM = 400.0
 
 
 def change_tempo(track: RhythmTrack, change: str) -> RhythmTrack:
@@ -31,6 +32,10 @@ def change_tempo(track: RhythmTrack, change: str) -> RhythmTrack:
     if track.beat_times.size < 2:
         raise InputError("there are fewer than two beats", "Give beats or a tempo.")
     bar = track.beats_per_bar
+    if change == "double" and track.bpm > FASTEST_BPM / 2:
+        raise InputError(
+            f"twice {track.bpm:.0f} BPM is more than {FASTEST_BPM:.0f}", "Leave the tempo as it is."
+        )
     if change == "double":
         times, confidence = (
             np.interp(np.arange(2 * v.size - 1) / 2, np.arange(v.size), v)

@@ -175,3 +175,9 @@ def test_peak_safe_leaves_what_is_in_range() -> None:
     assert peak_safe(sound) is sound
     empty = Waveform(np.zeros((1, 0), np.float32), 24_000)
     assert peak_safe(empty) is empty
+
+
+def test_a_clock_that_jumps_by_hours_is_not_filled_with_silence(tmp_path):
+    sound = clicks([0.5], 3.0)
+    path = write_video(tmp_path / "a.mkv", n_frames=72, sound=sound, sound_gap_s=40_000)
+    assert read_audio(path).duration_s == pytest.approx(3.0, abs=0.1)

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from dancetomusic.errors import InputError, VideoError
+from dancetomusic.errors import InputError, PoseError, VideoError
 from dancetomusic.evaluation.beats import beat_f
 from dancetomusic.inference.beat_source import (
     AFTER_S,
@@ -17,6 +17,7 @@ from dancetomusic.inference.beat_source import (
     read_sound,
     sound_of,
 )
+from dancetomusic.inference.reading import read_dancers
 from dancetomusic.models.pose2audio import Pose2Audio
 from dancetomusic.released import locate_checkpoint, released_checkpoints
 from dancetomusic.rhythm.beats import steady_grid
@@ -226,3 +227,27 @@ def test_corrected_beats_cover_the_dance(encoder, dancers, offset_ms, tempo):
     np.testing.assert_allclose(np.diff(rhythm.beat_times), interval)
     assert rhythm.beat_times[0] < interval
     assert SECONDS - interval <= rhythm.beat_times[-1] < SECONDS
+
+
+def test_one_beat_is_no_rhythm(encoder, dancers):
+    given = steady_grid(60.0, 1.0)
+    one = replace(
+        given,
+        beat_times=given.beat_times[:1],
+        beat_numbers=given.beat_numbers[:1],
+        confidence=given.confidence[:1],
+    )
+    with pytest.raises(InputError, match="1 beats given"):
+        choose_rhythm(encoder, dancers, BeatChoice(beats=one))
+
+
+def test_dancers_have_to_be_of_one_length(dancers):
+    shorter = PoseSequence(
+        world=dancers[0].world[:48],
+        present=dancers[0].present[:48],
+        visibility=dancers[0].visibility[:48],
+        fps=24.0,
+    )
+    for people, words in (([], "no dancer"), ([dancers[0], shorter], "different lengths")):
+        with pytest.raises(PoseError, match=words):
+            read_dancers(people)

@@ -107,3 +107,19 @@ def test_beats_outside_the_track_do_not_click(track):
     first = outside.beat_times[outside.beat_times >= 0][0]
     assert np.abs(clicks[: round(first * 24_000)]).max(initial=0.0) < 0.01
     assert np.abs(clicks).max() > 0.2
+
+
+def test_twice_a_very_fast_tempo_is_refused():
+    with pytest.raises(InputError, match="twice 240 BPM"):
+        change_tempo(steady_grid(240.0, 5.0), "double")
+
+
+def test_tempo_is_that_of_the_mean_interval():
+    times = np.arange(0.5, 10.0, 60.0 / 117.0)
+    rounded = replace(
+        steady_grid(117.0, 10.0),
+        beat_times=np.round(times / 0.02) * 0.02,
+        beat_numbers=np.arange(times.size) % 4 + 1,
+        confidence=np.ones(times.size),
+    )
+    assert rounded.bpm == pytest.approx(117.0, rel=2e-3)
