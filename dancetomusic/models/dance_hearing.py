@@ -7,6 +7,7 @@ from jaxtyping import Float, Float32
 
 from dancetomusic.errors import InputError
 from dancetomusic.media.audio import resample
+from dancetomusic.media.spectrum import band_power
 from dancetomusic.nn.audio_windows import OVERSAMPLING
 from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.rhythm.audio_beats import track_audio_beats
@@ -48,13 +49,7 @@ def hear(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
         raise InputError("the music is silent", "Give music that can be heard.")
     hop = round(SAMPLE_RATE / SOUND_RATE)
     n_frames = int(waveform.duration_s * SOUND_RATE + 1e-6)
-    padded = np.pad(samples, (WINDOW // 2, WINDOW + hop))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::hop]
-    shape, weights = np.hanning(WINDOW).astype(np.float32), _band_weights()
-    power = np.empty((n_frames, N_BANDS), np.float32)
-    for first in range(0, n_frames, 2000):
-        part = windows[first : min(first + 2000, n_frames)] * shape
-        power[first : first + len(part)] = np.abs(np.fft.rfft(part)) ** 2 @ weights.T
+    power = band_power(samples, _band_weights(), window=WINDOW, hop=hop, n_frames=n_frames)
     level = power / max(float(power.mean(axis=0).max()), 1e-12)
     return (1.0 + np.log10(np.maximum(level, FLOOR)) / -np.log10(FLOOR)).astype(np.float32)
 

@@ -21,6 +21,7 @@ from dancetomusic.checkpoint import load_module
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.media.audio import resample
+from dancetomusic.media.spectrum import band_power
 from dancetomusic.types import Waveform
 
 MODEL = "beat_network"
@@ -122,14 +123,8 @@ def mel_power(waveform: Waveform) -> Float32[np.ndarray, "mels frames"]:
     samples = resample(waveform.to_mono(), SAMPLE_RATE).samples[0]
     hop = round(SAMPLE_RATE / FRAME_RATE)
     n_frames = -(-samples.size // hop)
-    padded = np.pad(samples, (WINDOW // 2, WINDOW + hop))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::hop]
-    shape, weights = np.hanning(WINDOW).astype(np.float32), _mel_weights()
-    power = np.empty((N_MELS, n_frames), np.float32)
-    for first in range(0, n_frames, 1000):
-        part = windows[first : min(first + 1000, n_frames)] * shape
-        power[:, first : first + len(part)] = weights @ (np.abs(np.fft.rfft(part)) ** 2).T
-    return power
+    power = band_power(samples, _mel_weights(), window=WINDOW, hop=hop, n_frames=n_frames)
+    return np.ascontiguousarray(power.T)
 
 
 def mel_levels(

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int
 
+from dancetomusic.media.spectrum import band_power
 from dancetomusic.rhythm.beats import PRIOR_BPM, PRIOR_OCTAVES, fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy
 from dancetomusic.types import RhythmTrack, Waveform
@@ -106,13 +107,7 @@ def onset_bands(waveform: Waveform) -> Float32[np.ndarray, "4 frames"]:
     if not n_frames or np.abs(samples).max() < SILENCE:
         return np.zeros((len(BAND_EDGES_HZ) - 1, n_frames), np.float32)
     weights, band_of = _sub_bands(waveform.sample_rate, length)
-    padded = np.pad(samples, (length // 2, length + hop))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
-    levels = np.empty((n_frames, _SUB_BANDS), np.float32)
-    shape = np.hanning(length).astype(np.float32)
-    for first in range(0, n_frames, 1000):
-        part = windows[first : min(first + 1000, n_frames)] * shape
-        levels[first : first + len(part)] = np.abs(np.fft.rfft(part)) ** 2 @ weights.T
+    levels = band_power(samples, weights, window=length, hop=hop, n_frames=n_frames)
     levels = np.log10(_FLOOR + np.sqrt(levels / levels.max()))
     rises = np.zeros_like(levels)
     rises[_LAG:] = np.maximum(levels[_LAG:] - levels[:-_LAG], 0.0)
