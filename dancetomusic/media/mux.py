@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from dancetomusic.media.video import (
 )
 from dancetomusic.types import Waveform
 
+logger = logging.getLogger(__name__)
+
 _SOUND_RATES = {"aac": (24_000, 48_000), "libopus": (48_000,)}  # Matroska times Opus at 48 kHz
 _BITS_PER_CHANNEL = 96_000
 _BT709 = 1  # ISO/IEC 23091-2: the number of matrix, primaries and transfer alike
@@ -44,7 +47,8 @@ class _Container:
         sound_codec: Encoder of the sound.
         video_codec: Encoder of drawn pictures.
         video_options: Its options.
-        codecs: Picture codecs that may be copied into it; empty for any that its writer takes.
+        codecs: Picture codecs that are copied into it as they are; empty for any but
+            ``_NEVER_COPIED``.
         is_mov: Whether it has edit lists and codec tags.
     """
 
@@ -56,12 +60,16 @@ class _Container:
     is_mov: bool = False
 
 
+_NEVER_COPIED = ("gif", "apng", "png", "rawvideo")
+_FASTEST_FPS = 60.0
+_MP4 = ("h264", "hevc", "mpeg4", "av1", "vp9", "mpeg1video", "mpeg2video", "mjpeg")
+_MOV = ("h264", "hevc", "mpeg4", "prores", "mpeg2video", "mjpeg", "dvvideo")
 _X264 = ("libx264", {"crf": "20", "preset": "veryfast"})
 _VP9 = ("libvpx-vp9", {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "7"})
 _CONTAINERS = {
-    ".mp4": _Container("mp4", "aac", *_X264, is_mov=True),
-    ".m4v": _Container("mp4", "aac", *_X264, is_mov=True),
-    ".mov": _Container("mov", "aac", *_X264, is_mov=True),
+    ".mp4": _Container("mp4", "aac", *_X264, codecs=_MP4, is_mov=True),
+    ".m4v": _Container("mp4", "aac", *_X264, codecs=_MP4, is_mov=True),
+    ".mov": _Container("mov", "aac", *_X264, codecs=_MOV, is_mov=True),
     ".mkv": _Container("matroska", "libopus", *_X264),
     ".webm": _Container("webm", "libopus", *_VP9, codecs=("vp8", "vp9", "av1")),
 }
@@ -81,7 +89,8 @@ def mux(
     """Write a video with ``waveform`` as its only sound, from the picture's time 0.
 
     Sound beyond the last picture is cut; missing sound is silence. Without ``draw`` the coded
-    pictures, their times and their rotation are copied as they are.
+    pictures, their times and their rotation are copied as they are, unless the output's container
+    cannot hold them: they are then re-encoded at the video's own rate, with one warning.
 
     Args:
         video_path: Where the pictures come from.
@@ -93,16 +102,22 @@ def mux(
 
     Raises:
         VideoError: If the video cannot be read.
-        OutputError: If the output cannot be written, is the input, has an unknown suffix, or
-            its container cannot hold the pictures.
+        OutputError: If the output cannot be written, is the input, or has an unknown suffix.
     """
     target = Path(output_path)
     container = _container_of(target)
     if target.exists() and target.samefile(video_path):
         raise OutputError(f"{target} is the input video", "Name another output file.")
     info = probe_video(video_path)
-    if draw is None and container.codecs and info.video_codec not in container.codecs:
-        raise _cannot_hold(target, info)
+    copied = draw is None and _can_copy(container, info.video_codec)
+    if draw is None and not copied:
+        logger.warning(
+            "%s cannot hold the %s pictures of %s: they are re-encoded",
+            target.suffix,
+            info.video_codec,
+            video_path,
+        )
+        fps = min(info.source_fps, _FASTEST_FPS) or fps
     sound = _fit(waveform, info.duration_s, _SOUND_RATES[container.sound_codec])
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if container.is_mov:
@@ -113,22 +128,27 @@ def mux(
             with av.open(
                 str(temporary), "w", format=container.format, container_options=options
             ) as output:
-                if draw is None:
+                if copied:
                     pictures = _copied(source, output, target, container, info)
                 else:
                     frames = prefetch(read_frames(video_path, fps))
-                    drawn = (draw(k, frame) for k, frame in enumerate(frames))
+                    drawn = (draw(k, f) if draw else f for k, f in enumerate(frames))
                     stack.callback(frames.close)
                     pictures = _coded(drawn, output, container, info, fps)
                 sounds = _coded_sound(sound, output, container.sound_codec)
                 for packet in merge(pictures, sounds, key=_decoding_time):
                     output.mux(packet)
         except av.FFmpegError as error:
-            if draw is None and isinstance(error, av.ArgumentError):
+            if copied and isinstance(error, av.ArgumentError):
                 raise _cannot_hold(target, info) from error
             raise OutputError(
                 f"writing {target} failed ({error.strerror})", "Choose another output path or type."
             ) from error
+
+
+def _can_copy(container: _Container, codec: str) -> bool:
+    """Whether pictures of a codec go into a container as they are."""
+    return codec in container.codecs or not (container.codecs or codec in _NEVER_COPIED)
 
 
 def _container_of(target: Path) -> _Container:
