@@ -53,7 +53,7 @@ def examine(path: Path, limits: Limits) -> dict[str, Any]:
         VideoError: If it cannot be read.
         Refusal: If it is of another kind, too long or too large.
     """
-    from dancetomusic.media.video import open_video, probe_video
+    from dancetomusic.media.video import declared_length, open_video, probe_video
     from dancetomusic.pose.cleaning import MIN_DURATION_S
 
     with open_video(path) as source:
@@ -64,7 +64,8 @@ def examine(path: Path, limits: Limits) -> dict[str, Any]:
                 "Give .mp4, .mov, .mkv, .webm, .avi or .ts.",
             )
         _require_pixels(source.stream.width * source.stream.height, limits)
-        declared_s = max((source.container.duration or 0) / 1e6, float(source.declared_end or 0))
+        whole_s = declared_length(source.container) / 1e6
+        declared_s = max(whole_s, float(source.declared_end or 0))
     _require_duration(declared_s, limits)
     info = probe_video(path)
     _require_duration(info.duration_s, limits)

@@ -388,7 +388,7 @@ def _measure_extent(path: Path | str) -> tuple[_Extent, bool]:
     for whole in (False, True):
         with open_video(path) as source:
             container = source.container
-            length = _declared_length(container)
+            length = declared_length(container)
             if not whole and not _seek(container, length - _TAIL_S * av.time_base):
                 continue
             extent = _packet_extent(source)
@@ -401,7 +401,7 @@ def _measure_extent(path: Path | str) -> tuple[_Extent, bool]:
     raise VideoError(f"no picture in {path} has a time to show it at", "Convert it to .mp4 first.")
 
 
-def _declared_length(container: InputContainer) -> int:
+def declared_length(container: InputContainer) -> int:
     """How long the header says that picture and sound last, in microseconds; 0 if it does not.
 
     Matroska's length counts from the file's time 0, not from the first picture or sound, as
