@@ -9,7 +9,6 @@ Layout: ``index.csv`` (one row per dance), ``motion/ID.npz`` (``mp33`` landmarks
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from dancetomusic.datasets.index import read_index
 from dancetomusic.errors import InputError
 from dancetomusic.types import PoseSequence
 
-INDEX = "index.csv"
 _REMEDY = "Name a folder with index.csv and motion/ID.npz."
+_COLUMNS = {"id", "genre", "split", "sync_quality", "bpm", "snap"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def load_dances(
     folder = Path(root)
     dances = [
         _read_dance(folder, row)
-        for row in _read_index(folder)
+        for row in read_index(folder, _COLUMNS, _REMEDY)
         if (split is None or row["split"] == split) and row["sync_quality"] in qualities
     ]
     if not dances:
@@ -94,18 +94,6 @@ def require_beats(dance: Dance) -> None:
             f"the beats of {dance.dance_id} do not increase, or are fewer than two",
             "Correct them, or leave the dance out.",
         )
-
-
-def _read_index(folder: Path) -> list[dict[str, str]]:
-    try:
-        with (folder / INDEX).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"cannot read {folder / INDEX} ({error.strerror})", _REMEDY) from error
-    needed = {"id", "genre", "split", "sync_quality", "bpm", "snap"}
-    if not rows or not needed <= set(rows[0]):
-        raise InputError(f"{folder / INDEX} lacks a column", f"It needs {sorted(needed)}.")
-    return rows
 
 
 def _read_dance(folder: Path, row: dict[str, str]) -> Dance:

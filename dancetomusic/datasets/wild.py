@@ -11,7 +11,6 @@ Most clips state no licence: nothing of them is kept here.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from dancetomusic.datasets.index import read_index
 from dancetomusic.errors import InputError
 from dancetomusic.types import PoseSequence
 
-INDEX = "index.csv"
 ONE_COUPLE = "bachata"
 """Style whose clips are all of one couple: they are one group, whatever group they name."""
 
@@ -34,6 +33,7 @@ TRUSTED_PULSE = 0.15
 """Mean beat activation from which the music has a pulse at all."""
 
 _REMEDY = "Name a folder with index.csv and ID.npz."
+_COLUMNS = {"id", "group", "style", "seconds", "pulse", "agreement"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def load_wild(directory: Path | str) -> list[WildClip]:
         InputError: If the folder has another layout, holds no clip, or a file is unreadable.
     """
     folder = Path(directory)
-    return [_read_clip(folder, row) for row in _read_index(folder)]
+    return [_read_clip(folder, row) for row in read_index(folder, _COLUMNS, _REMEDY)]
 
 
 def trusted_clips(clips: Iterable[WildClip]) -> list[WildClip]:
@@ -102,18 +102,6 @@ def wild_folds(clips: Iterable[WildClip], n_folds: int) -> dict[str, int]:
         {clip.group for clip in clips}, key=lambda group: hashlib.sha256(group.encode()).digest()
     )
     return {group: number % n_folds for number, group in enumerate(groups)}
-
-
-def _read_index(folder: Path) -> list[dict[str, str]]:
-    try:
-        with (folder / INDEX).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"cannot read {folder / INDEX} ({error.strerror})", _REMEDY) from error
-    needed = {"id", "group", "style", "seconds", "pulse", "agreement"}
-    if not rows or not needed <= set(rows[0]):
-        raise InputError(f"{folder / INDEX} lacks a column", f"It needs {sorted(needed)}.")
-    return rows
 
 
 def _read_clip(folder: Path, row: dict[str, str]) -> WildClip:

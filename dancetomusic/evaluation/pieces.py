@@ -19,8 +19,9 @@ from dancetomusic.datasets.clip import (
     load_clip,
 )
 from dancetomusic.datasets.figures import FIGURES, figure_block, stretches_of
+from dancetomusic.datasets.index import INDEX
 from dancetomusic.datasets.manifest import MANIFEST_FILE, open_manifest
-from dancetomusic.datasets.tang2018 import INDEX, Dance, load_dances
+from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.media.audio import fit_length, read_audio
 from dancetomusic.stems.base import Mix

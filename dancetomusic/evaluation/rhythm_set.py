@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Int
 
 from dancetomusic.datasets import wild
+from dancetomusic.datasets.index import INDEX
 from dancetomusic.datasets.street import StreetClip, load_street
-from dancetomusic.datasets.tang2018 import INDEX, Dance, load_dances
+from dancetomusic.datasets.tang2018 import Dance, load_dances
 from dancetomusic.errors import InputError, PoseError
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.beats import Times, slice_beats

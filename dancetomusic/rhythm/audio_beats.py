@@ -80,12 +80,14 @@ def sound_rhythms(
         CheckpointError: If the released network is missing or corrupted.
     """
     if _is_silent(waveform):
-        return (_track(waveform, np.zeros(0), np.zeros(0), np.zeros(0), 0.0),)
+        energy = loudness_energy(waveform)
+        return (_track(waveform, energy, np.zeros(0), np.zeros(0), np.zeros(0), 0.0),)
     found = _find(waveform, bpm, network)
     ceiling = 1.0 if _level_db(waveform) > QUIET_DB else QUIET_CERTAINTY
     certainties = [min(ceiling, _certainty(found.evidence(n))) for n in range(len(found.paths))]
+    energy = loudness_energy(waveform)
     readings = [
-        _track(waveform, times, found.beat, found.downbeat, certainties[number])
+        _track(waveform, energy, times, found.beat, found.downbeat, certainties[number])
         for number, times in enumerate(found.paths)
         if number == 0 or times.size > 1
     ]
@@ -205,6 +207,7 @@ def _rivals(
 
 def _track(
     waveform: Waveform,
+    energy: Float32[np.ndarray, " energy_frames"],
     times: Float[np.ndarray, " beats"],
     beat: Float[np.ndarray, " frames"],
     downbeat: Float[np.ndarray, " frames"],
@@ -218,7 +221,7 @@ def _track(
     return RhythmTrack(
         beat_times=times,
         beat_numbers=numbers,
-        energy=loudness_energy(waveform),
+        energy=energy,
         energy_rate=ENERGY_RATE,
         duration_s=waveform.duration_s,
         confidence=at_beats.astype(float),

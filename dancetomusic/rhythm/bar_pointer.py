@@ -73,8 +73,7 @@ def decode_beats(
     states = _build_states(frame_rate, slowest_bpm, fastest_bpm)
     places = _viterbi(activation, states, frame_rate)
     beats = np.flatnonzero(np.isin(places, states.first))
-    # The path changes beat at a state's first place; where a file begins within the activation's
-    # share of a beat, that beat's start lies before the file and is left out.
+    # A beat is where the path is at a first place; one that began before the file is left out.
     return _refine(beats, activation, frame_rate)
 
 

@@ -30,7 +30,7 @@ RIGHT = 0.9
 """F-measure from which beats count as right."""
 
 PIECE_S = 15.0
-RIDGE = 0.02
+RIDGE = 0.002
 N_NOISES = 56
 
 
@@ -106,7 +106,7 @@ def fit_certainty(evidence: Evidence) -> tuple[Float[np.ndarray, " evidence"], f
     def loss(parameters: Float[np.ndarray, " parameters"]) -> float:
         odds = x @ parameters[:-1] + parameters[-1]
         entropy = np.logaddexp(0.0, odds) - y * odds
-        return float((w * entropy).sum() / w.sum() + RIDGE * 0.1 * (parameters[:-1] ** 2).mean())
+        return float((w * entropy).sum() / w.sum() + RIDGE * (parameters[:-1] ** 2).mean())
 
     n = x.shape[1]
     bounds = [(0.0, None)] * n + [(None, None)]

@@ -103,10 +103,7 @@ class BeatNetworkTrainingConfig(LoopConfig):
 
 
 class Recording(NamedTuple):
-    """Mel power of a recording (log10), and its beats.
-
-    ``beat_numbers`` is empty where the bars are not known.
-    """
+    """Mel power of a recording (log10), its beats and downbeats, and whether these are known."""
 
     power: Float16[np.ndarray, "mels frames"]
     beat_times: Float[np.ndarray, " beats"]

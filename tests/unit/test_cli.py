@@ -143,10 +143,12 @@ def test_where_the_beats_come_from_is_said_in_one_line(
 
 
 def test_the_pipeline_takes_what_the_command_passes():
+    from dancetomusic.inference.beat_source import BEAT_SOURCES
     from dancetomusic.inference.instrument import open_model
     from dancetomusic.inference.music import Music
     from dancetomusic.inference.pipeline import DanceToMusic
 
+    assert sys.modules[cli.generate.__module__].BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
     own |= {"click"}
     own |= {"suffix", "engine", "workers", "ray_address"}
