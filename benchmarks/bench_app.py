@@ -187,7 +187,7 @@ def read_jpegs(video: Path) -> list[bytes]:
     """The pictures of a video as a page sends them."""
     import cv2
 
-    from dancetomusic.media.video import read_frames
+    from dancetomusic.io.video import read_frames
 
     frames = read_frames(video, CAMERA_FPS, max_side=256)
     return [

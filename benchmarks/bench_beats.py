@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
-from dancetomusic.evaluation.beats import track_beats
+from dancetomusic.metrics.beats import track_beats
+from dancetomusic.models.beat_network.audio_beats import NETWORK, sound_rhythms
+from dancetomusic.models.beat_network.bar_pointer import decode_beats
+from dancetomusic.models.beat_network.network import beat_activations, load_beat_network, mel_power
 from dancetomusic.released import locate_checkpoint
-from dancetomusic.rhythm.audio_beats import NETWORK, sound_rhythms
-from dancetomusic.rhythm.bar_pointer import decode_beats
-from dancetomusic.rhythm.beat_network import beat_activations, load_beat_network, mel_power
 from dancetomusic.rhythm.onset_pattern import fit_onset_pattern
 
 SECONDS = 60.0

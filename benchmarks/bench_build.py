@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dancetomusic.building.pipeline import build
-from dancetomusic.building.settings import BuildSettings
-from dancetomusic.building.sources import Section, read_folder
+from dancetomusic.builder.pipeline import build
+from dancetomusic.builder.settings import BuildSettings
+from dancetomusic.builder.sources import Section, read_folder
 from dancetomusic.parallel import Engine, open_engine, usable_cpus
 
 CLIPS_OF_THE_OTHERS = 1300
@@ -29,7 +29,7 @@ SETTINGS = BuildSettings(separator="hpss")
 
 def add_sound(video: Path, target: Path) -> None:
     """The video with noise in the rhythm of 120 BPM."""
-    from dancetomusic.media.mux import mux
+    from dancetomusic.io.mux import mux
     from dancetomusic.types import Waveform
 
     rng = np.random.default_rng(0)
@@ -55,9 +55,9 @@ def time_parts(videos: Sequence[Path]) -> tuple[float, int]:
     """Bare MediaPipe on decoded pictures and the bare codec, of the same clips; and how many."""
     import torch
 
-    from dancetomusic.codec.load import load_codec
-    from dancetomusic.media.audio import read_audio
-    from dancetomusic.media.video import read_frames
+    from dancetomusic.codec.registry import load_codec
+    from dancetomusic.io.audio import read_audio
+    from dancetomusic.io.video import read_frames
     from dancetomusic.pose.mediapipe import DETECTION_SIDE, detect_poses
     from dancetomusic.types import Waveform
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dancetomusic.inference.onnx_decoder import OnnxTokenDecoder
-from dancetomusic.models.pose2audio import Pose2Audio, Pose2AudioConfig
-from dancetomusic.models.token_decoder import TokenDecoder
+from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
+from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
+from dancetomusic.models.pose2audio.token_decoder import TokenDecoder
 from dancetomusic.nn.attention import KVCache
 
 CLIP_S = 5

@@ -35,7 +35,7 @@ def write_720p(path: Path, seconds: float) -> None:
     """The demo dancer, over and over, in the middle of a 1280x720 picture at 30 fps."""
     import av
 
-    from dancetomusic.media.video import read_frames
+    from dancetomusic.io.video import read_frames
 
     frames = list(read_frames(DEMO, 30.0))
     height = 720
@@ -84,7 +84,7 @@ def bench_command(folder: Path) -> None:
 
 def bench_poses(folder: Path) -> None:
     """Our extraction against MediaPipe on pictures that are already decoded."""
-    from dancetomusic.media.video import read_frames
+    from dancetomusic.io.video import read_frames
     from dancetomusic.pose.extract import extract_poses
     from dancetomusic.pose.mediapipe import DETECTION_SIDE, detect_poses
 

@@ -16,15 +16,15 @@ import numpy as np
 import soundfile
 import torch
 
-from dancetomusic.building.capture import Picture
+from dancetomusic.builder.capture import Picture
+from dancetomusic.io.video import read_frames
 from dancetomusic.live.beat import BeatView, PlayedGrid
 from dancetomusic.live.composer import BLOCK_FRAMES
 from dancetomusic.live.engine import LiveEngine
 from dancetomusic.live.perform import PacedPlayer, paced_pictures, perform
 from dancetomusic.live.watcher import Watcher
-from dancetomusic.media.video import read_frames
-from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import POSE_FPS, PoseEncoder
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose_encoder.network import POSE_FPS, PoseEncoder
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.synthesis.choreography import choreograph

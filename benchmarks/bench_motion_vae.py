@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from dancetomusic.codec.block_vocoder import BlockVocoder
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.evaluation.block_faults import find_block_faults
-from dancetomusic.inference.block_vocoder import BlockVocoder
-from dancetomusic.inference.motion_vae import MotionSampler, play
-from dancetomusic.inference.paced_video import perform_video
-from dancetomusic.models.motion_input import N_FEATURES, read_poses
-from dancetomusic.models.motion_vae import MotionVae, load_motion_vae
+from dancetomusic.metrics.block_faults import find_block_faults
+from dancetomusic.models.motion_vae.motion_input import N_FEATURES, read_poses
+from dancetomusic.models.motion_vae.network import MotionVae, load_motion_vae
+from dancetomusic.models.motion_vae.paced_video import perform_video
+from dancetomusic.models.motion_vae.sampler import MotionSampler, play
+from dancetomusic.models.motion_vae.training import ride_fader
 from dancetomusic.pose.silhouette import draw_silhouettes
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.beats import steady_grid
@@ -30,7 +31,6 @@ from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
-from dancetomusic.training.motion_vae import ride_fader
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from dancetomusic.codec.mulaw import SILENCE
-from dancetomusic.inference.wavenet import SampleQueues, generate_naively
-from dancetomusic.models.wavenet import FRAME_RATE, WaveNet, WaveNetConfig, history_frames
+from dancetomusic.models.wavenet.generation import SampleQueues, generate_naively
+from dancetomusic.models.wavenet.network import FRAME_RATE, WaveNet, WaveNetConfig, history_frames
 
 FAST_S = 2
 NAIVE_FRAMES = 1

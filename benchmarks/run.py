@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dancetomusic.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output
 
 FOLDER = Path(__file__).resolve().parent
 

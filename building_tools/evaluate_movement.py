@@ -11,15 +11,10 @@ import torch
 import typer
 
 from dancetomusic.checkpoint import checkpoint_family
-from dancetomusic.datasets.street import load_street
-from dancetomusic.datasets.tang2018 import load_dances
-from dancetomusic.datasets.wild import load_wild
-from dancetomusic.models.movement_rhythm import CERTAINTY_NETWORK, CERTAINTY_POOLED
-from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import PoseEncoder, load_pose_encoder
-from dancetomusic.released import locate_checkpoint
-from dancetomusic.training.movement_tempo import held_out_templates, make_examples, tempo_sources
-from dancetomusic.training.movement_validation import (
+from dancetomusic.data.street import load_street
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.data.wild import load_wild
+from dancetomusic.evaluation.tasks.movement import (
     RIGHT_F,
     certainty_evidence,
     fit_certainty,
@@ -28,6 +23,15 @@ from dancetomusic.training.movement_validation import (
     score_rows,
     smoothed,
 )
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose_encoder.movement_rhythm import CERTAINTY_NETWORK, CERTAINTY_POOLED
+from dancetomusic.models.pose_encoder.network import PoseEncoder, load_pose_encoder
+from dancetomusic.models.pose_encoder.tempo_fit import (
+    held_out_templates,
+    make_examples,
+    tempo_sources,
+)
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import FAIR, SURE
 
 SAME_TEMPO = 0.04

@@ -1,4 +1,4 @@
-"""Fit how certain beats found in sound are; print the constants of ``rhythm/audio_beats.py``."""
+"""Fit the certainty of beats found in sound and print the constants of ``audio_beats.py``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from dancetomusic.rhythm.audio_beats import EVIDENCE
-from dancetomusic.training.beat_certainty import cross_validated, fit_certainty, gather_evidence
+from dancetomusic.models.beat_network.audio_beats import EVIDENCE
+from dancetomusic.models.beat_network.certainty_fit import (
+    cross_validated,
+    fit_certainty,
+    gather_evidence,
+)
 from dancetomusic.types import SURE
 
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from dancetomusic.datasets.tang2018 import load_dances
-from dancetomusic.media.audio import read_audio
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.io.audio import read_audio
+from dancetomusic.rhythm.onset_pattern_fit import BeatPatternConfig, Song, fit_beat_pattern
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.synthesis.corpus import CorpusConfig, load_or_render, waveform_of_piece
-from dancetomusic.training.beat_pattern import BeatPatternConfig, Song, fit_beat_pattern
 
 
 def main(

@@ -1,4 +1,4 @@
-"""Fit the template of ``dancetomusic/models/movement_tempo.py`` and print it as its source."""
+"""Fit the template of ``pose_encoder/movement_tempo.py`` and print it as its source."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dancetomusic.datasets.street import load_street
-from dancetomusic.datasets.tang2018 import load_dances
-from dancetomusic.datasets.wild import load_wild
-from dancetomusic.training.movement_tempo import fit_template, make_examples, tempo_sources
+from dancetomusic.data.street import load_street
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.data.wild import load_wild
+from dancetomusic.models.pose_encoder.tempo_fit import fit_template, make_examples, tempo_sources
 
 
 def main(

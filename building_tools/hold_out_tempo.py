@@ -1,4 +1,4 @@
-"""Fit the template of ``dancetomusic/models/movement_tempo.py`` without a part of the dances.
+"""Fit the template of ``pose_encoder/movement_tempo.py`` without a part of the dances.
 
 One template for each group of dances, for ``dancetomusic evaluate rhythm --templates``.
 """
@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from dancetomusic.atomic import atomic_output
-from dancetomusic.datasets.street import load_street
-from dancetomusic.datasets.tang2018 import load_dances
-from dancetomusic.datasets.wild import load_wild
-from dancetomusic.training.movement_tempo import (
+from dancetomusic.data.street import load_street
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.data.wild import load_wild
+from dancetomusic.io.atomic import atomic_output
+from dancetomusic.models.pose_encoder.tempo_fit import (
     held_out_templates,
     make_examples,
     tempo_sources,

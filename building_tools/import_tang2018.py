@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dancetomusic.building.import_tang2018 import import_tang2018
-from dancetomusic.building.settings import BuildSettings
-from dancetomusic.codec.load import load_codec
+from dancetomusic.builder.import_tang2018 import import_tang2018
+from dancetomusic.builder.settings import BuildSettings
+from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import DanceToMusicError
 from dancetomusic.stems.choose import choose_separator
 

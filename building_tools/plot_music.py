@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 from dancetomusic import DanceToMusic
-from dancetomusic.atomic import atomic_output
-from dancetomusic.media.video import read_frames
+from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.video import read_frames
 from dancetomusic.pose.draw import draw_skeleton
 
 N_PICTURES = 9

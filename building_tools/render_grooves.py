@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dancetomusic.media.audio import write_wav
+from dancetomusic.io.audio import write_wav
 from dancetomusic.synthesis.corpus import CorpusConfig, load_or_render, waveform_of_piece
 
 

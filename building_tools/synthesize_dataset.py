@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dancetomusic.building.settings import BuildSettings
-from dancetomusic.building.synthesize import SynthesisConfig, render_videos, synthesize
-from dancetomusic.codec.load import load_codec
+from dancetomusic.builder.settings import BuildSettings
+from dancetomusic.builder.synthesize import SynthesisConfig, render_videos, synthesize
+from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import DanceToMusicError
 
 

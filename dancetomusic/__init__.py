@@ -14,14 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dancetomusic.inference.pipeline import DanceToMusic
+    from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.types import PoseSequence, Waveform
 
 __version__ = "0.1.0"
 __all__ = ["DanceToMusic", "PoseSequence", "Waveform", "__version__"]
 
 _HOMES = {
-    "DanceToMusic": "dancetomusic.inference.pipeline",
+    "DanceToMusic": "dancetomusic.generate.one",
     "PoseSequence": "dancetomusic.types",
     "Waveform": "dancetomusic.types",
 }

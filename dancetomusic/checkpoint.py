@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import CheckpointError
+from dancetomusic.io.atomic import atomic_output
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from dancetomusic.datasets.clip import (
+from dancetomusic.data.clip import (
     ACCEPTED,
     ClipQuality,
     ClipRecord,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dancetomusic.media.video import read_frames
+from dancetomusic.io.video import read_frames
 from tests.video_factory import SAMPLE_RATE, write_video
 
 

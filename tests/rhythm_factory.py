@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks, white_noise
-from dancetomusic.media.audio import write_wav
+from dancetomusic.io.audio import write_wav
 from dancetomusic.synthesis.choreography import choreograph
 
 SECONDS = 12.0

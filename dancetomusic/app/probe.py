@@ -53,7 +53,7 @@ def examine(path: Path, limits: Limits) -> dict[str, Any]:
         VideoError: If it cannot be read.
         Refusal: If it is of another kind, too long or too large.
     """
-    from dancetomusic.media.video import declared_length, open_video, probe_video
+    from dancetomusic.io.video import declared_length, open_video, probe_video
     from dancetomusic.pose.cleaning import MIN_DURATION_S
 
     with open_video(path) as source:

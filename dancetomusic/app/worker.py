@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancetomusic.app.probe import without_path
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError, VideoError
+from dancetomusic.io.atomic import atomic_output
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dancetomusic.inference.pipeline import DanceToMusic
+    from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 Progress = Callable[[str, float], None]
@@ -54,7 +54,7 @@ def main() -> None:
     def answer(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")
 
-    from dancetomusic.inference.pipeline import DanceToMusic
+    from dancetomusic.generate.one import DanceToMusic
 
     try:
         model = DanceToMusic.from_pretrained(**json.loads(sys.argv[1]))
@@ -96,8 +96,8 @@ def read_rhythm(
         PoseError: If nobody dances in it, or for less than a second.
         InputError: If the beats are to be from a sound that has none.
     """
-    from dancetomusic.inference.beat_source import estimate_rhythms, read_sound
-    from dancetomusic.media.audio import read_audio
+    from dancetomusic.generate.beat_source import estimate_rhythms, read_sound
+    from dancetomusic.io.audio import read_audio
 
     people = _dancers(source, dancers, on_progress)
     write_skeletons(source.with_name(SKELETON), people)
@@ -151,7 +151,7 @@ def make_take(
     Raises:
         DanceToMusicError: As ``read_rhythm`` and ``DanceToMusic.generate`` do.
     """
-    from dancetomusic.media.audio import write_wav
+    from dancetomusic.io.audio import write_wav
     from dancetomusic.pose.files import save_poses
     from dancetomusic.rhythm.beats import track_from_beats
 
@@ -228,9 +228,9 @@ def make_file(
     Raises:
         DanceToMusicError: If the video cannot be read or the file not be written.
     """
-    from dancetomusic.media.audio import mix as mix_sounds
-    from dancetomusic.media.audio import read_audio, read_flac, write_wav
-    from dancetomusic.media.mux import mux
+    from dancetomusic.io.audio import mix as mix_sounds
+    from dancetomusic.io.audio import read_audio, read_flac, write_wav
+    from dancetomusic.io.mux import mux
     from dancetomusic.pose.files import POSE_FPS, load_poses
 
     on_progress("file", 0.0)
@@ -293,7 +293,7 @@ def loudness(sound: Waveform, duration_s: float) -> list[int]:
 
 def _dancers(source: Path, wanted: int, on_progress: Progress) -> list[PoseSequence]:
     """Those of the video, found once for each number that is wanted."""
-    from dancetomusic.inference.reading import read_dancers
+    from dancetomusic.generate.inputs import read_dancers
     from dancetomusic.pose.files import load_poses, save_poses
 
     on_progress("poses", 0.0)

@@ -23,9 +23,9 @@ from dancetomusic.cli.train import parse_override
 from dancetomusic.errors import InputError
 
 if TYPE_CHECKING:
-    from dancetomusic.building.pipeline import Listener, Summary
-    from dancetomusic.building.settings import BuildSettings
-    from dancetomusic.building.sources import Section
+    from dancetomusic.builder.pipeline import Listener, Summary
+    from dancetomusic.builder.settings import BuildSettings
+    from dancetomusic.builder.sources import Section
 
 
 class SeparatorName(StrEnum):
@@ -125,9 +125,9 @@ def build(
     ] = False,
 ) -> None:
     """Make a set of clips from a list of links, a Kinetics list or a folder of videos."""
-    from dancetomusic.building.download import DownloadSettings
-    from dancetomusic.building.quality import GateThresholds
-    from dancetomusic.building.settings import BuildSettings
+    from dancetomusic.builder.download import DownloadSettings
+    from dancetomusic.builder.quality import GateThresholds
+    from dancetomusic.builder.settings import BuildSettings
 
     settings = BuildSettings(
         max_seq_len=max_seq_len,
@@ -149,8 +149,8 @@ def build(
         _print_plan(sections, output_path, settings, retry_failed, as_json)
         return
 
-    from dancetomusic.building import pipeline
-    from dancetomusic.datasets.manifest import open_manifest
+    from dancetomusic.builder import pipeline
+    from dancetomusic.data.manifest import open_manifest
 
     with (
         _listener(len(sections), as_json) as on_event,
@@ -166,7 +166,7 @@ def build(
             on_event=on_event,
         )
     if pack:
-        from dancetomusic.datasets.shards import pack as write_shards
+        from dancetomusic.data.shards import pack as write_shards
 
         write_shards(output_path, output_path / "shards")
     counts = open_manifest(output_path).counts()
@@ -202,8 +202,8 @@ def _read_sections(
     classes: Sequence[str] | None,
     max_per_class: int | None,
 ) -> list[Section]:
-    from dancetomusic.building.kinetics import read_kinetics
-    from dancetomusic.building.sources import read_folder, read_links
+    from dancetomusic.builder.kinetics import read_kinetics
+    from dancetomusic.builder.sources import read_folder, read_links
 
     if sum(source is not None for source in (input_csv, input_folder, kinetics_csv)) != 1:
         raise InputError(
@@ -230,7 +230,7 @@ def _print_plan(
     retry_failed: bool,
     as_json: bool,
 ) -> None:
-    from dancetomusic.building.pipeline import pending_sections
+    from dancetomusic.builder.pipeline import pending_sections
 
     states = pending_sections(sections, output, settings, retry_failed=retry_failed)
     n_pending = 0

@@ -33,7 +33,7 @@ def capture(
     """Record a dancer and the music with camera and sound card, and make a set of clips of it."""
     from contextlib import ExitStack, closing
 
-    from dancetomusic.building.capture import Microphone, next_take, open_camera, record_take
+    from dancetomusic.builder.capture import Microphone, next_take, open_camera, record_take
     from dancetomusic.errors import InputError
 
     if no_sound and output_path is not None:

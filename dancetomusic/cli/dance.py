@@ -37,10 +37,10 @@ def dance(
 ) -> None:
     """Make a dance for a piece of music, as long as it is."""
     from dancetomusic.errors import InputError
-    from dancetomusic.inference.dance import dance_to, render_dance
-    from dancetomusic.media.audio import read_audio
-    from dancetomusic.media.mux import VIDEO_SUFFIXES
-    from dancetomusic.models.dance_gan import load_dance_gan
+    from dancetomusic.io.audio import read_audio
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
+    from dancetomusic.models.dance_gan.generation import dance_to, render_dance
+    from dancetomusic.models.dance_gan.network import load_dance_gan
     from dancetomusic.pose.files import save_poses
     from dancetomusic.released import locate_checkpoint
     from dancetomusic.rhythm.beats import steady_grid

@@ -70,10 +70,10 @@ def evaluate_music(
 
     from dancetomusic import __version__
     from dancetomusic.cli.progress import item_progress
-    from dancetomusic.evaluation.pieces import load_pieces, load_songs
-    from dancetomusic.evaluation.report import evaluate as measure
-    from dancetomusic.evaluation.report import make_plan, require_packages
-    from dancetomusic.evaluation.write import write_report
+    from dancetomusic.evaluation.tasks.music.pieces import load_pieces, load_songs
+    from dancetomusic.evaluation.tasks.music.report import evaluate as measure
+    from dancetomusic.evaluation.tasks.music.report import make_plan, require_packages
+    from dancetomusic.evaluation.tasks.music.write import write_report
 
     require_packages()
     began = time.monotonic()

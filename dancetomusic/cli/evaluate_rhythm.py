@@ -73,7 +73,7 @@ def evaluate_rhythm(
 ) -> None:
     """Score estimated beats where the beats are known, beside baselines."""
     from dancetomusic.cli.progress import item_progress
-    from dancetomusic.evaluation.rhythm_report import (
+    from dancetomusic.evaluation.tasks.rhythm.report import (
         RhythmPlan,
         report_generated,
         report_rhythm,

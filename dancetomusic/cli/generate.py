@@ -221,7 +221,7 @@ def _generate_one(
     saving: dict[str, Any],
 ) -> None:
     """Make music for one video, write it, and say what was made."""
-    from dancetomusic.inference.instrument import open_model
+    from dancetomusic.generate.instrument import open_model
 
     started = time.perf_counter()
     with stage_progress() as on_progress:
@@ -237,7 +237,7 @@ def _generate_folder(source: Path, output: Path, tasks: Engine, **options: Any) 
     Raises:
         InputError: If a video failed; the others are made.
     """
-    from dancetomusic.inference.many import FAILED, generate_folder
+    from dancetomusic.generate.folder import FAILED, generate_folder
 
     with item_progress("videos") as advance:
         results = generate_folder(
@@ -266,7 +266,7 @@ def _check_source(source: Path) -> None:
 
 
 def _check_folder(source: Path, outputs: Sequence[Path]) -> None:
-    from dancetomusic.media.mux import VIDEO_SUFFIXES
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
 
     if len(outputs) != 1:
         raise InputError(f"{len(outputs)} output folders are named", "Name one.")
@@ -277,7 +277,7 @@ def _check_folder(source: Path, outputs: Sequence[Path]) -> None:
 def _check_files(
     source: Path, outputs: Sequence[Path], save_rhythm: Path | None, save_poses: Path | None
 ) -> None:
-    from dancetomusic.media.mux import VIDEO_SUFFIXES
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
 
     _check_source(source)
     for output in outputs:
@@ -349,7 +349,7 @@ def _check_choices(
 
 def _check_playing(checkpoint: str | None, codec: str | None, playing: dict[str, Any]) -> None:
     """Refuse what the model cannot play, once for a whole folder."""
-    from dancetomusic.inference.instrument import open_model
+    from dancetomusic.generate.instrument import open_model
 
     open_model(checkpoint, codec).check(playing)
 

@@ -16,6 +16,6 @@ def inspect(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Clips to show at most.")] = 500,
 ) -> None:
     """Write a page that shows the clips of a set, and why some were refused."""
-    from dancetomusic.building.contact_sheet import write_contact_sheet
+    from dancetomusic.builder.contact_sheet import write_contact_sheet
 
     print(f"wrote    {write_contact_sheet(folder, output, limit=limit)}")

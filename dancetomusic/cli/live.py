@@ -80,8 +80,9 @@ def live(
 
     import torch
 
-    from dancetomusic.building.capture import Picture, open_camera
+    from dancetomusic.builder.capture import Picture, open_camera
     from dancetomusic.errors import InputError
+    from dancetomusic.io.video import probe_video
     from dancetomusic.live.engine import LiveEngine
     from dancetomusic.live.perform import (
         CardPlayer,
@@ -91,7 +92,6 @@ def live(
         perform,
         write_summary,
     )
-    from dancetomusic.media.video import probe_video
 
     if (camera is None) == (video is None):
         raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")

@@ -16,7 +16,7 @@ def pack(
     ] = 256,
 ) -> None:
     """Write the accepted clips of a set as WebDataset tar shards."""
-    from dancetomusic.datasets.shards import pack as write_shards
+    from dancetomusic.data.shards import pack as write_shards
 
     manifest = write_shards(folder, output, shard_bytes=shard_mb * 1_000_000)
     print(f"wrote    {len(manifest.shards)} shards in {output}")

@@ -9,13 +9,13 @@ import typer
 
 from dancetomusic.cli.options import check_seed
 from dancetomusic.errors import ConfigError
-from dancetomusic.training import MODELS
+from dancetomusic.models.registry import family_names
 
 
 def train(
     model: Annotated[
         str,
-        typer.Option("--model", help=f"{', '.join(MODELS[:-1])} or {MODELS[-1]}."),
+        typer.Option("--model", help=f"{', '.join(family_names())}."),
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[
@@ -86,9 +86,9 @@ def train(
     values = {key: value for key, value in options.items() if value is not None}
     values |= dict(parse_override(text) for text in overrides or [])
 
-    from dancetomusic import training
+    from dancetomusic.models import registry
 
-    training.train(model, config, values, output)
+    registry.train(model, config, values, output)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

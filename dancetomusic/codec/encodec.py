@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from dancetomusic.errors import CheckpointError, ConfigError, DependencyError
-from dancetomusic.media.audio import resample
+from dancetomusic.io.audio import resample
 from dancetomusic.types import CodeSequence, Waveform
 
 if TYPE_CHECKING:

@@ -276,7 +276,7 @@ class SpectralCodec:
     @torch.inference_mode()
     def encode(self, waveform: Waveform) -> CodeSequence:
         """Codes of a sound; other rates and channel counts are converted first."""
-        from dancetomusic.media.audio import resample
+        from dancetomusic.io.audio import resample
 
         mono = resample(waveform.to_mono(), self.sample_rate)
         codes = self.model.encode(torch.from_numpy(mono.samples), self._n_codebooks)

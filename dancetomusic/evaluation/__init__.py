@@ -1,1 +1,1 @@
-"""Measures of codecs and of how well music fits a dance; they know arrays, not models."""
+"""Evaluation: baselines, reports, tasks."""

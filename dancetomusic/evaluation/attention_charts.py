@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.charts import beat_at, mark_beats, new_figure
-from dancetomusic.models.attention_maps import AttentionMaps
+from dancetomusic.models.pose2audio.attention_maps import AttentionMaps
 from dancetomusic.types import RhythmTrack
 
 PARTS_OF_BEAT = 8

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DanceToMusicError, InputError
+from dancetomusic.io.atomic import atomic_output
 
 BLOCK = re.compile(
     r"(?P<begin><!-- report (?P<name>[\w-]+): (?P<headings>[^>]*?) -->\n).*?"

@@ -12,10 +12,10 @@ import numpy as np
 
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.charts import new_figure
-from dancetomusic.evaluation.page import cell_text
-from dancetomusic.evaluation.scores import COLUMNS
-from dancetomusic.evaluation.summary import Cell
-from dancetomusic.evaluation.write import VALUES_FILE
+from dancetomusic.evaluation.tasks.music.page import cell_text
+from dancetomusic.evaluation.tasks.music.scores import COLUMNS
+from dancetomusic.evaluation.tasks.music.summary import Cell
+from dancetomusic.evaluation.tasks.music.write import VALUES_FILE
 
 SHOWN = ("f", "cmlt", "onset_f1", "density")
 """Columns that say whether the time is right, and how much is played."""
@@ -45,7 +45,7 @@ def scores_table(values: Mapping[str, Any], columns: Sequence[str] = SHOWN) -> s
 
     Args:
         values: Of a report.
-        columns: Keys of ``dancetomusic.evaluation.scores.COLUMNS``.
+        columns: Keys of ``dancetomusic.evaluation.tasks.music.scores.COLUMNS``.
 
     Raises:
         InputError: If there is no such column.

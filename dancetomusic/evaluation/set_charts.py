@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dancetomusic.building.quality import GateThresholds
-from dancetomusic.datasets.clip import ACCEPTED, STATUSES, Clip, ClipQuality
-from dancetomusic.datasets.manifest import Manifest
+from dancetomusic.builder.quality import GateThresholds
+from dancetomusic.data.clip import ACCEPTED, STATUSES, Clip, ClipQuality
+from dancetomusic.data.manifest import Manifest
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.charts import (
     draw_code_rows,

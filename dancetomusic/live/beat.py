@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from dancetomusic.models.causal_beat import CausalBeatTracker
-from dancetomusic.models.pose_encoder import PoseEncoder
+from dancetomusic.models.pose_encoder.causal_tracker import CausalBeatTracker
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.rhythm.beats import BAR_LENGTHS, DEFAULT_BPM
 from dancetomusic.rhythm.features import BUMP_WIDTH_S, REFERENCE_BPM, RHYTHM_FEATURES
 

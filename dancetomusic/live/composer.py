@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from dancetomusic.codec.block_vocoder import BlockVocoder
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.inference.block_vocoder import BlockVocoder
-from dancetomusic.inference.motion_vae import MotionSampler
 from dancetomusic.live.beat import BeatView, PlayedGrid
-from dancetomusic.live.code_stream import CodeStream, Drawing
-from dancetomusic.models.motion_vae import MotionVae
-from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import POSE_FPS
+from dancetomusic.models.motion_vae.network import MotionVae
+from dancetomusic.models.motion_vae.sampler import MotionSampler
+from dancetomusic.models.pose2audio.code_stream import CodeStream, Drawing
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.types import RhythmTrack
 
 FADE_IN_BEATS = 1.0

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from dancetomusic.errors import InputError
-from dancetomusic.models.pose_encoder import POSE_FPS
+from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.cleaning import MAX_GAP_S
 from dancetomusic.pose.mediapipe import Detection, body_distance
 from dancetomusic.pose.tracking import MAX_REACH, REACH, REACH_PER_S, SIZE_RATIO

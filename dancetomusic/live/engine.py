@@ -17,17 +17,17 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.checkpoint import checkpoint_family
-from dancetomusic.codec.load import load_codec
+from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, DanceToMusicError, InputError
-from dancetomusic.live.code_stream import Drawing
 from dancetomusic.live.composer import Block, CodeComposer, Composer, SamplerComposer
 from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
 from dancetomusic.live.watcher import Sight, Watcher
-from dancetomusic.models.motion_vae import load_motion_vae
-from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import POSE_FPS
+from dancetomusic.models.motion_vae.network import load_motion_vae
+from dancetomusic.models.pose2audio.code_stream import Drawing
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
 

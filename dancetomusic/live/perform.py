@@ -20,13 +20,13 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32, UInt8
 
-from dancetomusic.atomic import atomic_output
-from dancetomusic.building.capture import Picture, SoundCard, record_take
+from dancetomusic.builder.capture import Picture, SoundCard, record_take
 from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.audio import sound_output
+from dancetomusic.io.video import prefetch, read_frames
 from dancetomusic.live.engine import LiveEngine
-from dancetomusic.media.audio import sound_output
-from dancetomusic.media.video import prefetch, read_frames
-from dancetomusic.models.pose_encoder import POSE_FPS
+from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.mediapipe import DETECTION_SIDE
 
 CHUNK_S = 0.01

@@ -12,8 +12,8 @@ from dancetomusic.live.beat import BeatListener, BeatView
 from dancetomusic.live.composer import Movement
 from dancetomusic.live.dancers import DancerTracker
 from dancetomusic.live.movement import USUAL, MovementMeter
-from dancetomusic.live.pose_stream import STEP_RATE, EncodedStep, PoseEncoderStream
-from dancetomusic.models.pose_encoder import POSE_FPS, STRIDE, PoseEncoder
+from dancetomusic.models.pose_encoder.network import POSE_FPS, STRIDE, PoseEncoder
+from dancetomusic.models.pose_encoder.stream import STEP_RATE, EncodedStep, PoseEncoderStream
 from dancetomusic.pose.mediapipe import Detection
 
 GONE_S = 0.4

@@ -1,1 +1,1 @@
-"""The models: one module each, with its config, forward pass and generation."""
+"""The models: one folder each, with network, generation and training task."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dancetomusic.errors import PoseError
-from dancetomusic.media.video import prefetch
+from dancetomusic.io.video import prefetch
 from dancetomusic.pose.cleaning import (
     MIN_DURATION_S,
     MIN_PRESENT_SHARE,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import InputError, PoseError
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.pose.cleaning import hold, require_dancer
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.types import N_LANDMARKS, PoseQuality, PoseSequence

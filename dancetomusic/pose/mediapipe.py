@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dancetomusic.atomic import atomic_output
-from dancetomusic.cache import cache_directory
 from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.cache import cache_directory
 from dancetomusic.pose.landmarks import TORSO
 
 DETECTION_SIDE = 640

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dancetomusic.media.audio import fit_length, peak_safe
+from dancetomusic.io.audio import fit_length, peak_safe
 from dancetomusic.types import RhythmTrack, Waveform
 
 BEAT_HZ, DOWNBEAT_HZ = 1000.0, 1500.0

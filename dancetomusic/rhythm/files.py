@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import InputError
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.rhythm.beats import track_from_beats
 from dancetomusic.types import RhythmTrack
 

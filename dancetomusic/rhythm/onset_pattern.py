@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int
 
-from dancetomusic.media.spectrum import band_power
+from dancetomusic.io.spectrum import band_power
 from dancetomusic.rhythm.beats import PRIOR_BPM, PRIOR_OCTAVES, fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, loudness_energy
 from dancetomusic.types import RhythmTrack, Waveform
@@ -71,7 +71,7 @@ def fit_onset_pattern(waveform: Waveform) -> RhythmTrack:
 
     References:
         Klapuri, Eronen and Astola, "Analysis of the meter of acoustic musical signals", 2006:
-        onsets in bands. ``training/beat_pattern.py`` fits the pattern.
+        onsets in bands. ``rhythm/onset_pattern_fit.py`` fits the pattern.
     """
     onsets = onset_bands(waveform)
     energy = loudness_energy(waveform)

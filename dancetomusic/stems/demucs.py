@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dancetomusic.errors import DependencyError
-from dancetomusic.media.audio import fit_length, resample
+from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.stems.base import Mix, Separator, SeparatorIdentity
 from dancetomusic.types import Waveform
 

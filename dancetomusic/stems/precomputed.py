@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancetomusic.errors import InputError
-from dancetomusic.media.audio import fit_length, read_audio
+from dancetomusic.io.audio import fit_length, read_audio
 from dancetomusic.stems.base import Mix, Separator, SeparatorIdentity
 from dancetomusic.types import Waveform
 

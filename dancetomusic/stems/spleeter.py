@@ -34,9 +34,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dancetomusic.cache import cache_directory
 from dancetomusic.errors import DependencyError, OutputError
-from dancetomusic.media.audio import fit_length, resample
+from dancetomusic.io.audio import fit_length, resample
+from dancetomusic.io.cache import cache_directory
 from dancetomusic.stems.base import Mix, Separator, SeparatorIdentity
 from dancetomusic.types import Waveform
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Int16
 
-from dancetomusic.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.synthesis.ballroom import ballroom_groove, compose_ballroom
 from dancetomusic.synthesis.groove import (
     BALLROOM_STYLES,

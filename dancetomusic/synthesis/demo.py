@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dancetomusic.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.synthesis.choreography import Choreography, choreograph
 from dancetomusic.synthesis.scene import (
     Camera,

@@ -158,7 +158,7 @@ def _speech(seconds: float, rate: int, rng: np.random.Generator) -> Float[np.nda
         return sosfilt(formant, rng.normal(size=n)) * syllables
     import soundfile
 
-    from dancetomusic.media.audio import resample
+    from dancetomusic.io.audio import resample
 
     count = int(seconds * 3) + 8
     words = rng.choice(_WORDS, count)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.synthesis.choreography import Choreography
 
 MAX_DANCERS = 4

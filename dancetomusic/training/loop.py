@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.config import config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError, TrainingError
-from dancetomusic.training.averages import WeightAverage
-from dancetomusic.training.board import Board
+from dancetomusic.io.atomic import atomic_output
+from dancetomusic.training.distributed import World, open_world
+from dancetomusic.training.ema import WeightAverage
+from dancetomusic.training.logger import Board
 from dancetomusic.training.progress import Progress, show_progress
 from dancetomusic.training.resume import RESUME_FILE, read_resume, write_resume
 from dancetomusic.training.schedules import cosine_rate
-from dancetomusic.training.world import World, open_world
 
 LOG_FILE = "log.jsonl"
 NON_FINITE_FILE = "non_finite_batch_{rank}.safetensors"

@@ -1,4 +1,4 @@
-"""Losses: of codes, of the sound that they stand for, of rhythm, and of a critic.
+"""Losses: of codes, of the sound that they stand for, and of a critic.
 
 Each is a mean over its batch and can be switched off by its weight in the recipe.
 """
@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from dancetomusic.codec.soft import SoftDecoder
 from dancetomusic.codec.spectral import mel_filters
-from dancetomusic.models.pose_encoder import PoseEncoding
 
 
 def codebook_losses(
@@ -212,36 +211,4 @@ def critic_loss(
         "total": penalty_weight * penalty - distance,
         "distance": distance,
         "gradient_penalty": penalty,
-    }
-
-
-def rhythm_terms(
-    said: PoseEncoding,
-    *,
-    phase: Float32[Tensor, "batch frames 2"],
-    beats: Float32[Tensor, "batch frames"],
-    downbeats: Float32[Tensor, "batch frames"],
-    energy: Float32[Tensor, "batch frames"],
-    mask: Float32[Tensor, "batch frames"],
-) -> dict[str, Tensor]:
-    """Losses of phase, beat, downbeat and energy over the frames where ``mask`` is 1.
-
-    Args:
-        said: What the encoder says.
-        phase: Cosine and sine of the beat phase.
-        beats: Probability of a beat.
-        downbeats: Probability of a downbeat.
-        energy: In [0, 1].
-        mask: Frames that count.
-    """
-    share = mask / mask.sum().clamp(min=1.0)
-    beat, downbeat = (
-        functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
-        for logits, target in ((said.beat_logits, beats), (said.downbeat_logits, downbeats))
-    )
-    return {
-        "phase": ((said.phase.float() - phase).square().sum(dim=-1) * share).sum(),
-        "beat": (beat * share).sum(),
-        "downbeat": (downbeat * share).sum(),
-        "energy": ((said.energy.float() - energy).square() * share).sum(),
     }

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 from jaxtyping import Float
 
-from dancetomusic.evaluation.beats import score_beats
+from dancetomusic.metrics.beats import score_beats
 
 
 def fit_of_beats(

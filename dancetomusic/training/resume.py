@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import CheckpointError
+from dancetomusic.io.atomic import atomic_output
 
 RESUME_FILE = "resume.pt"
 FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard", "wandb"})

@@ -16,7 +16,7 @@ import pytest
 
 from dancetomusic.app.beats import require_beats
 from dancetomusic.app.limits import Refusal
-from dancetomusic.media.mux import mux
+from dancetomusic.io.mux import mux
 from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 from dancetomusic.rhythm.click import click_track
 from dancetomusic.rhythm.edit import change_tempo

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from dancetomusic.media.mux import mux
-from dancetomusic.media.video import probe_video
+from dancetomusic.io.mux import mux
+from dancetomusic.io.video import probe_video
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.click import click_track
 from dancetomusic.synthesis.choreography import choreograph

@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from dancetomusic.inference.beat_source import read_sound
+from dancetomusic.generate.beat_source import read_sound
+from dancetomusic.models.beat_network.audio_beats import sound_rhythms
 from dancetomusic.released import released_checkpoints
-from dancetomusic.rhythm.audio_beats import sound_rhythms
 from tests.sound_factory import drums
 from tests.video_factory import cut_in, numbered, write_video
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dancetomusic.datasets.clip import clip_directories, clip_directory, load_clip, read_record
-from dancetomusic.datasets.clip_stream import ClipStream
-from dancetomusic.datasets.manifest import open_manifest
-from dancetomusic.media.audio import read_audio
-from dancetomusic.media.video import read_frames
+from dancetomusic.data.clip import clip_directories, clip_directory, load_clip, read_record
+from dancetomusic.data.clip_stream import ClipStream
+from dancetomusic.data.manifest import open_manifest
+from dancetomusic.io.audio import read_audio
+from dancetomusic.io.video import read_frames
 from tests import spleeter_double
 from tests.dance_factory import small_copy
 from tests.video_factory import set_rotation, write_video

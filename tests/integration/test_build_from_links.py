@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dancetomusic.datasets.clip import source_id
-from dancetomusic.datasets.manifest import open_manifest
+from dancetomusic.data.clip import source_id
+from dancetomusic.data.manifest import open_manifest
 from tests.dance_factory import small_copy
 from tests.http_faults import FaultyServer, reset, status
 

@@ -6,9 +6,9 @@ from scipy.io import wavfile
 
 from dancetomusic.cli.dance import dance
 from dancetomusic.errors import CheckpointError, InputError, OutputError, VideoError
-from dancetomusic.media.audio import read_audio, write_wav
-from dancetomusic.media.video import probe_video
-from dancetomusic.models.dance_gan import DanceGanConfig, DanceGenerator
+from dancetomusic.io.audio import read_audio, write_wav
+from dancetomusic.io.video import probe_video
+from dancetomusic.models.dance_gan.network import DanceGanConfig, DanceGenerator
 from dancetomusic.pose.files import load_poses
 from dancetomusic.types import Waveform
 from tests.dance_factory import drums

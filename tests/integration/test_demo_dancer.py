@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dancetomusic.media.video import probe_video, read_frames
+from dancetomusic.io.video import probe_video, read_frames
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.files import load_beats

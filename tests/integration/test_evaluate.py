@@ -9,14 +9,14 @@ pytest.importorskip("matplotlib")
 
 from dancetomusic.cli import main
 from dancetomusic.errors import CheckpointError, InputError
-from dancetomusic.evaluation import rows
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
-from dancetomusic.evaluation.page import cell_text
-from dancetomusic.evaluation.pieces import load_pieces
-from dancetomusic.evaluation.report import embed, find_sounds, make_plan
-from dancetomusic.evaluation.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
-from dancetomusic.evaluation.summary import Cell
-from dancetomusic.media.audio import write_wav
+from dancetomusic.evaluation.tasks.music import rows
+from dancetomusic.evaluation.tasks.music.page import cell_text
+from dancetomusic.evaluation.tasks.music.pieces import load_pieces
+from dancetomusic.evaluation.tasks.music.report import embed, find_sounds, make_plan
+from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
+from dancetomusic.evaluation.tasks.music.summary import Cell
+from dancetomusic.io.audio import write_wav
 from dancetomusic.released import released_checkpoints
 from dancetomusic.types import Waveform
 from tests.evaluation_factory import write_dances

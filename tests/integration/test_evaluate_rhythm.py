@@ -10,8 +10,8 @@ pytest.importorskip("librosa")
 pytest.importorskip("mir_eval")
 
 from dancetomusic.cli import main
-from dancetomusic.evaluation.rhythm_estimators import BASELINES, TRUE_TEMPO
-from dancetomusic.evaluation.rhythm_set import load_rhythm_set, read_beat_file
+from dancetomusic.evaluation.tasks.rhythm.estimators import BASELINES, TRUE_TEMPO
+from dancetomusic.evaluation.tasks.rhythm.set import load_rhythm_set, read_beat_file
 from dancetomusic.released import released_checkpoints
 from tests.dance_factory import small_copy
 from tests.rhythm_factory import SCORED, write_clips

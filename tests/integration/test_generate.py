@@ -14,9 +14,9 @@ import torch
 
 from dancetomusic.cli import main
 from dancetomusic.errors import InputError
-from dancetomusic.inference.long_form import HOP_S, WINDOW_S
-from dancetomusic.inference.pipeline import DanceToMusic
-from dancetomusic.models.pose2audio import Pose2Audio
+from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.models.pose2audio.long_form import HOP_S, WINDOW_S
+from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.pose.files import load_poses
 from dancetomusic.released import released_checkpoints
 from tests.video_factory import write_sound, write_video

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from dancetomusic.building.import_tang2018 import LICENCE, import_tang2018
-from dancetomusic.building.settings import BuildSettings
-from dancetomusic.building.synthesize import SynthesisConfig, render_videos, synthesize
-from dancetomusic.codec.load import load_codec
-from dancetomusic.datasets.clip import clip_directories, load_clip, source_id, split_of
+from dancetomusic.builder.import_tang2018 import LICENCE, import_tang2018
+from dancetomusic.builder.settings import BuildSettings
+from dancetomusic.builder.synthesize import SynthesisConfig, render_videos, synthesize
+from dancetomusic.codec.registry import load_codec
+from dancetomusic.data.clip import clip_directories, load_clip, source_id, split_of
 from dancetomusic.errors import ConfigError, InputError
-from dancetomusic.media.audio import read_audio
-from dancetomusic.media.video import probe_video
+from dancetomusic.io.audio import read_audio
+from dancetomusic.io.video import probe_video
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.stems.none import NoSeparator

@@ -10,9 +10,9 @@ import soundfile
 
 from dancetomusic.cli.live import live
 from dancetomusic.errors import CheckpointError, DependencyError, InputError, OutputError
+from dancetomusic.io.video import probe_video, read_frames
 from dancetomusic.live.engine import LiveEngine
 from dancetomusic.live.perform import CardPlayer, PlayedSound, list_devices
-from dancetomusic.media.video import probe_video, read_frames
 from dancetomusic.synthesis.scene import write_video
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.errors import PoseError
-from dancetomusic.media.video import read_frames
+from dancetomusic.io.video import read_frames
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.landmarks import LANDMARK
 
@@ -68,7 +68,7 @@ def test_a_dancer_in_a_twentieth_of_the_video_is_refused(shared_data: Path) -> N
 def test_nothing_is_printed(shared_data: Path) -> None:
     video = shared_data / "videos" / "d2mgan_aist_low2.mp4"
     program = (
-        "from dancetomusic.media.video import read_frames\n"
+        "from dancetomusic.io.video import read_frames\n"
         "from dancetomusic.pose.extract import extract_poses\n"
         f"print(len(extract_poses(read_frames({str(video)!r}, max_side=320))))"
     )

@@ -119,9 +119,9 @@ def test_what_has_not_begun_is_forgotten(cluster, engine, capfd):
 
 
 def test_a_set_built_on_the_cluster_has_the_same_bytes(engine, demo_dir, tmp_path):
-    from dancetomusic.building.pipeline import build
-    from dancetomusic.building.settings import BuildSettings
-    from dancetomusic.building.sources import read_folder
+    from dancetomusic.builder.pipeline import build
+    from dancetomusic.builder.settings import BuildSettings
+    from dancetomusic.builder.sources import read_folder
 
     (tmp_path / "videos").mkdir()
     small_copy(demo_dir / "steps_128bpm.mp4", tmp_path / "videos" / "steps.mp4", seconds=4.1)

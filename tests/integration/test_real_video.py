@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from dancetomusic.media.audio import read_audio
-from dancetomusic.media.mux import mux
-from dancetomusic.media.video import prefetch, probe_video, read_frames
+from dancetomusic.io.audio import read_audio
+from dancetomusic.io.mux import mux
+from dancetomusic.io.video import prefetch, probe_video, read_frames
 from dancetomusic.types import Waveform
 from tests.video_factory import click_times, clicks
 

@@ -17,21 +17,21 @@ import yaml
 from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.config import config_to_dict
-from dancetomusic.datasets.clip import clip_directory, write_record
-from dancetomusic.datasets.manifest import write_manifest
+from dancetomusic.data.clip import clip_directory, write_record
+from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
-from dancetomusic.models.pose2audio import Pose2Audio
-from dancetomusic.models.pose_encoder import PoseEncoder, PoseEncoderConfig
-from dancetomusic.synthesis.corpus import CorpusConfig
-from dancetomusic.synthesis.groove import SOUND_FONT
-from dancetomusic.training.pose2audio import (
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose2audio.training import (
     Pose2AudioRecipe,
     Pose2AudioTrainingConfig,
     train_pose2audio,
 )
-from dancetomusic.training.world import open_world
+from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
+from dancetomusic.synthesis.corpus import CorpusConfig
+from dancetomusic.synthesis.groove import SOUND_FONT
+from dancetomusic.training.distributed import open_world
 from tests.clip_factory import add_clip
-from tests.unit.test_groove import write_groove_folder
+from tests.unit.synthesis.test_groove import write_groove_folder
 
 pytestmark = pytest.mark.skipif(
     shutil.which("fluidsynth") is None or not SOUND_FONT.is_file(),

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from dancetomusic.models.pose_encoder import load_pose_encoder
+from dancetomusic.models.pose_encoder.network import load_pose_encoder
 
 CONFIG = """
 procedural_share: 1.0

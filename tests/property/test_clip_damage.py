@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dancetomusic.datasets.clip import (
+from dancetomusic.data.clip import (
     CLIP_FILES,
     load_clip,
     read_record,
@@ -12,7 +12,7 @@ from dancetomusic.datasets.clip import (
     source_id,
     split_of,
 )
-from dancetomusic.datasets.shards import read_shard, write_shard
+from dancetomusic.data.shards import read_shard, write_shard
 from dancetomusic.errors import InputError
 from tests.clip_factory import fill_clip, make_record
 

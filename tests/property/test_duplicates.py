@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dancetomusic.building.duplicates import find_duplicates
+from dancetomusic.builder.duplicates import find_duplicates
 from dancetomusic.errors import InputError
 
 

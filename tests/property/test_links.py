@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dancetomusic.building.sources import Section, parse_time, read_links
+from dancetomusic.builder.sources import Section, parse_time, read_links
 from dancetomusic.errors import InputError
 
 MILLISECONDS = st.integers(0, 100 * 3600 * 1000)

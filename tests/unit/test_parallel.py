@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dancetomusic.atomic import atomic_output
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.parallel import (
     ONE_THREAD,
     Engine,

@@ -1,0 +1,1 @@
+"""Building a set of clips from dance videos."""

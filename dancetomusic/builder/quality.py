@@ -1,0 +1,169 @@
+"""The gate: clips that would teach wrong things are refused by numbers, with the reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dancetomusic.builder.picture_watch import HASH_BITS, PictureWatch
+from dancetomusic.builder.speech import speech_likeness
+from dancetomusic.data.clip import ClipQuality
+from dancetomusic.errors import ConfigError
+from dancetomusic.pose.landmarks import LANDMARK
+from dancetomusic.pose.motion import count_swaps, mean_speed
+from dancetomusic.types import PoseSequence, Waveform
+
+SILENCE_DBFS = -120.0
+"""Loudness of what has no sound, or nothing but zeros in it."""
+
+_PARTS = np.array(
+    [
+        (LANDMARK[f"left_{part}"], LANDMARK[f"right_{part}"])
+        for part in ("shoulder", "elbow", "wrist", "hip", "knee")
+    ]
+)
+
+
+@dataclass(frozen=True)
+class GateThresholds:
+    """What a clip must reach to be accepted; each limit itself is still accepted.
+
+    Raises:
+        ConfigError: If a limit is no number or out of its range.
+    """
+
+    min_detected_share: float = 0.8
+    """Least share of frames in which the detector sees the dancer, in [0, 1]."""
+
+    min_mean_visibility: float = 0.6
+    """Least mean visibility of the landmarks, in [0, 1]."""
+
+    min_weakest_visibility: float = 0.4
+    """Least visibility of the least visible joints down to the knees, in [0, 1]."""
+
+    max_glitch_share: float = 0.08
+    """Largest share of landmark positions that had to be repaired, in [0, 1]."""
+
+    max_swaps: int = 0
+    """Most changes from one dancer to another, or camera cuts, in a clip."""
+
+    min_motion_m_s: float = 0.11
+    """Least mean speed of the joints, in metres a second."""
+
+    max_motion_m_s: float = 5.0
+    """Largest mean speed of the joints, in metres a second; above it poses are noise."""
+
+    max_still_share: float = 0.7
+    """Largest share of pictures that equal the one before, in [0, 1]."""
+
+    min_loudness_dbfs: float = -50.0
+    """Least root mean square of the sound, in dB below full scale."""
+
+    max_speech_likeness: float = 0.98
+    """Largest likeness of the sound to speech, in [0, 1]."""
+
+    max_hash_distance: int = 47
+    """Clips whose picture hashes differ in at most this many bits are one; -1 keeps all."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise ConfigError(f"{name} is {value}", "Give a number.")
+            if name.endswith(("_share", "_visibility", "_likeness")) and not 0 <= value <= 1:
+                raise ConfigError(f"{name} is {value}", "Give a value in [0, 1].")
+            if name.endswith(("_m_s", "_swaps")) and value < 0:
+                raise ConfigError(f"{name} is {value}", "Give 0 or more.")
+        if self.min_motion_m_s > self.max_motion_m_s:
+            raise ConfigError(
+                f"min_motion_m_s {self.min_motion_m_s} is above max_motion_m_s "
+                f"{self.max_motion_m_s}",
+                "Exchange them.",
+            )
+        if self.min_loudness_dbfs > 0:
+            raise ConfigError(
+                f"min_loudness_dbfs is {self.min_loudness_dbfs}", "Give dB below full scale, ≤ 0."
+            )
+        if not -1 <= self.max_hash_distance <= HASH_BITS // 8:
+            raise ConfigError(
+                f"max_hash_distance is {self.max_hash_distance}",
+                f"Give at most {HASH_BITS // 8} of {HASH_BITS} bits, or -1.",
+            )
+
+
+def measure_quality(
+    poses: PoseSequence | None, mix: Waveform | None, pictures: PictureWatch | None
+) -> ClipQuality:
+    """Say how far a clip can be trusted.
+
+    Args:
+        poses: The dancer; ``None`` if there is nobody.
+        mix: The sound; ``None`` if there is none.
+        pictures: Has seen every picture; ``None`` for poses that were not made of pictures.
+    """
+    judged: dict[str, float | int | str] = {
+        "loudness_dbfs": SILENCE_DBFS if mix is None else _loudness_dbfs(mix),
+        "speech_likeness": 0.0 if mix is None else speech_likeness(mix),
+    }
+    if pictures is not None:
+        judged |= {"still_share": pictures.still_share, "picture_hash": pictures.picture_hash}
+    if poses is not None and poses.present.any():
+        visibility = poses.visibility[poses.present]
+        trusted = poses.quality
+        judged |= {
+            "detected_share": poses.present_share if trusted is None else trusted.detected_share,
+            "mean_visibility": float(visibility.mean())
+            if trusted is None
+            else trusted.mean_visibility,
+            "weakest_visibility": float(visibility[:, _PARTS].mean(axis=(0, 2)).min()),
+            "glitch_share": 0.0 if trusted is None else trusted.repaired_share,
+            "n_swaps": count_swaps(poses),
+            "motion_m_s": mean_speed(poses),
+        }
+    return ClipQuality(**judged)  # type: ignore[arg-type]
+
+
+def refusal(quality: ClipQuality, thresholds: GateThresholds) -> str:
+    """Say in one line why a clip is refused, measured value and limit; empty if it is not."""
+    limits, q = thresholds, quality
+    if q.detected_share == 0:
+        reasons = ["no dancer was found"]
+    else:
+        reasons = [
+            *_below("dancer detected in", q.detected_share, limits.min_detected_share, "{:.1%}"),
+            *_below("mean visibility", q.mean_visibility, limits.min_mean_visibility),
+            *_below(
+                "visibility of the least visible joints",
+                q.weakest_visibility,
+                limits.min_weakest_visibility,
+            ),
+            *_above("landmarks repaired", q.glitch_share, limits.max_glitch_share, "{:.1%}"),
+            *_above("changes of dancer or camera", q.n_swaps, limits.max_swaps, "{:d}"),
+            *_below("motion", q.motion_m_s, limits.min_motion_m_s, "{:.3f} m/s"),
+            *_above("motion", q.motion_m_s, limits.max_motion_m_s, "{:.3f} m/s"),
+        ]
+    reasons += _above("still pictures", q.still_share, limits.max_still_share, "{:.1%}")
+    if q.loudness_dbfs <= SILENCE_DBFS:
+        reasons.append("no sound")
+    else:
+        reasons += _below("loudness", q.loudness_dbfs, limits.min_loudness_dbfs, "{:.1f} dBFS")
+    reasons += _above("speech likeness", q.speech_likeness, limits.max_speech_likeness)
+    return "; ".join(reasons)
+
+
+def _loudness_dbfs(waveform: Waveform) -> float:
+    power = float(np.mean(waveform.samples.astype(np.float64) ** 2)) if waveform.samples.size else 0
+    return max(SILENCE_DBFS, 10 * math.log10(power)) if power > 0 else SILENCE_DBFS
+
+
+def _below(what: str, value: float, limit: float, form: str = "{:.2f}") -> list[str]:
+    if value >= limit:
+        return []
+    return [f"{what} {form.format(value)}, below {form.format(limit)}"]
+
+
+def _above(what: str, value: float | int, limit: float | int, form: str = "{:.2f}") -> list[str]:
+    if value <= limit:
+        return []
+    return [f"{what} {form.format(value)}, above {form.format(limit)}"]

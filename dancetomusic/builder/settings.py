@@ -1,0 +1,115 @@
+"""What a set of clips is made to be; fixed for the life of the set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dancetomusic.builder.download import DownloadSettings
+from dancetomusic.builder.quality import GateThresholds
+from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.io.atomic import atomic_output
+
+SETTINGS_FILE = "build.json"
+_FREE = ("gate", "download", "stems_dir")
+"""Settings that may change between the builds of one set."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How clips are made."""
+
+    max_seq_len: float = 5.0
+    """Length of a clip, in seconds."""
+    fps: float = 24.0
+    """Pose frames a second."""
+    sample_rate: int = 24_000
+    """Of the sounds, in Hz."""
+    separator: str = "auto"
+    """What takes drums and bass out of the sound: auto, spleeter, demucs, hpss, none, stems_dir."""
+    stems_dir: str | None = None
+    """Folder of ready stems, for the separator stems_dir."""
+    codec: str = "codec"
+    """Codec of the codes: a directory, a released name, or an EnCodec hub id."""
+    n_codebooks: int = 2
+    """Codebooks used of it."""
+    pose_model: str | None = None
+    """A MediaPipe .task file to use instead of the model in its wheel."""
+    val_share: float = 0.15
+    """Share of the sources held out for validation."""
+    test_share: float = 0.0
+    """Share of the sources held out for a test."""
+    gate: GateThresholds = field(default_factory=GateThresholds)
+    """What a clip must reach."""
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    """How videos are fetched."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("max_seq_len", 1.0, 600.0),
+            ("fps", 1.0, 120.0),
+            ("sample_rate", 8_000, 96_000),
+            ("n_codebooks", 1, 32),
+            ("val_share", 0.0, 1.0),
+            ("test_share", 0.0, 1.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", f"Give a value from {low} to {high}."
+                )
+        if self.val_share + self.test_share > 1:
+            raise ConfigError(
+                f"val_share and test_share add up to {self.val_share + self.test_share:g}",
+                "Leave something to train on.",
+            )
+
+    @property
+    def n_frames(self) -> int:
+        """Pose frames a clip."""
+        return round(self.max_seq_len * self.fps)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a clip."""
+        return round(self.max_seq_len * self.sample_rate)
+
+
+def settings_before(output: Path) -> dict[str, Any]:
+    """The settings that the set at ``output`` was begun with; empty for a new one.
+
+    Raises:
+        InputError: If they cannot be read.
+    """
+    file = output / SETTINGS_FILE
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {file} ({error})", "Choose another output path.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file} holds no settings", "Choose another output path.")
+    return values
+
+
+def settle(output: Path, settings: BuildSettings) -> BuildSettings:
+    """See that a set is made by one recipe, and keep the recipe beside its clips.
+
+    Raises:
+        ConfigError: If the set was begun with other settings.
+        OutputError: If they cannot be written.
+    """
+    before = settings_before(output)
+    now = {name: value for name, value in asdict(settings).items() if name not in _FREE}
+    for name, value in before.items():
+        if now.get(name) != value:
+            raise ConfigError(
+                f"the set {output} was made with {name} {value}, not {now.get(name)}",
+                "Use the same, or another output path.",
+            )
+    if not before:
+        with atomic_output(output / SETTINGS_FILE) as temporary:
+            temporary.write_text(json.dumps(now, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    return settings

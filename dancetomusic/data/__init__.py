@@ -1,0 +1,1 @@
+"""Dances to train on and to be measured on."""

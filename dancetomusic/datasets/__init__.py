@@ -1,1 +1,0 @@
-"""Dances to learn from and to be measured on."""

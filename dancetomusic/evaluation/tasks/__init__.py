@@ -1,0 +1,1 @@
+"""What can be evaluated: one task a module or folder."""

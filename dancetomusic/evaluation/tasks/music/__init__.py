@@ -1,0 +1,1 @@
+"""How well generated music fits the dance, and how it sounds."""

@@ -1,0 +1,1 @@
+"""How well beats are found, in sound and in movement."""

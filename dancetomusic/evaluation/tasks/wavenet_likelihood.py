@@ -1,0 +1,288 @@
+"""Whether a WaveNet's sound depends on the movement: likelihood of held-out sound.
+
+Each crop of sound is foretold four times by the same weights: with the movement at its time, with
+that of the same dance at another time, with that of another dance, and with none (which a share
+of the crops in training had). A sample follows from those before it but for where a stroke begins,
+so what the movement tells is counted a second, too, and near strokes alone. Run
+``python -m dancetomusic.evaluation.tasks.wavenet_likelihood --data DIR --grooves DIR`` for
+Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from dancetomusic.codec.mulaw import encode_mulaw
+from dancetomusic.data.dance_sound import DanceSound, cut, songs_of_dances
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.errors import InputError
+from dancetomusic.metrics.bootstrap import bootstrap_interval
+from dancetomusic.metrics.drum_balance import stroke_times
+from dancetomusic.models.wavenet.network import (
+    ANY_GENRE,
+    FRAME_RATE,
+    MOVEMENT_FPS,
+    STEPS_PER_FRAME,
+    WaveNet,
+    history_frames,
+    hold_frames,
+    load_wavenet,
+    pose_movement,
+    read_movement,
+)
+from dancetomusic.released import locate_checkpoint
+from dancetomusic.synthesis.danced_grooves import danced_grooves
+from dancetomusic.types import Waveform
+
+TRUE = "the movement at its time"
+OTHER_TIME = "the same dance at another time"
+SHUFFLED = "another dance's movement"
+NONE = "no movement"
+CONDITIONS = (TRUE, OTHER_TIME, SHUFFLED, NONE)
+CROP_S = 0.5
+LEAST_SHIFT_S = 3.0
+BEFORE_STROKE_S, AFTER_STROKE_S = 0.01, 0.04
+"""Samples so close to a stroke of the true sound are near it."""
+HELD_OUT_SEED = 1
+"""Of the grooves; another than in training."""
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What was measured of one model.
+
+    Attributes:
+        bits: Condition to the mean bits a sample of each dance, in their order.
+        bits_near: The same of the samples near strokes.
+        near_share: Share of samples that are near strokes, of each dance.
+        entropy: Entropy of each dance's classes regardless of order, in bits.
+        beat_error: Mean distance of the beat read from movement, in beats, of each dance.
+    """
+
+    bits: dict[str, Float[np.ndarray, " dances"]]
+    bits_near: dict[str, Float[np.ndarray, " dances"]]
+    near_share: Float[np.ndarray, " dances"]
+    entropy: Float[np.ndarray, " dances"]
+    beat_error: Float[np.ndarray, " dances"]
+
+
+def score_likelihood(
+    model: WaveNet, dances: Sequence[DanceSound], *, crops: int = 40, seed: int = 0
+) -> Likelihood:
+    """Bits a sample of held-out sound under every condition, on the same crops.
+
+    Args:
+        model: Conditioned on poses, with no bottleneck; the genre is not told.
+        dances: At least two, at the model's rates, with poses and beats.
+        crops: Half-second crops of each.
+        seed: Chooses them, and the other movement.
+
+    Raises:
+        InputError: If there are fewer than two dances, one is too short, or the model is not
+            conditioned on poses alone.
+    """
+    if model.config.movement != "pose" or model.config.latent_dim:
+        raise InputError(
+            "the model is not conditioned on poses alone", "Name one without a bottleneck."
+        )
+    if len(dances) < 2:
+        raise InputError("one dance cannot be shuffled", "Give at least two.")
+    reads = []
+    for dance in dances:
+        if dance.poses is None or dance.duration_s < 2 * LEAST_SHIFT_S + 1:
+            raise InputError(f"{dance.name} is too short or has no poses", "Leave it out.")
+        reads.append(read_movement(model, pose_movement(dance.poses)))
+    near = [_near_strokes(dance) for dance in dances]
+    bits = np.stack(
+        [
+            _bits_of_dance(model, dances, reads, number, near[number], crops, seed)
+            for number in range(len(dances))
+        ]
+    )
+    errors = [_beat_error(model, d, read) for d, read in zip(dances, reads, strict=True)]
+    return Likelihood(
+        bits={name: bits[:, place, 0] for place, name in enumerate(CONDITIONS)},
+        bits_near={name: bits[:, place, 1] for place, name in enumerate(CONDITIONS)},
+        near_share=np.array([mask.mean() for mask in near]),
+        entropy=np.array([_entropy(dance) for dance in dances]),
+        beat_error=np.array(errors),
+    )
+
+
+def _near_strokes(dance: DanceSound) -> Bool[np.ndarray, " samples"]:
+    """Samples from just before a stroke of the sound to just after it."""
+    sound = Waveform((dance.samples / 32768).astype(np.float32)[None], dance.sample_rate)
+    near = np.zeros(dance.samples.size, bool)
+    for time_s in stroke_times(sound):
+        first, last = time_s - BEFORE_STROKE_S, time_s + AFTER_STROKE_S
+        near[max(0, round(first * dance.sample_rate)) : round(last * dance.sample_rate)] = True
+    return near
+
+
+@torch.no_grad()
+def _bits_of_dance(
+    model: WaveNet,
+    dances: Sequence[DanceSound],
+    reads: Sequence[Tensor],
+    number: int,
+    near: Bool[np.ndarray, " samples"],
+    crops: int,
+    seed: int,
+) -> Float[np.ndarray, "conditions parts"]:
+    """Mean bits a sample under each condition: of all samples, and of those near strokes."""
+    config, rng = model.config, np.random.default_rng([seed, number])
+    n_samples = round(CROP_S * FRAME_RATE) * config.hop_length
+    sums, counts = np.zeros((len(CONDITIONS), 2)), np.zeros(2)
+    for start in range(0, crops, _BATCH):
+        steps, shown = _draw(model, reads, number, min(_BATCH, crops - start), rng)
+        heard = [
+            cut(
+                dances[number],
+                first_frame=0,
+                n_frames=1,
+                crop_step=int(step),
+                steps_per_frame=STEPS_PER_FRAME,
+                history=config.receptive_field,
+                n_samples=n_samples,
+            ).classes
+            for step in steps
+        ]
+        classes = torch.from_numpy(np.stack(heard).astype(np.int64))
+        firsts = [int(step) * config.hop_length for step in steps]
+        parts = np.stack([near[first : first + n_samples] for first in firsts])
+        counts += parts.size, parts.sum()
+        genre = torch.full((len(heard),), ANY_GENRE)
+        for place, condition in enumerate(CONDITIONS):
+            logits = model(classes[:, :-1], model.gates_of(shown[condition], genre))
+            nats = functional.cross_entropy(
+                logits, classes[:, config.receptive_field :], reduction="none"
+            ).numpy()
+            sums[place] += nats.sum(dtype=np.float64), nats[parts].sum(dtype=np.float64)
+    return sums / np.maximum(counts, 1) / np.log(2)
+
+
+def _draw(
+    model: WaveNet, reads: Sequence[Tensor], number: int, count: int, rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, " crops"], dict[str, Float32[Tensor, "crops frames channels"]]]:
+    """Where crops of a dance begin, in steps of the condition, and what is shown with them."""
+    own, steps, before = reads[number], round(CROP_S * FRAME_RATE), history_frames(model.config)
+    others = [place for place in range(len(reads)) if place != number]
+    first = rng.integers(round(FRAME_RATE), own.shape[1] - steps, count)
+    turn = rng.integers(round(LEAST_SHIFT_S * FRAME_RATE), own.shape[1] // 2, count)
+    moved = (first + turn * rng.choice([-1, 1], count)) % (own.shape[1] - steps)
+    other = rng.choice(others, count)
+    elsewhere = [int(rng.integers(round(FRAME_RATE), reads[o].shape[1] - steps)) for o in other]
+
+    def stretch(read: Tensor, at: int) -> Float32[Tensor, "1 frames channels"]:
+        return hold_frames(read, torch.tensor([at - before]), before + steps + 1)
+
+    shown = {
+        TRUE: torch.cat([stretch(own, int(at)) for at in first]),
+        OTHER_TIME: torch.cat([stretch(own, int(at)) for at in moved]),
+        SHUFFLED: torch.cat(
+            [stretch(reads[o], at) for o, at in zip(other, elsewhere, strict=True)]
+        ),
+    }
+    shown[NONE] = model.unseen.expand_as(shown[TRUE])
+    return first, shown
+
+
+@torch.no_grad()
+def _beat_error(model: WaveNet, dance: DanceSound, read: Tensor) -> float:
+    """Mean distance between the phase read and the annotated one, in beats; 0.25 by chance."""
+    beats = dance.beat_times
+    seconds = np.arange(read.shape[1]) / FRAME_RATE
+    known = (seconds >= beats[0]) & (seconds <= beats[-1]) if beats.size > 1 else seconds < 0
+    said = model.phase(read)[0].numpy()[known]
+    position = np.interp(seconds[known], beats, np.arange(beats.size))
+    apart = np.arctan2(said[:, 1], said[:, 0]) / (2 * np.pi) - position
+    return float(np.abs(apart - np.rint(apart)).mean()) if known.any() else float("nan")
+
+
+def _entropy(dance: DanceSound) -> float:
+    """Bits a sample by how often each class occurs in the dance."""
+    share = np.bincount(encode_mulaw(dance.samples / 32767)) / dance.samples.size
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
+
+
+def likelihood_table(found: Likelihood, sample_rate: int) -> str:
+    """Markdown: bits a sample, and what each condition costs beyond the true movement.
+
+    Args:
+        found: What was measured.
+        sample_rate: Of the model, in Hz.
+    """
+    lines = [
+        "| | bits a sample | beyond the true movement: millibits a sample | bits a second"
+        " | near strokes: bits a sample | beyond: millibits a sample |",
+        "|---|---|---|---|---|---|",
+    ]
+    for condition in CONDITIONS:
+        cells = [_cell(found.bits[condition], "{:.3f}"), "–", "–"]
+        cells += [_cell(found.bits_near[condition], "{:.3f}"), "–"]
+        if condition != TRUE:
+            excess = found.bits[condition] - found.bits[TRUE]
+            near = found.bits_near[condition] - found.bits_near[TRUE]
+            cells[1] = _cell(1000 * excess, "{:+.1f}")
+            cells[2] = _cell(sample_rate * excess, "{:+.0f}")
+            cells[4] = _cell(1000 * near, "{:+.1f}")
+        lines.append(f"| {condition} | {' | '.join(cells)} |")
+    entropy = _cell(found.entropy, "{:.3f}")
+    lines.append(f"| frequency of the classes alone | {entropy} | – | – | – | – |")
+    lines.append("| all classes alike | 8.000 | – | – | 8.000 | – |")
+    return "\n".join(lines)
+
+
+def _cell(values: Float[np.ndarray, " dances"], form: str) -> str:
+    """The mean and its interval over dances."""
+    mean, low, high = (form.format(x) for x in (values.mean(), *bootstrap_interval(values)))
+    return f"{mean} [{low}, {high}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table for grooves on held-out dances, or for their own songs."""
+    parser = argparse.ArgumentParser(description="Likelihood of held-out sound by movement.")
+    parser.add_argument("--checkpoint", default="wavenet", help="directory or released name")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the dances")
+    parser.add_argument("--grooves", type=Path, help="Groove MIDI Dataset; without, the songs")
+    parser.add_argument("--split", default="val", help="split of the dances")
+    parser.add_argument("--crops", type=int, default=40, help="half-second crops of each dance")
+    options = parser.parse_args(arguments)
+    model = load_wavenet(locate_checkpoint(options.checkpoint))
+    dances = load_dances(options.data, split=options.split, qualities=("A", "B"))
+    rate = model.config.sample_rate
+    if options.grooves is None:
+        sounds = list(songs_of_dances(dances, sample_rate=rate, fps=MOVEMENT_FPS))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            sounds = danced_grooves(
+                dances, options.grooves, folder, sample_rate=rate, fps=MOVEMENT_FPS,
+                held_out=True, seed=HELD_OUT_SEED,
+            )  # fmt: skip
+    found = score_likelihood(model, sounds, crops=options.crops)
+    heard = "their songs" if options.grooves is None else "held-out grooves on their beats"
+    print(f"{len(sounds)} dances, {options.split}, {heard}; {options.crops} crops each\n")
+    print(likelihood_table(found, rate))
+    share, beats_off = found.near_share.mean(), _cell(found.beat_error, "{:.3f}")
+    before_ms, after_ms = 1000 * BEFORE_STROKE_S, 1000 * AFTER_STROKE_S
+    print(
+        f"\nNear strokes: {before_ms:g} ms before one of the true sound to {after_ms:g} ms after,"
+        f" {share:.0%} of the samples. Beat read from the movement: {beats_off} beats off"
+        " (chance 0.25)"
+    )
+
+
+if __name__ == "__main__":
+    main()

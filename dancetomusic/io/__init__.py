@@ -1,0 +1,1 @@
+"""Files, sound, pictures: in and out, whole or not at all."""

@@ -1,0 +1,1 @@
+"""Metrics on arrays; they know no model and no file."""

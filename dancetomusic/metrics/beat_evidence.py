@@ -1,0 +1,29 @@
+"""Whether a dancer who was not listened to moves as one does at these beats."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from dancetomusic.metrics.beats import Times
+
+
+def beat_evidence(phase: Float32[np.ndarray, "frames 2"], rate: float, beat_times: Times) -> float:
+    """Mean cosine of the beat phase that movement shows at the beats of a music, in [-1, 1].
+
+    1: every beat lies where the movement has its own; 0: chance; -1: half a beat off. Weak:
+    use it on whole dances. NaN without beats.
+
+    Args:
+        phase: Cosine and sine of the beat phase, 0 at the beat, predicted from movement by a
+            network that never saw these dances.
+        rate: Values a second of ``phase``, in Hz.
+        beat_times: Beats of the music, in seconds.
+    """
+    frames = np.rint(beat_times * rate).astype(int)
+    frames = frames[(frames >= 0) & (frames < phase.shape[0])]
+    if frames.size == 0:
+        return float("nan")
+    lengths = np.linalg.norm(phase[frames], axis=1)
+    known: Float[np.ndarray, " known"] = phase[frames, 0][lengths > 1e-6] / lengths[lengths > 1e-6]
+    return float(known.mean()) if known.size else float("nan")

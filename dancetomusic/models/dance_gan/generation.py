@@ -1,0 +1,205 @@
+"""From music to a dance of the same length: poses, window by window, and a video of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.io.mux import mux
+from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
+from dancetomusic.models.dance_gan.mel import beat_position, dancing_beats, hear
+from dancetomusic.models.dance_gan.network import (
+    BEATS_PER_KNOT,
+    FRAMES_PER_STATE,
+    DanceGenerator,
+    clock,
+)
+from dancetomusic.pose.files import POSE_FPS
+from dancetomusic.pose.floor import follow, walk
+from dancetomusic.pose.skeleton import turn_by
+from dancetomusic.synthesis.demo import render_poses
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+
+WINDOW_S = 20.0
+LISTEN_GRAIN = 8
+"""Poses: where the audio encoder may be cut, so that its levels stay in step."""
+
+
+def dance_to(
+    model: DanceGenerator,
+    music: Waveform,
+    *,
+    seed: int = 0,
+    rhythm: RhythmTrack | None = None,
+    variety: float = 1.0,
+) -> PoseSequence:
+    """Dance to a piece of music of any length from one second on.
+
+    Args:
+        model: Of the stage ``music``; one of the stage ``sequences`` follows the beat alone.
+        music: Any rate and number of channels.
+        seed: The same seed gives the same dance.
+        rhythm: Beats to dance on; by default those that are heard.
+        variety: Above 1 bolder, below 1 safer; 0 takes the most likely noise at every turn.
+
+    Returns:
+        Poses at 24 frames a second over the whole length, the first facing the camera.
+
+    Raises:
+        InputError: If the music is silent or shorter than a second, no beat is found in it, or
+            ``rhythm`` has fewer than two beats.
+        CheckpointError: If the model makes still poses alone.
+    """
+    windows = list(dance_windows(model, music, seed=seed, rhythm=rhythm, variety=variety))
+    return as_dancer(np.concatenate(windows))
+
+
+def as_dancer(world: Float32[np.ndarray, "frames 33 3"]) -> PoseSequence:
+    """Made poses as a dancer who is seen in every frame."""
+    return PoseSequence(
+        world=world,
+        present=np.ones(len(world), bool),
+        visibility=np.ones(world.shape[:2], np.float32),
+        fps=POSE_FPS,
+    )
+
+
+def dance_windows(
+    model: DanceGenerator,
+    music: Waveform,
+    *,
+    seed: int = 0,
+    rhythm: RhythmTrack | None = None,
+    variety: float = 1.0,
+    window_s: float = WINDOW_S,
+) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
+    """As :func:`dance_to`, landmarks window by window; the cut changes nothing.
+
+    Args:
+        model: See :func:`dance_to`, as for the next four.
+        music: The whole piece.
+        seed: Of the noise.
+        rhythm: Beats to dance on.
+        variety: Of the noise.
+        window_s: Length of a window.
+
+    Raises:
+        InputError: See :func:`dance_to`, before the first window.
+        CheckpointError: See :func:`dance_to`.
+    """
+    if model.config.stage == "poses":
+        raise CheckpointError(
+            "the model makes still poses", "Name one of the stage sequences or music."
+        )
+    if not variety >= 0 or not window_s > 0:
+        raise InputError(f"variety is {variety:g}, window_s {window_s:g}", "Give more than 0.")
+    bands = hear(music)
+    n_frames = len(bands) // OVERSAMPLING
+    track = rhythm if rhythm is not None else dancing_beats(music)
+    place = beat_position(track.beat_times, np.arange(n_frames) / POSE_FPS)
+    place -= BEATS_PER_KNOT * np.floor(place[0] / BEATS_PER_KNOT)
+    size = FRAMES_PER_STATE * max(1, round(window_s * POSE_FPS / FRAMES_PER_STATE))
+    return _windows(model, bands, place, seed, variety, size)
+
+
+def _windows(
+    model: DanceGenerator,
+    bands: np.ndarray,
+    place: np.ndarray,
+    seed: int,
+    variety: float,
+    size: int,
+) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
+    with torch.inference_mode():
+        heard = listen_long(model, torch.from_numpy(bands))
+        counted = clock(torch.from_numpy(place)[None], POSE_FPS)[0]
+        knots = _choose(model, heard, counted, place, seed, variety)
+    state, heading = None, 0.0
+    for first in range(0, len(place), size):
+        frames = slice(first, first + size)
+        at = torch.from_numpy(place[frames] / BEATS_PER_KNOT)
+        left = at.long()
+        share = (at - left).float()[:, None]
+        with torch.inference_mode():
+            noise = knots[left] * (1 - share) + knots[left + 1] * share
+            inputs = (noise[None], counted[frames][None], heard[frames][None])
+            movement, state = model(*inputs, state)
+            turned = heading + torch.cumsum(movement.turning[0].double() / POSE_FPS, 0)
+            heading = float(turned[-1])
+            world = turn_by(model.skeleton(movement.directions[0]), turned.float())
+        yield world.numpy()
+
+
+@torch.inference_mode()
+def listen_long(
+    model: DanceGenerator, bands: Float[Tensor, "sound_frames bands"], *, chunk: int = 1024
+) -> Float[Tensor, "frames heard"]:
+    """What is heard at each pose, chunk by chunk, as of one pass."""
+    n_poses = bands.shape[0] // OVERSAMPLING
+    margin = -(-model.windows.reach // (OVERSAMPLING * LISTEN_GRAIN)) * LISTEN_GRAIN
+    chunk = -(-chunk // LISTEN_GRAIN) * LISTEN_GRAIN
+    parts = []
+    for first in range(0, n_poses, chunk):
+        start, end = max(0, first - margin), min(n_poses, first + chunk + margin)
+        part = model.listen(bands[None, start * OVERSAMPLING : end * OVERSAMPLING])[0]
+        parts.append(part[first - start : first - start + min(chunk, n_poses - first)])
+    return torch.cat(parts)
+
+
+def _choose(
+    model: DanceGenerator,
+    heard: Float[Tensor, "frames heard"],
+    counted: Float[Tensor, "frames clock"],
+    place: np.ndarray,
+    seed: int,
+    variety: float,
+) -> Float[Tensor, "knots noise"]:
+    """Noise at every knot that the frames need."""
+    at = torch.from_numpy(place / BEATS_PER_KNOT)
+    left = at.long()
+    share = (at - left).float()[:, None]
+    n_knots = int(left.max()) + 2
+    values = torch.cat([heard, counted[:, -1:], torch.ones_like(share)], dim=1)
+    sums = torch.zeros(n_knots, values.shape[1])
+    sums.index_add_(0, left, values * (1 - share)).index_add_(0, left + 1, values * share)
+    at_knots = sums[:, :-1] / (sums[:, -1:] + 1e-3)
+    chance = torch.randn(n_knots, model.config.noise, generator=torch.Generator().manual_seed(seed))
+    drawn = model.choose_noise(
+        at_knots[None, :, :-1], at_knots[None, :, -1], variety * chance[None]
+    )
+    return drawn.noise[0]
+
+
+def render_dance(
+    path: Path | str,
+    poses: PoseSequence,
+    music: Waveform,
+    *,
+    width: int = 480,
+    height: int = 640,
+) -> None:
+    """Write a video of the dancer on a floor, with the music as its sound.
+
+    Args:
+        path: ``.mp4``, ``.m4v``, ``.mov``, or ``.mkv``.
+        poses: Hip-centred; the feet that bear the weight stay in place.
+        music: From the first pose on.
+        width: Of the picture, in pixels, even.
+        height: Of the picture, in pixels, even.
+
+    Raises:
+        DependencyError: If PyVista is not installed.
+        OutputError: If the file cannot be written.
+    """
+    room = follow(walk(poses.world), poses.fps)
+    with tempfile.TemporaryDirectory() as folder:
+        silent = Path(folder) / "silent.mp4"
+        render_poses(silent, [room], poses.fps, width=width, height=height)
+        mux(silent, music, path)

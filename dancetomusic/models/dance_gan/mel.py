@@ -1,0 +1,121 @@
+"""What a dancer hears: bands of sound, and the count of its beats."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from dancetomusic.errors import InputError
+from dancetomusic.io.audio import resample
+from dancetomusic.io.spectrum import band_power
+from dancetomusic.models.beat_network.audio_beats import track_audio_beats
+from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
+from dancetomusic.pose.files import POSE_FPS
+from dancetomusic.rhythm.onset_pattern import FRAME_RATE, onset_bands
+from dancetomusic.types import RhythmTrack, Waveform
+
+SOUND_RATE = POSE_FPS * OVERSAMPLING
+"""Frames of sound a second, in Hz."""
+
+SAMPLE_RATE = 24_000
+N_BANDS = 32
+LOWEST_HZ, HIGHEST_HZ = 40.0, 10_000.0
+WINDOW = 1024
+FLOOR = 1e-4
+"""Power below which a band is silent, as a share of the loudest band's mean."""
+
+MIN_SOUND_S = 1.0
+SILENCE = 1e-4
+FASTEST_DANCED_BPM = 140.0
+"""Above it, dancers take every second beat: no dance of the ballroom set is faster than 129."""
+
+
+def hear(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
+    """Levels of bands of sound, ``SOUND_RATE`` frames a second, in [0, 1] for most.
+
+    Frame ``k`` is around ``k / SOUND_RATE`` seconds. Loudness of the whole does not matter:
+    0 is 40 dB below the mean power of the loudest band.
+
+    Raises:
+        InputError: If there is less than a second, or nothing but silence.
+    """
+    if waveform.duration_s < MIN_SOUND_S:
+        raise InputError(
+            f"the music lasts {waveform.duration_s:.2f} s",
+            f"Give at least {MIN_SOUND_S:g} s of music.",
+        )
+    samples = resample(waveform.to_mono(), SAMPLE_RATE).samples[0]
+    if np.abs(samples).max() < SILENCE:
+        raise InputError("the music is silent", "Give music that can be heard.")
+    hop = round(SAMPLE_RATE / SOUND_RATE)
+    n_frames = int(waveform.duration_s * SOUND_RATE + 1e-6)
+    power = band_power(samples, _band_weights(), window=WINDOW, hop=hop, n_frames=n_frames)
+    level = power / max(float(power.mean(axis=0).max()), 1e-12)
+    return (1.0 + np.log10(np.maximum(level, FLOOR)) / -np.log10(FLOOR)).astype(np.float32)
+
+
+def dancing_beats(waveform: Waveform) -> RhythmTrack:
+    """The beats of music at the level that is danced: not faster than ``FASTEST_DANCED_BPM``.
+
+    Of a faster pulse every second beat is taken, those that the lowest band stresses more.
+
+    Raises:
+        InputError: If no beat is found.
+    """
+    track = track_audio_beats(waveform)
+    if track.beat_times.size < 2:
+        raise InputError("no beat was found in the music", "Give --bpm, or other music.")
+    while track.bpm > FASTEST_DANCED_BPM and track.beat_times.size >= 4:
+        low = onset_bands(waveform)[0]
+        at = np.minimum(np.rint(track.beat_times * FRAME_RATE).astype(int), low.size - 1)
+        reach = np.clip(at[:, None] + np.arange(-3, 4), 0, low.size - 1)
+        strength = low[reach].max(axis=1)
+        first = int(strength[1::2].mean() > strength[::2].mean())
+        kept = np.arange(first, track.beat_times.size, 2)
+        track = RhythmTrack(
+            beat_times=track.beat_times[kept],
+            beat_numbers=np.arange(kept.size) % track.beats_per_bar + 1,
+            energy=track.energy,
+            energy_rate=track.energy_rate,
+            duration_s=track.duration_s,
+            confidence=track.confidence[kept],
+        )
+    return track
+
+
+def beat_position(
+    beat_times: Float[np.ndarray, " beats"], seconds: Float[np.ndarray, " moments"]
+) -> Float[np.ndarray, " moments"]:
+    """Beats elapsed at each moment, going on at both ends as next to them.
+
+    Raises:
+        InputError: If there are fewer than two beats.
+    """
+    if beat_times.size < 2:
+        raise InputError(f"{beat_times.size} beats are no rhythm", "Give at least two beats.")
+    count = np.arange(beat_times.size, dtype=float)
+    position = np.interp(seconds, beat_times, count)
+    early, late = seconds < beat_times[0], seconds > beat_times[-1]
+    position[early] = (seconds[early] - beat_times[0]) / (beat_times[1] - beat_times[0])
+    position[late] = count[-1] + (seconds[late] - beat_times[-1]) / (
+        beat_times[-1] - beat_times[-2]
+    )
+    return position
+
+
+def _band_weights() -> Float32[np.ndarray, "32 bins"]:
+    """Triangles on a scale of mels, each of unit sum."""
+    frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
+    ends = _mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
+    edges = np.linspace(ends[0], ends[1], N_BANDS + 2)
+    at = _mel(frequencies)
+    rising = (at - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - at) / np.diff(edges)[1:, None]
+    weights = np.maximum(np.minimum(rising, falling), 0.0)
+    middles = np.argmin(np.abs(at - edges[1:-1, None]), axis=1)
+    weights[np.arange(N_BANDS), middles] += weights.sum(axis=1) == 0
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _mel(hz: np.ndarray) -> np.ndarray:
+    return 2595.0 * np.log10(1.0 + hz / 700.0)

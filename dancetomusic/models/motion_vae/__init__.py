@@ -1,0 +1,1 @@
+"""Quantity of motion to sound, block by block."""

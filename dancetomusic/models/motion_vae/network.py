@@ -1,0 +1,305 @@
+"""The motiongram sampler: movement and sound share a latent space, movement alone plays it.
+
+Segments of movement and of sound are encoded into one space. A recurrent decoder turns its
+points, the beat and what it played before into codes of the embedded codec and a level. In
+training the movement is written back too; to perform, the sound's encoder and that output are
+not needed.
+
+References:
+    Kingma and Welling, "Auto-encoding variational Bayes", 2014;
+    Sohn, Lee and Yan, "Learning structured output representation using deep conditional
+    generative models", 2015 (the latent space is learned from sound, its place from movement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dancetomusic.checkpoint import load_module, save_checkpoint
+from dancetomusic.config import config_from_dict, config_to_dict
+from dancetomusic.errors import ConfigError
+from dancetomusic.models.motion_vae.motion_input import N_FEATURES, SOURCES, Source
+from dancetomusic.types import RhythmTrack
+
+MODEL = "motion_vae"
+BEAT_FEATURES = ("known", "beat_cos", "beat_sin", "bar_cos", "bar_sin", "log2_tempo", "triple")
+REFERENCE_BPM = 120.0
+LEVEL_DB, LEVEL_SPREAD_DB = -26.0, 8.0
+"""Levels are learned in units of the spread, from the first on."""
+
+LEVELLED_DB = -20.0
+"""Root mean square of the sound that codes stand for, in dB below full scale."""
+
+Values = TypeVar("Values", Tensor, np.ndarray)
+
+
+@dataclass(frozen=True)
+class MotionVaeConfig:
+    """Shape of a motiongram sampler.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    codec_id: str
+    """Identity of the codec whose codes are played."""
+    frame_rate: float = 75.0
+    """Code frames a second; the codec's."""
+    n_codebooks: int = 2
+    codebook_size: int = 1024
+    code_channels: int = 128
+    """Width of the codec's latent."""
+    segment_s: float = 0.1
+    """Movement and sound that one point of the latent space stands for."""
+    n_columns: int = 4
+    """Columns of a segment of movement."""
+    block_frames: int = 2
+    """Code frames from one point to the next: segments overlap."""
+    latent: int = 16
+    hidden: int = 128
+    """Width of the encoders."""
+    memory: int = 320
+    """Width of the recurrent decoder of codes."""
+    level_memory: int = 48
+    """Width of the recurrent decoder of the level, which does not hear the codes."""
+    code_width: int = 96
+    """Width of an embedded code."""
+
+    def __post_init__(self) -> None:
+        sizes = "n_columns block_frames latent hidden memory level_memory code_width"
+        for key in [*sizes.split(), "codebook_size", "n_codebooks"]:
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
+        if self.segment_frames < self.block_frames:
+            raise ConfigError(
+                f"segments of {self.segment_s:g} s are shorter than a block",
+                "Lengthen segment_s or lower block_frames.",
+            )
+
+    @property
+    def segment_frames(self) -> int:
+        """Code frames of a segment."""
+        return max(1, round(self.segment_s * self.frame_rate))
+
+    @property
+    def block_s(self) -> float:
+        """Length of a block in seconds."""
+        return self.block_frames / self.frame_rate
+
+
+class Belief(NamedTuple):
+    """Where in the latent space a segment lies: a Gaussian with independent axes."""
+
+    mean: Float[Tensor, "batch blocks latent"]
+    log_deviation: Float[Tensor, "batch blocks latent"]
+
+    def draw(self, noise: Float[Tensor, "batch blocks latent"]) -> Float[Tensor, ...]:
+        """A point, given standard Gaussian noise."""
+        return self.mean + self.log_deviation.exp() * noise
+
+
+class Played(NamedTuple):
+    """What the decoder says of each code frame; levels in units of ``LEVEL_SPREAD_DB``."""
+
+    logits: Float[Tensor, "batch codebooks frames entries"]
+    level: Float[Tensor, "batch frames"]
+
+
+class MotionVae(nn.Module):
+    """Encoders of movement and sound, decoders of both.
+
+    Args:
+        config: Its shape.
+    """
+
+    def __init__(self, config: MotionVaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, latent = config.hidden, config.latent
+        self.movement_encoders = nn.ModuleDict(
+            {
+                source: nn.Sequential(
+                    nn.Linear(config.n_columns * N_FEATURES[source], width),
+                    nn.GELU(),
+                    nn.Linear(width, width),
+                    nn.GELU(),
+                    nn.Linear(width, 2 * latent),
+                )
+                for source in SOURCES
+            }
+        )
+        self.sound_encoder = nn.Sequential(
+            nn.Conv1d(config.code_channels + 1, width, config.segment_frames, config.block_frames),
+            nn.GELU(),
+            nn.Conv1d(width, width, 1),
+            nn.GELU(),
+            nn.Conv1d(width, 2 * latent, 1),
+        )
+        self.movement_decoder = nn.Sequential(
+            nn.Linear(latent, width),
+            nn.GELU(),
+            nn.Linear(width, config.n_columns * N_FEATURES["motiongram"]),
+        )
+        self.codes_in = nn.ModuleList(
+            nn.Embedding(config.codebook_size + 1, config.code_width)
+            for _ in range(config.n_codebooks)
+        )
+        self.condition = nn.Sequential(
+            nn.Linear(latent + len(BEAT_FEATURES), width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.memory = nn.GRU(width + config.code_width, config.memory, batch_first=True)
+        self.norm = nn.LayerNorm(config.memory)
+        self.directly = nn.Linear(width, config.memory)
+        self.code_heads = nn.ModuleList(
+            nn.Linear(config.memory, config.codebook_size) for _ in range(config.n_codebooks)
+        )
+        self.code_before = nn.ModuleList(
+            nn.Sequential(
+                nn.Embedding(config.codebook_size, config.code_width),
+                nn.Linear(config.code_width, config.memory),
+            )
+            for _ in range(config.n_codebooks - 1)
+        )
+        self.level_memory = nn.GRU(width, config.level_memory, batch_first=True)
+        self.level_head = nn.Linear(config.level_memory + width, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.3)
+
+    @property
+    def unknown(self) -> int:
+        """Stands for a code that is not known."""
+        return self.config.codebook_size
+
+    def encode_movement(
+        self, source: Source, segments: Float[Tensor, "batch blocks columns features"]
+    ) -> Belief:
+        """Where segments of movement lie; see ``MovementReader.segments``."""
+        return _belief(self.movement_encoders[source](segments.flatten(2)))
+
+    def encode_sound(
+        self, latent: Float[Tensor, "batch frames channels"], level: Float[Tensor, "batch frames"]
+    ) -> Belief:
+        """Where segments of sound lie; the last frames of each are those of its block.
+
+        Args:
+            latent: Of the codec, whole blocks.
+            level: In units of ``LEVEL_SPREAD_DB``.
+        """
+        config = self.config
+        frames = torch.cat([latent, level[..., None]], dim=-1).transpose(1, 2)
+        before = config.segment_frames - config.block_frames
+        hidden = self.sound_encoder(functional.pad(frames, (before, 0)))
+        return _belief(hidden.transpose(1, 2))
+
+    def decode_movement(
+        self, points: Float[Tensor, "batch blocks latent"]
+    ) -> Float[Tensor, "batch blocks columns features"]:
+        """The motiongram's segments that points stand for."""
+        return self.movement_decoder(points).unflatten(2, (self.config.n_columns, -1))
+
+    def decode(
+        self,
+        points: Float[Tensor, "batch blocks latent"],
+        beats: Float[Tensor, "batch frames features"],
+        before: Int[Tensor, "batch codebooks frames"],
+        codes: Int[Tensor, "batch codebooks frames"],
+    ) -> Played:
+        """Logits of each code, and the level; frame by frame: ``inference.step_decoder``.
+
+        Args:
+            points: One a block.
+            beats: One row a frame; see ``beat_features``.
+            before: The codes one frame earlier; ``unknown`` where they are not told.
+            codes: The codes themselves: later books are told those of earlier books.
+        """
+        spread = points.repeat_interleave(self.config.block_frames, dim=1)
+        told = self.condition(torch.cat([spread, beats], dim=-1))
+        hidden, _ = self.memory(self._inputs(told, before))
+        hidden = self.norm(hidden) + self.directly(told)
+        logits = [self._logits(hidden, codes, book) for book in range(self.config.n_codebooks)]
+        heard, _ = self.level_memory(told)
+        level = self.level_head(torch.cat([heard, told], dim=-1))[..., 0]
+        return Played(torch.stack(logits, dim=1), level)
+
+    def _inputs(self, told: Tensor, before: Tensor) -> Tensor:
+        books = zip(self.codes_in, before.unbind(1), strict=True)
+        return torch.cat([told, torch.stack([table(book) for table, book in books]).sum(0)], -1)
+
+    def _logits(self, hidden: Tensor, codes: Tensor, book: int) -> Tensor:
+        for earlier, index in zip(self.code_before[:book], codes.unbind(1), strict=False):
+            hidden = hidden + earlier(index)
+        return self.code_heads[book](hidden)
+
+    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
+        """Write config and weights, the weights in float16.
+
+        Raises:
+            OutputError: If the directory cannot be written.
+        """
+        save_checkpoint(
+            directory,
+            model=MODEL,
+            config=config_to_dict(self.config),
+            tensors=self.state_dict(),
+            metadata={"codec": self.config.codec_id, **metadata},
+        )
+
+
+def load_motion_vae(directory: Path | str) -> MotionVae:
+    """Read a sampler, in evaluation mode.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted or holds another model.
+        ConfigError: If its config has an unknown key or a value out of range.
+    """
+    return load_module(
+        directory,
+        model=MODEL,
+        build=lambda config: MotionVae(config_from_dict(MotionVaeConfig, config)),
+    ).requires_grad_(False)
+
+
+def bound_deviation(raw: Values) -> Values:
+    """Logarithms of deviations from what an encoder gives for them."""
+    return (raw - 1.0).clip(-5.0, 2.0)
+
+
+def beat_features(
+    track: RhythmTrack | None, at_s: Float[np.ndarray, " frames"]
+) -> Float32[np.ndarray, "frames features"]:
+    """The beat at given times, in the columns ``BEAT_FEATURES``; zeros where none is known.
+
+    Phases are 0 at the beat (at the downbeat), linear between beats, and go on with the
+    neighbouring interval before the first beat and after the last. Tempo is in octaves above
+    120 BPM. Fewer than two beats are as good as none.
+    """
+    columns = np.zeros((at_s.size, len(BEAT_FEATURES)), np.float32)
+    if track is None or track.beat_times.size < 2:
+        return columns
+    times, bar = track.beat_times, track.beats_per_bar
+    index = np.clip(np.searchsorted(times, at_s, side="right") - 1, 0, times.size - 2)
+    interval = times[index + 1] - times[index]
+    beat = (at_s - times[index]) / interval
+    place = (track.beat_numbers[index] - 1 + beat) / bar
+    columns[:, 0] = 1.0
+    for first, turns in ((1, beat), (3, place)):
+        columns[:, first] = np.cos(2 * np.pi * turns)
+        columns[:, first + 1] = np.sin(2 * np.pi * turns)
+    columns[:, 5] = np.log2(60.0 / interval / REFERENCE_BPM)
+    columns[:, 6] = bar == 3
+    return columns
+
+
+def _belief(values: Tensor) -> Belief:
+    mean, log_deviation = values.chunk(2, dim=-1)
+    return Belief(mean, bound_deviation(log_deviation))

@@ -1,0 +1,364 @@
+"""The motiongram sampler played: pictures or poses in as they come, blocks of sound out.
+
+Every block is decided by the movement known when it is begun. The decoder's memory, the latent
+point, the level and the overlapping windows of the synthesis are carried from block to block, so
+a block has no edges to hear. The codec's decoder looks two code frames ahead; instead of waiting
+for them, they are guessed from the present movement and played anew when their turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from dancetomusic.codec.block_vocoder import BlockVocoder
+from dancetomusic.codec.registry import load_codec
+from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.errors import CheckpointError, InputError, PoseError
+from dancetomusic.models.motion_vae.motion_input import MovementReader, Source
+from dancetomusic.models.motion_vae.network import (
+    LEVEL_DB,
+    LEVEL_SPREAD_DB,
+    LEVELLED_DB,
+    MotionVae,
+    beat_features,
+    load_motion_vae,
+)
+from dancetomusic.models.motion_vae.steps import StepDecoder, StepEncoder
+from dancetomusic.released import locate_checkpoint
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+
+TEMPERATURE = 0.5
+"""Of the draws, where none is given."""
+
+EARLY_S = 1.0
+"""How long before its turn movement may be pushed."""
+
+LOUDEST_DB, SILENT_DB = -10.0, -46.0
+"""Levels are limited to the first; from the second down the sound fades out over 6 dB."""
+
+KNEE = 0.7
+"""Samples beyond this are bent towards full scale instead of clipped."""
+
+
+class MotionSampler:
+    """An instrument that is played by moving.
+
+    One clock counts for all: 0 s is when the first block begins. Push pictures (or poses) with
+    the times at which they were taken, in increasing order and at any rate; then call ``step`` once
+    for each block. Block ``n`` begins at ``now_s = n * block_s`` and knows the movement up to
+    then. What is pushed early, by up to a second, waits for its turn; what is pushed late counts
+    from the next block on. Without pictures the dancer stands still, and it is quiet. Pictures
+    are RGB of any size; 24 to 30 a second is what it was trained on.
+
+    A block is ``block_samples`` samples at ``sample_rate`` Hz (640 at 24 kHz for the released
+    weights, 26.7 ms, whatever the length of segments), mono, float32, within ±1. Blocks are
+    continuous: play them one after the other without fades. ``step`` never waits.
+
+    Beats are given by ``follow`` as a rhythm track on the same clock: the times at which they
+    are to be heard. They may lie in the past alone, since the last interval goes on. Only beat
+    times and numbers count. A new track may be given before any step. Without one it plays freely.
+
+    The same movement, beats and seed give the same sound, whenever they come. An instance is for
+    one thread.
+
+    Args:
+        model: A trained sampler.
+        codec: The codec whose codes it plays.
+        source: What it sees: ``"motiongram"`` for pictures, ``"poses"``.
+        seed: Of the points drawn in the latent space and of the codes.
+        temperature: Of both; 0 always plays what is likeliest.
+        heard_after_s: From the beginning of a block until its first sample is heard, by default
+            its length: the output buffer. Beats are played early by it, and by the fade-in of
+            the synthesis, so that they are heard in time.
+        look_ahead_s: How much movement after ``now_s`` a block may know, where it is known.
+
+    Raises:
+        CheckpointError: If the sampler was trained on another codec.
+        InputError: If ``temperature`` is negative.
+    """
+
+    def __init__(
+        self,
+        model: MotionVae,
+        codec: SpectralCodec,
+        *,
+        source: Source = "motiongram",
+        seed: int = 0,
+        temperature: float = TEMPERATURE,
+        heard_after_s: float | None = None,
+        look_ahead_s: float = 0.0,
+    ) -> None:
+        if model.config.codec_id != codec.identity:
+            raise CheckpointError(
+                f"the sampler plays codes of {model.config.codec_id}, not of {codec.identity}",
+                "Name the codec that it was trained on.",
+            )
+        if not temperature >= 0:
+            raise InputError(f"temperature is {temperature}", "Give 0 or more.")
+        self.model, self.codec, self.source = model, codec, source
+        self.temperature, self.look_ahead_s = temperature, look_ahead_s
+        self._encoder, self._decoder = StepEncoder(model, source), StepDecoder(model)
+        self._vocoder = BlockVocoder(codec.model)
+        after_s = self.block_s if heard_after_s is None else heard_after_s
+        self._late_s = after_s + self._vocoder.delay / codec.sample_rate
+        self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
+        self._seed = seed
+        self.reset()
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self.codec.sample_rate
+
+    @property
+    def block_samples(self) -> int:
+        """Samples that one step gives."""
+        return self.model.config.block_frames * self.codec.hop_length
+
+    @property
+    def block_s(self) -> float:
+        """Length of a block in seconds."""
+        return self.block_samples / self.sample_rate
+
+    @property
+    def now_s(self) -> float:
+        """When the next block begins, in seconds from the start."""
+        return self._block * self.block_s
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin anew at 0 s, without beats, with another seed if one is given."""
+        self._seed = self._seed if seed is None else seed
+        shape = self.model.config
+        self._reader.reset()
+        self._vocoder.reset()
+        self._track: RhythmTrack | None = None
+        self._block = 0
+        self._noise = np.zeros(shape.latent)
+        self._state = self._decoder.start()
+        self._guessed_by: list[Float32[np.ndarray, "codebooks entries"]] = []
+        self._gain = 0.0
+
+    def push_frame(self, frame: UInt8[np.ndarray, "height width 3"], time_s: float) -> None:
+        """Take a picture, RGB, shown at a time in seconds.
+
+        Raises:
+            InputError: If times do not increase, or the source is poses.
+        """
+        self._reader.push_frame(frame, time_s)
+
+    def push_pose(self, world: Float32[np.ndarray, "33 3"], present: bool, time_s: float) -> None:
+        """Take a pose, landmarks in metres, seen at a time in seconds.
+
+        Raises:
+            InputError: If times do not increase, or the source is pictures.
+        """
+        self._reader.push_pose(world, present, time_s)
+
+    def follow(self, track: RhythmTrack | None) -> None:
+        """Play on these beats from now on; the last interval goes on after them. None: freely."""
+        self._track = track
+
+    def step(self) -> Float32[np.ndarray, " samples"]:
+        """Play one block."""
+        shape = self.model.config
+        point = self._point()
+        first = self._block * shape.block_frames
+        numbers = first + np.arange(shape.block_frames + BlockVocoder.AHEAD)
+        beats = beat_features(self._track, numbers / shape.frame_rate + self._late_s)
+        noises = [*self._guessed_by, *map(self._gumbel, numbers[len(self._guessed_by) :])]
+        self._guessed_by = noises[shape.block_frames :]
+        state, codes, levels = self._state, [], []
+        for place, noise in enumerate(noises):
+            if place == shape.block_frames:  # what follows is a guess
+                self._state = state
+            state, drawn, level = self._decoder.step(
+                state, point, beats[place], noise, self.temperature
+            )
+            codes.append(drawn)
+            levels.append(level)
+        self._block += 1
+        played, guessed = np.split(np.stack(codes, axis=1), [shape.block_frames], axis=1)
+        sound = self._vocoder.push(played, guessed)
+        return _bend(sound * self._gains(levels[: shape.block_frames]))
+
+    def _point(self) -> Float32[np.ndarray, " latent"]:
+        """Where the movement up to now lies in the latent space, a little off by chance."""
+        shape = self.model.config
+        at_s = np.array([self.now_s + self.look_ahead_s])
+        segment = self._reader.track.segments(at_s, shape.segment_s, shape.n_columns)
+        drawn = np.random.default_rng([self._seed, self._block]).standard_normal(shape.latent)
+        kept = np.exp(-shape.block_s / shape.segment_s) if self._block else 0.0
+        self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * drawn
+        noise = (self.temperature * self._noise).astype(np.float32)
+        return self._encoder.draw(segment[0], noise)
+
+    def _gumbel(self, frame: np.int64) -> Float32[np.ndarray, "codebooks entries"]:
+        """What draws the codes of a frame: the same for a guess and for the frame itself."""
+        shape = self.model.config
+        rng = np.random.default_rng([self._seed, 1, int(frame)])
+        size = (shape.n_codebooks, shape.codebook_size)
+        return -np.log(rng.standard_exponential(size, np.float32) + 1e-20)
+
+    def _gains(self, levels: list[float]) -> Float32[np.ndarray, " samples"]:
+        """From each frame's level to the next, without a step."""
+        hop, gains = self.codec.hop_length, []
+        for level in levels:
+            level_db = min(LEVEL_DB + LEVEL_SPREAD_DB * level, LOUDEST_DB)
+            fade_db = 2.0 * min(0.0, level_db - SILENT_DB)
+            gain = 10 ** ((level_db + fade_db - LEVELLED_DB) / 20)
+            gains.append(np.linspace(self._gain, gain, hop, endpoint=False))
+            self._gain = gain
+        return np.concatenate(gains).astype(np.float32)
+
+
+def open_sampler(
+    name: Path | str = "motion_vae",
+    *,
+    codec: Path | str = "codec",
+    source: Source = "motiongram",
+    seed: int = 0,
+) -> MotionSampler:
+    """A sampler by the directories, or released names, of its checkpoint and of its codec.
+
+    Raises:
+        CheckpointError: If either is missing, corrupted or foreign, or they do not go together.
+    """
+    model = load_motion_vae(locate_checkpoint(name))
+    return MotionSampler(model, _embedded(codec), source=source, seed=seed)
+
+
+def play(
+    model: MotionVae,
+    poses: PoseSequence,
+    *,
+    seed: int = 0,
+    rhythm: RhythmTrack | None = None,
+    temperature: float = TEMPERATURE,
+    codec: SpectralCodec | None = None,
+) -> Waveform:
+    """Play a whole dance, as long as its poses.
+
+    What the live instrument plays, but not late: each block knows the movement around it.
+
+    Args:
+        model: A trained sampler.
+        poses: The dancer.
+        seed: Another seed plays otherwise.
+        rhythm: The beats to play on; without, the sampler plays freely.
+        temperature: See ``MotionSampler``.
+        codec: That of the model; the released one by default.
+
+    Raises:
+        CheckpointError: If the codec is not the model's.
+        PoseError: If the poses are shorter than a segment.
+    """
+    segment_s = model.config.segment_s
+    if poses.duration_s < segment_s:
+        raise PoseError(
+            f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
+            "Give a longer one.",
+        )
+    codec = codec or _embedded("codec")
+    sampler = _offline(model, codec, "poses", seed, temperature)
+    sampler.follow(rhythm)
+    seen = enumerate(zip(poses.world, poses.present, strict=True))
+    sights = (
+        (frame / poses.fps, partial(sampler.push_pose, world, bool(present)))
+        for frame, (world, present) in seen
+    )
+    blocks = _play_along(sampler, sights, round(poses.duration_s * codec.sample_rate))
+    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+
+
+def play_frames(
+    model: MotionVae,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: float,
+    duration_s: float,
+    *,
+    seed: int = 0,
+    rhythm: RhythmTrack | None = None,
+    temperature: float = TEMPERATURE,
+    codec: SpectralCodec | None = None,
+) -> Waveform:
+    """Play a whole video by its motiongram; see ``play``.
+
+    Args:
+        model: A trained sampler.
+        frames: RGB, read as they are needed.
+        fps: Of the frames, in Hz.
+        duration_s: Of the sound.
+        seed: Another seed plays otherwise.
+        rhythm: The beats to play on.
+        temperature: See ``MotionSampler``.
+        codec: That of the model; the released one by default.
+
+    Raises:
+        CheckpointError: If the codec is not the model's.
+        InputError: If the sound would be shorter than a segment.
+    """
+    segment_s = model.config.segment_s
+    if duration_s < segment_s:
+        raise InputError(
+            f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
+        )
+    codec = codec or _embedded("codec")
+    sampler = _offline(model, codec, "motiongram", seed, temperature)
+    sampler.follow(rhythm)
+    sights = (
+        (number / fps, partial(sampler.push_frame, frame)) for number, frame in enumerate(frames)
+    )
+    blocks = _play_along(sampler, sights, round(duration_s * codec.sample_rate))
+    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+
+
+def _offline(
+    model: MotionVae, codec: SpectralCodec, source: Source, seed: int, temperature: float
+) -> MotionSampler:
+    """A sampler whose fade-in will be cut off, and which knows the movement around each block."""
+    return MotionSampler(
+        model,
+        codec,
+        source=source,
+        seed=seed,
+        temperature=temperature,
+        heard_after_s=-BlockVocoder(codec.model).delay / codec.sample_rate,
+        look_ahead_s=model.config.segment_s / 2,
+    )
+
+
+def _play_along(
+    sampler: MotionSampler, sights: Iterator[tuple[float, Callable[[float], None]]], n_samples: int
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Blocks of sound to sights, each of them a time and what takes it in."""
+    skip = BlockVocoder(sampler.codec.model).delay
+    following = next(sights, None)
+    while n_samples:
+        while following is not None and following[0] <= sampler.now_s + sampler.look_ahead_s:
+            time_s, see = following
+            see(time_s)
+            following = next(sights, None)
+        block = sampler.step()[skip:][:n_samples]
+        skip = max(0, skip - sampler.block_samples)
+        n_samples -= block.size
+        yield block
+
+
+def _embedded(name: Path | str) -> SpectralCodec:
+    codec = load_codec(name)
+    if not isinstance(codec, SpectralCodec):
+        raise CheckpointError(f"{name} is not the embedded codec", "Name one that train.py wrote.")
+    return codec
+
+
+def _bend(samples: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
+    """Full scale is approached, never passed; quieter samples stay as they are."""
+    size = np.abs(samples)
+    room = np.float32(1.0 - KNEE)
+    bent = KNEE + room * np.tanh((size - KNEE) / room)
+    return np.where(size > KNEE, np.sign(samples) * bent, samples).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Poses, rhythm and style to codes of sound, autoregressively."""

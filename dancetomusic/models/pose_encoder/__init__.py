@@ -1,0 +1,1 @@
+"""Poses to beats, tempo and a memory of the movement."""

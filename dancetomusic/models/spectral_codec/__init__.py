@@ -1,0 +1,1 @@
+"""Training of the embedded codec; its network is codec.spectral."""

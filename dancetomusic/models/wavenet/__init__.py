@@ -1,0 +1,1 @@
+"""Movement to raw samples."""

@@ -1,0 +1,110 @@
+"""Takes: a camera that is a file, a sound card that is a list."""
+
+import sys
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from dancetomusic.builder.capture import Microphone, SoundCard, next_take, open_camera, record_take
+from dancetomusic.errors import DependencyError, InputError, OutputError
+from dancetomusic.io.audio import read_audio
+from dancetomusic.io.video import probe_video, read_frames
+
+RATE = 48_000
+
+
+class Tape(SoundCard):
+    """Gives a tone as it would have been recorded by the time of each picture."""
+
+    sample_rate = RATE
+
+    def __init__(self):
+        self.given = 0
+
+    def read(self):
+        at = (self.given + np.arange(RATE // 30)) / RATE
+        self.given += at.size
+        return (0.3 * np.sin(2 * np.pi * 440 * at)).astype(np.float32)
+
+
+def pictures(times):
+    for number, time_s in enumerate(times):
+        frame = np.full((48, 64, 3), 40, np.uint8)
+        frame[:, : number % 64] = 200
+        yield float(time_s), frame
+
+
+def test_a_take_keeps_the_times_of_its_pictures_and_the_sound(tmp_path):
+    times = 1000.0 + np.cumsum([0.0, *np.tile([1 / 30, 1 / 15], 30)])
+    length_s = record_take(tmp_path / "take.mp4", pictures(times), 2.0, sound=Tape())
+    assert 1.9 < length_s < 2.0
+    info = probe_video(tmp_path / "take.mp4")
+    assert info.has_audio and (info.width, info.height) == (64, 48)
+    assert info.duration_s == pytest.approx(2.0, abs=0.1)
+    with av.open(str(tmp_path / "take.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+    shown = sorted(float(packet.pts * packet.time_base) for packet in packets)
+    assert np.allclose(shown, times[: len(shown)] - 1000.0, atol=1e-3)
+    sound = read_audio(tmp_path / "take.mp4")
+    assert np.sqrt((sound.samples[0, 2400:12_000] ** 2).mean()) == pytest.approx(0.21, abs=0.02)
+
+
+def test_a_file_can_stand_for_the_camera(demo_dir, tmp_path):
+    ticks = iter(np.arange(1000) / 30)
+    with open_camera(demo_dir / "steps_128bpm.mp4", clock=lambda: float(next(ticks))) as camera:
+        record_take(tmp_path / "take.mp4", camera, 1.0)
+        again = next(camera)[1]
+    taken = next(read_frames(tmp_path / "take.mp4"))
+    filmed = next(read_frames(demo_dir / "steps_128bpm.mp4"))
+    assert np.abs(taken.astype(int) - filmed).mean() < 4
+    assert again.shape == filmed.shape and not probe_video(tmp_path / "take.mp4").has_audio
+
+
+def test_takes_are_numbered(tmp_path):
+    assert next_take(tmp_path / "new").name == "take_0001.mp4"
+    (tmp_path / "take_0007.mp4").touch()
+    (tmp_path / "take_last.mp4").touch()
+    assert next_take(tmp_path).name == "take_0008.mp4"
+    with pytest.raises(OutputError, match="cannot make"):
+        next_take(tmp_path / "take_0007.mp4" / "folder")
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds", "problem"),
+    [([0.0, 0.1], 0.5, "too short"), ([], 2.0, "no picture")],
+)
+def test_no_take_leaves_no_file(tmp_path, times, seconds, problem):
+    with pytest.raises(InputError, match=problem):
+        record_take(tmp_path / "take.mp4", pictures(times), seconds)
+    odd = iter([(0.0, np.zeros((47, 64, 3), np.uint8))])
+    with pytest.raises(InputError, match="odd side"):
+        record_take(tmp_path / "take.mp4", odd, 2.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_parts_are_named(tmp_path, monkeypatch):
+    nowhere = open_camera(tmp_path / "none")
+    with pytest.raises(InputError, match="camera .* cannot be opened"), nowhere:
+        pass
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(DependencyError, match="sound cannot be recorded.*libportaudio2"):
+        Microphone()
+
+
+def test_the_command_records_takes(demo_dir, tmp_path):
+    import typer
+
+    from dancetomusic.cli.capture import capture
+
+    app = typer.Typer()
+    app.command()(capture)
+    folder = tmp_path / "takes"
+    camera = str(demo_dir / "steps_128bpm.mp4")
+    arguments = ["--takes_folder", str(folder), "--camera", camera, "--no_sound", "--seconds", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert [file.name for file in folder.iterdir()] == ["take_0001.mp4"]
+    refused = CliRunner().invoke(app, [*arguments, "--output_path", str(tmp_path / "set")])
+    assert isinstance(refused.exception, InputError)

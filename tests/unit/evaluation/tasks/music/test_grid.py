@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("mir_eval")
+
+from dancetomusic.evaluation.tasks.music.grid import (
+    cut_clips,
+    score_reader,
+    speed_minima,
+    trivial_readers,
+)
+from dancetomusic.evaluation.tasks.music.pieces import Piece, Song
+from dancetomusic.synthesis.choreography import choreograph
+from dancetomusic.types import PoseSequence
+
+
+@pytest.fixture
+def piece(tmp_path):
+    made = choreograph("steps", 110.0, 23.0, seed=0)
+    frames = made.world.shape[0]
+    present = np.ones(frames, bool)
+    present[40:50] = False
+    return Piece(
+        name="X",
+        dance="X",
+        genre="steps",
+        bpm=110.0,
+        poses=PoseSequence(made.world, present, np.ones((frames, 33), np.float32), 24.0),
+        beat_times=made.beat_times,
+        beat_numbers=np.arange(made.beat_times.size) % 4 + 1,
+        downbeat_known=True,
+        sound=tmp_path / "none.opus",
+    )
+
+
+def songs(tmp_path):
+    return [Song("other", "steps", bpm, tmp_path / "none.opus") for bpm in (100.0, 130.0)]
+
+
+def test_clips_lie_side_by_side(piece):
+    clips = cut_clips(piece, 5.0)
+    assert len(clips) == 4
+    assert all(len(clip.poses) == 120 for clip in clips)
+    np.testing.assert_allclose(
+        clips[1].beat_times + 5.0,
+        piece.beat_times[piece.beat_times >= 5][: clips[1].beat_times.size],
+    )
+    assert clips[0].poses.present.sum() == 110
+    assert len(cut_clips(piece, None)) == 1
+    assert cut_clips(piece, 30.0) == []
+
+
+def test_retimed_clips_have_the_new_tempo(piece):
+    (clip,) = cut_clips(piece, None, speed=1.25)
+    assert clip.bpm == pytest.approx(137.5)
+    assert np.diff(clip.beat_times).mean() == pytest.approx(60 / 137.5, rel=1e-3)
+    assert clip.poses.duration_s == pytest.approx(23.0 / 1.25, abs=0.1)
+    assert (~clip.poses.present).sum() == 8
+
+
+def test_truth_scores_one_and_trivial_rows_do_not(piece, tmp_path):
+    truth = score_reader(lambda clip, rng: clip.beat_times, piece, 10.0)
+    assert truth["f"] == truth["tempo"] == truth["tempo_octave"] == 1.0
+    for reader in trivial_readers(songs(tmp_path)).values():
+        assert score_reader(reader, piece, 10.0)["f"] < 0.9
+    assert np.isnan(score_reader(lambda clip, rng: clip.beat_times, piece, 60.0)["f"])
+
+
+def test_chance_is_the_same_in_every_run(piece, tmp_path):
+    reader = trivial_readers(songs(tmp_path))["true tempo, random phase"]
+    one, other = (score_reader(reader, piece, 5.0, draws=2) for _ in range(2))
+    assert one == other
+
+
+def test_an_unknown_genre_has_120_bpm(piece):
+    (clip,) = cut_clips(piece, None)
+    reader = trivial_readers([])["genre's mean tempo, random phase"]
+    assert np.diff(reader(clip, np.random.default_rng(0))).mean() == pytest.approx(0.5)
+
+
+def test_nobody_moves_slowest_in_no_time(piece):
+    (clip,) = cut_clips(piece, None)
+    assert speed_minima(clip.poses).size > 10
+    one = PoseSequence(
+        np.zeros((1, 33, 3), np.float32), np.ones(1, bool), np.ones((1, 33), np.float32), 24.0
+    )
+    assert speed_minima(one).size == 0

@@ -1,0 +1,67 @@
+"""Whatever plays for a dance is opened by its checkpoint and played by the same words."""
+
+import numpy as np
+import pytest
+
+from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.generate.instrument import Instrument, open_model
+from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.synthesis.choreography import choreograph
+from dancetomusic.types import PoseSequence
+
+
+@pytest.fixture(scope="module")
+def poses():
+    world = choreograph("steps", 120.0, 3.0, seed=0).world
+    shape = world.shape[:2]
+    return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), 24.0)
+
+
+@pytest.fixture(scope="module", params=["wavenet", "motion_vae"])
+def instrument(request):
+    return open_model(request.param)
+
+
+def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
+    assert isinstance(instrument, Instrument)
+    stages = []
+    music = instrument.generate(poses, seed=1, on_progress=lambda stage, _: stages.append(stage))
+    assert music.waveform.duration_s == pytest.approx(poses.duration_s, abs=1e-3)
+    assert np.abs(music.waveform.samples).max() > 0.01
+    assert music.rhythm.beat_times.size > 3 and music.codes is None
+    assert list(dict.fromkeys(stages)) == ["poses", "rhythm", "sound"]
+    again = instrument.generate(poses, seed=1).waveform.samples
+    other = instrument.generate(poses, seed=2).waveform.samples
+    assert np.array_equal(music.waveform.samples, again)
+    assert not np.array_equal(music.waveform.samples, other)
+
+
+def test_a_choice_that_is_not_the_models_is_refused(instrument, poses):
+    with pytest.raises(InputError, match="no choice of swing. Leave --swing out"):
+        instrument.generate(poses, swing=0.5)
+    with pytest.raises(InputError, match="style"):
+        instrument.generate(poses, style="polka")
+
+
+def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
+    with pytest.raises(InputError, match="cfg_scale is -1"):
+        open_model("wavenet").generate(poses, cfg_scale=-1.0)
+    with pytest.raises(InputError, match="no choice of cfg_scale"):
+        open_model("motion_vae").generate(poses, cfg_scale=2.0)
+
+
+def test_the_family_decides_what_is_opened():
+    assert isinstance(open_model(), DanceToMusic)
+    with pytest.raises(CheckpointError, match="plays no music"):
+        open_model("codec")
+    with pytest.raises(CheckpointError, match="no released checkpoint"):
+        open_model("nothing")
+
+
+def test_a_style_is_looked_at_before_anything_is_played():
+    model = open_model()
+    model.check({"style": "waltz", "swing": 0.5})
+    with pytest.raises(InputError, match="polka"):
+        model.check({"style": "polka"})
+    with pytest.raises(InputError):
+        model.check({"swing": 2.0})

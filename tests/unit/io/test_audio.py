@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dancetomusic.errors import InputError, OutputError, VideoError
+from dancetomusic.io.audio import fit_length, mix, peak_safe, read_audio, resample, write_wav
+from dancetomusic.types import Waveform
+from tests.video_factory import click_times, clicks, write_sound, write_video
+
+CLICKS = [0.25, 0.5, 1.75]
+
+
+def waveform(rate: int = 24_000, duration_s: float = 2.0, channels: int = 1) -> Waveform:
+    return Waveform(np.repeat(clicks(CLICKS, duration_s, rate)[None], channels, axis=0), rate)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rate"),
+    [
+        (".m4a", "aac", 48_000),
+        (".m4a", "aac", 22_050),
+        (".mp3", "libmp3lame", 44_100),
+        (".ogg", "libopus", 48_000),
+        (".flac", "flac", 44_100),
+        (".wav", "pcm_s16le", 8_000),
+        (".wav", "pcm_u8", 48_000),
+        (".wav", "pcm_s32le", 24_000),
+        (".wav", "pcm_f32le", 24_000),
+    ],
+)
+def test_sound_files_keep_their_times(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
+    path = write_sound(tmp_path / f"s{suffix}", clicks(CLICKS, 2, rate), rate, codec)
+    heard = read_audio(path)
+    assert heard is not None and heard.sample_rate == 24_000 and heard.samples.shape[0] == 1
+    assert click_times(heard.samples[0], 24_000) == pytest.approx(CLICKS, abs=0.002)
+    assert np.abs(heard.samples).max() == pytest.approx(0.8, rel=0.3)
+    assert heard.duration_s == pytest.approx(2, abs=0.03)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.3])
+def test_sound_is_aligned_to_the_picture(tmp_path: Path, start_s: float) -> None:
+    sound = clicks(CLICKS, 2)
+    path = write_video(tmp_path / "v.mp4", n_frames=60, sound=sound, sound_start_s=start_s)
+    heard = read_audio(path)
+    assert heard is not None
+    assert click_times(heard.samples[0], 24_000) == pytest.approx(
+        [time + start_s for time in CLICKS], abs=0.002
+    )
+
+
+def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
+    sound = clicks(CLICKS, 2)
+    path = write_video(tmp_path / "v.mkv", sound=sound, sound_codec="pcm_s16le", sound_gap_s=0.5)
+    heard = read_audio(path)
+    assert heard is not None
+    times = [time + (0.5 if time >= 1 else 0.0) for time in CLICKS]
+    assert click_times(heard.samples[0], 24_000) == pytest.approx(times, abs=0.002)
+    assert heard.duration_s == pytest.approx(2.5, abs=0.01)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left_only = np.stack([np.full(4800, 0.5), np.zeros(4800)], axis=1)
+    soundfile.write(tmp_path / "s.wav", left_only, 24_000)
+    heard = read_audio(tmp_path / "s.wav")
+    assert heard is not None
+    np.testing.assert_allclose(heard.samples, 0.25, atol=1e-4)
+
+
+def test_no_sound_is_none(tmp_path: Path) -> None:
+    assert read_audio(write_video(tmp_path / "v.mp4", n_frames=2)) is None
+
+
+def test_truncated_sound_is_read_to_the_break(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "s.mp3", clicks([0.5, 3.5], 4), codec="libmp3lame")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    heard = read_audio(path)
+    assert heard is not None
+    assert click_times(heard.samples[0], 24_000) == pytest.approx([0.5], abs=0.002)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="No such file"):
+        read_audio(tmp_path / "none.wav")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    source=st.sampled_from([16_000, 22_050, 24_000, 44_100, 48_000]),
+    target=st.sampled_from([16_000, 22_050, 24_000, 44_100, 48_000]),
+    start=st.floats(0.1, 0.8),
+)
+def test_resampling_keeps_time_and_length(source: int, target: int, start: float) -> None:
+    sound = Waveform(clicks([start], 1, source)[None], source)
+    result = resample(sound, target)
+    assert abs(result.duration_s - 1) <= 1 / target
+    assert click_times(result.samples[0], target) == pytest.approx([start], abs=0.001)
+
+
+def test_resampling_to_the_same_rate_changes_nothing() -> None:
+    sound = waveform()
+    assert resample(sound, 24_000) is sound
+    with pytest.raises(InputError, match="positive"):
+        resample(sound, 0)
+
+
+@pytest.mark.parametrize("n", [0, 10, 48_000, 60_000])
+def test_fit_length_cuts_or_adds_silence(n: int) -> None:
+    sound = waveform()
+    fitted = fit_length(sound, n).samples
+    assert fitted.shape == (1, n)
+    kept = min(n, 48_000)
+    np.testing.assert_array_equal(fitted[:, :kept], sound.samples[:, :kept])
+    assert not fitted[:, kept:].any()
+
+
+def test_mix_is_a_weighted_sum_of_the_length_of_the_first() -> None:
+    new = waveform(duration_s=2)
+    for duration_s in (1, 3):
+        original = Waveform(np.full((1, 24_000 * duration_s), 0.5, np.float32), 24_000)
+        mixed = mix(new, original, 0.25)
+        assert mixed.samples.shape == new.samples.shape
+        np.testing.assert_allclose(
+            mixed.samples[:, :24_000], 0.75 * new.samples[:, :24_000] + 0.125, atol=1e-6
+        )
+    np.testing.assert_allclose(
+        mix(new, Waveform(np.ones((1, 24_000), np.float32), 24_000), 0.25).samples[:, 24_000:],
+        0.75 * new.samples[:, 24_000:],
+        atol=1e-6,
+    )
+
+
+def test_mix_matches_rate_and_channels() -> None:
+    new = Waveform(np.zeros((1, 48_000), np.float32), 24_000)
+    mixed = mix(new, waveform(rate=44_100, channels=2), 1.0)
+    assert mixed.sample_rate == 24_000 and mixed.samples.shape == new.samples.shape
+    assert click_times(mixed.samples[0], 24_000) == pytest.approx(CLICKS, abs=0.001)
+
+
+def test_mix_without_original_is_the_new_sound() -> None:
+    new = waveform()
+    assert mix(new, None, 0.3) is new
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_mix_refuses_a_share_outside_0_to_1(share: float) -> None:
+    with pytest.raises(InputError, match=r"\[0, 1\]"):
+        mix(waveform(), waveform(), share)
+
+
+@pytest.mark.parametrize("gain", [1.0, 4.0])
+def test_wav_is_written_without_clipping(tmp_path: Path, gain: float) -> None:
+    sound = Waveform(waveform(channels=2).samples * np.float32(gain), 24_000)
+    write_wav(tmp_path / "s.wav", sound)
+    data, rate = soundfile.read(tmp_path / "s.wav", always_2d=True)
+    info = soundfile.info(tmp_path / "s.wav")
+    assert (rate, info.subtype, info.format) == (24_000, "PCM_16", "WAV")
+    np.testing.assert_allclose(data.T, peak_safe(sound).samples, atol=2 / 32768)
+    assert np.abs(data).max() <= 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "s.wav"]
+
+
+def test_wav_cannot_be_written_into_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        write_wav(tmp_path / "none" / "s.wav", waveform())
+
+
+def test_peak_safe_leaves_what_is_in_range() -> None:
+    sound = waveform()
+    assert peak_safe(sound) is sound
+    empty = Waveform(np.zeros((1, 0), np.float32), 24_000)
+    assert peak_safe(empty) is empty
+
+
+def test_a_clock_that_jumps_by_hours_is_not_filled_with_silence(tmp_path):
+    sound = clicks([0.5], 3.0)
+    path = write_video(tmp_path / "a.mkv", n_frames=72, sound=sound, sound_gap_s=40_000)
+    assert read_audio(path).duration_s == pytest.approx(3.0, abs=0.1)

@@ -1,0 +1,184 @@
+"""What is carried from step to step equals one pass over the whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
+from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.live.beat import BeatView
+from dancetomusic.live.composer import FADE_OUT_BARS, CodeComposer, Composer
+from dancetomusic.models.pose2audio.code_stream import CodeStream, Drawing
+from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
+from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
+from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
+from dancetomusic.models.pose_encoder.stream import PoseEncoderStream
+from dancetomusic.pose.files import load_poses
+from dancetomusic.rhythm.beats import steady_grid
+from dancetomusic.rhythm.features import rhythm_features
+
+RATE = 75.0
+
+
+def _decoder(**changes: object) -> TokenDecoder:
+    shape = {
+        "rhythm_features": 9, "memory_dim": 8, "codebook_size": 16, "d_model": 32, "n_layers": 2,
+        "n_heads": 2, "memory_layers": 0, "causal": True,
+    }  # fmt: skip
+    return TokenDecoder(TokenDecoderConfig(**{**shape, **changes})).eval()
+
+
+def _rhythm(n_frames: int, reach: int) -> np.ndarray:
+    rows = rhythm_features(steady_grid(120.0, n_frames / RATE), RATE, n_frames)
+    return np.concatenate([np.zeros_like(rows[:reach]), rows])
+
+
+@pytest.mark.parametrize("legs_only", [True, False])
+def test_encoder_steps_are_one_pass(demo_dir: Path, legs_only: bool) -> None:
+    poses = load_poses(demo_dir / "steps_128bpm.npz", 24.0)
+    world, present = poses.world[:144], poses.present[:144].copy()
+    present[40:61] = False
+    present[70] = False
+    encoder = PoseEncoder(PoseEncoderConfig(channels=16, causal=True, legs_only=legs_only)).eval()
+    with torch.no_grad():
+        whole = encoder(torch.from_numpy(world)[None], torch.from_numpy(present)[None])
+    stream = PoseEncoderStream(encoder)
+    for _ in range(2):
+        steps = [stream.step(world[k : k + 2], present[k : k + 2]) for k in range(0, 144, 2)]
+        phase = np.concatenate([step.phase for step in steps])
+        downbeats = np.concatenate([step.downbeat_logits for step in steps])
+        assert np.abs(phase - whole.phase[0].numpy()).max() < 1e-4
+        assert np.abs(downbeats - whole.downbeat_logits[0].numpy()).max() < 1e-4
+        memory = np.stack([step.memory for step in steps])
+        assert np.abs(memory - whole.memory[0].numpy()).max() < 1e-4
+        assert [step.seen for step in steps] == whole.memory_mask[0].tolist()
+        stream.reset()
+
+
+def test_an_encoder_that_sees_ahead_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="sees ahead"):
+        PoseEncoderStream(PoseEncoder(PoseEncoderConfig(channels=8, dilations=(1,))))
+    with pytest.raises(CheckpointError, match="cannot write on a stream"):
+        CodeStream(_decoder(causal=False))
+
+
+def test_codes_of_the_first_window_are_those_of_generate() -> None:
+    decoder = _decoder()
+    stream = CodeStream(decoder, drawing=Drawing(temperature=0.0), weight_bits=32)
+    rhythm = _rhythm(300, stream.reach)
+    blocks = [stream.write(rhythm[at : at + 4 + 2 * stream.reach]) for at in range(0, 200, 4)]
+    streamed = np.concatenate(blocks, axis=1)
+    whole = decoder.generate(
+        torch.from_numpy(rhythm[None, stream.reach :]),
+        temperature=0.0,
+        cfg_scale=Drawing().cfg_scale,
+    )
+    assert streamed.shape == (2, 200 - stream.lag)
+    assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
+
+
+def test_the_next_window_goes_on_as_generate_does_from_a_prefix() -> None:
+    decoder = _decoder()
+    stream = CodeStream(decoder, drawing=Drawing(temperature=0.0), weight_bits=32)
+    rhythm = _rhythm(700, stream.reach)
+    blocks = [stream.write(rhythm[at : at + 5 + 2 * stream.reach]) for at in range(0, 600, 5)]
+    streamed = np.concatenate(blocks, axis=1)
+    begin, context = 300, 150  # the second window listens from 4 s on, and plays from 6 s on
+    window = decoder.generate(
+        torch.from_numpy(rhythm[None, stream.reach + begin : stream.reach + begin + 320]),
+        prefix_codes=torch.from_numpy(streamed[None, :, begin : begin + context]),
+        temperature=0.0,
+        cfg_scale=Drawing().cfg_scale,
+    )[0].numpy()
+    same = streamed[:, begin + context : 590] == window[:, context : 590 - begin]
+    assert same.mean() > 0.95  # the first rows of rhythm of a window know what was before it
+
+
+def test_memory_is_seen_from_when_it_is_known() -> None:
+    decoder = _decoder()
+    rhythm = _rhythm(300, 15)
+
+    def played(at: int | None) -> np.ndarray:
+        stream = CodeStream(
+            decoder, drawing=Drawing(temperature=0.0, cfg_scale=6.0), weight_bits=32
+        )
+        blocks = []
+        for number in range(40):
+            if number == at:
+                stream.remember(np.full(8, 30.0, np.float32), frames_ago=10.0)
+            blocks.append(stream.write(rhythm[number * 4 : number * 4 + 4 + 2 * stream.reach]))
+        return np.concatenate(blocks, axis=1)
+
+    without, given = played(None), played(20)
+    assert np.array_equal(without[:, :79], given[:, :79])
+    assert not np.array_equal(without, given)
+
+
+def test_drawing_is_checked() -> None:
+    with pytest.raises(InputError, match="cfg_scale"):
+        Drawing(cfg_scale=-1.0)
+    with pytest.raises(InputError, match="temperature"):
+        Drawing(temperature=-1.0)
+
+
+@pytest.fixture(scope="module")
+def composer_parts() -> tuple[Pose2Audio, SpectralCodec]:
+    codec = SpectralCodec(
+        SpectralCodecModel(
+            SpectralCodecConfig(
+                encoder_channels=8, decoder_channels=8, encoder_blocks=1, decoder_blocks=2,
+                codebook_size=16,
+            )
+        )
+    )  # fmt: skip
+    config = Pose2AudioConfig(
+        PoseEncoderConfig(channels=8, dilations=(1,), causal=True),
+        _decoder().config,
+        codec.identity,
+    )
+    return Pose2Audio(config).eval(), codec
+
+
+def _compose(
+    composer: Composer, blocks: int, *, present: bool, from_block: int = 0
+) -> list[np.ndarray]:
+    view = BeatView(bpm=120.0)
+    sound = []
+    for number in range(from_block, from_block + blocks):
+        made = composer.compose(0.04 * number, view, 0.5, present)
+        assert made.samples.shape == (960,)
+        sound.append(made.samples)
+    return sound
+
+
+def test_music_fades_out_within_two_bars_and_comes_back(
+    composer_parts: tuple[Pose2Audio, SpectralCodec],
+) -> None:
+    model, codec = composer_parts
+    composer = CodeComposer(model, codec, style=0, drawing=Drawing(), seed=0)
+    assert composer.silent
+    assert not np.concatenate(_compose(composer, 5, present=False)).any()
+    playing = np.concatenate(_compose(composer, 50, present=True, from_block=5))
+    assert np.abs(playing[-960:]).max() > 0
+    two_bars = round(FADE_OUT_BARS * 4 * 0.5 / 0.04)
+    fading = _compose(composer, two_bars, present=False, from_block=55)
+    assert np.abs(fading[0]).max() > 0
+    assert composer.silent
+    assert not np.concatenate(_compose(composer, 5, present=False, from_block=200)).any()
+    back = np.concatenate(_compose(composer, 20, present=True, from_block=205))
+    assert np.abs(back[-960:]).max() > 0
+
+
+def test_a_blocks_place_is_that_of_its_codes(
+    composer_parts: tuple[Pose2Audio, SpectralCodec],
+) -> None:
+    model, codec = composer_parts
+    composer = CodeComposer(model, codec, style=0, drawing=Drawing(), seed=0)
+    view = BeatView(bpm=120.0)
+    first = composer.compose(0.0, view, 0.5, True)
+    second = composer.compose(0.04, view, 0.5, True)
+    assert first.codes_at == composer.lag == (1 + 2) * 320 + 480
+    assert second.codes_at == first.codes_at + 960
+    assert second.position == pytest.approx(0.08, abs=1e-6)

@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from dancetomusic.errors import ConfigError, PoseError
+from dancetomusic.models.pose_encoder.network import (
+    PoseEncoder,
+    PoseEncoderConfig,
+    encode_poses,
+    read_rhythm,
+)
+from dancetomusic.synthesis.choreography import choreograph
+from dancetomusic.types import PoseSequence
+
+TINY = PoseEncoderConfig(channels=16, dilations=(1, 2), dropout=0.0)
+
+
+def random_poses(frames, batch=1):
+    return torch.randn(batch, frames, 33, 3) * 0.3, torch.ones(batch, frames, dtype=torch.bool)
+
+
+def tiny_encoder(**changes):
+    torch.manual_seed(0)
+    return PoseEncoder(dataclasses.replace(TINY, **changes)).eval()
+
+
+def sequence(world):
+    frames = world.shape[0]
+    return PoseSequence(world, np.ones(frames, bool), np.ones((frames, 33), np.float32), 24.0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 23, 120, 121])
+def test_lengths_follow_from_the_rates(frames):
+    encoding = tiny_encoder()(*random_poses(frames, batch=2))
+    assert encoding.memory.shape == (2, (frames + 1) // 2, 16)
+    assert encoding.phase.shape == (2, int(frames * 75 / 24), 2)
+    assert encoding.beat_logits.shape == encoding.energy.shape == encoding.phase.shape[:2]
+    assert ((encoding.energy >= 0) & (encoding.energy <= 1)).all()
+
+
+def test_absent_frames_have_no_say():
+    encoder = tiny_encoder()
+    world, present = random_poses(96)
+    present[:, 40:60] = False
+    other = world.clone()
+    other[:, 40:60] = 7.0
+    first, second = encoder(world, present), encoder(other, present)
+    torch.testing.assert_close(first.phase, second.phase)
+    assert not first.memory_mask[0, 20:30].any()
+    assert first.memory_mask[0, :20].all()
+
+
+def test_place_in_the_room_does_not_matter():
+    encoder = tiny_encoder()
+    world, present = random_poses(48)
+    torch.testing.assert_close(
+        encoder(world + 3.0, present).phase, encoder(world, present).phase, atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("frames", [700, 1001])
+def test_chunks_give_the_same_as_one_pass(causal, frames):
+    encoder = tiny_encoder(causal=causal)
+    world, present = random_poses(frames)
+    present[:, 300:330] = False
+    with torch.no_grad():
+        whole = encoder(world, present)
+    chunked = encoder.encode_long(world, present, chunk_s=5.0)
+    for one, other in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_causal_output_never_changes_when_more_is_seen():
+    encoder = tiny_encoder(causal=True)
+    world, present = random_poses(240)
+    whole = encoder(world, present)
+    cut = encoder(world[:, :150], present[:, :150])
+    torch.testing.assert_close(cut.memory, whole.memory[:, :75])
+    torch.testing.assert_close(cut.phase, whole.phase[:, : cut.phase.shape[1]])
+    not_causal = tiny_encoder()
+    past = not_causal(world[:, :150], present[:, :150]).memory
+    assert not torch.allclose(past, not_causal(world, present).memory[:, :75])
+
+
+def test_receptive_field_is_what_it_says():
+    encoder = tiny_encoder()
+    world, present = random_poses(240)
+    changed = world.clone()
+    changed[:, 120] += torch.randn(33, 3)
+    difference = (encoder(world, present).phase - encoder(changed, present).phase).abs()
+    touched = torch.nonzero(difference[0].sum(dim=-1) > 1e-7)[:, 0] / 75.0 - 5.0
+    assert touched.abs().max() <= encoder.receptive_field_s
+    assert touched.abs().max() > encoder.receptive_field_s / 2
+
+
+@pytest.mark.parametrize(
+    "values", [{"kernel": 4}, {"channels": 0}, {"dilations": ()}, {"dropout": 1.0}]
+)
+def test_impossible_configs_are_refused(values):
+    with pytest.raises(ConfigError):
+        PoseEncoderConfig(**values)
+
+
+def test_untrained_encoder_still_gives_a_whole_grid():
+    dance = choreograph("bounce", 120.0, 8.0, seed=0)
+    track = read_rhythm(tiny_encoder(), sequence(dance.world))
+    assert track.duration_s == pytest.approx(8.0)
+    assert track.beat_times[0] < 1.5 < 6.5 < track.beat_times[-1]
+    assert read_rhythm(tiny_encoder(), sequence(dance.world), bpm=100.0).bpm == pytest.approx(100)
+
+
+def test_other_frame_rates_are_refused():
+    poses = dataclasses.replace(sequence(np.zeros((10, 33, 3), np.float32)), fps=30.0)
+    with pytest.raises(PoseError, match="24 frames"):
+        encode_poses(tiny_encoder(), poses)

@@ -1,0 +1,117 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
+from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.spectral_codec import training as recipe
+from dancetomusic.models.spectral_codec.training import CodecTrainingConfig, train_codec
+from dancetomusic.synthesis.corpus import CorpusConfig
+from dancetomusic.synthesis.groove import SOUND_FONT
+from dancetomusic.training.losses import MelLoss
+from tests.unit.synthesis.test_groove import write_groove_folder
+
+needs_fluidsynth = pytest.mark.skipif(
+    shutil.which("fluidsynth") is None or not SOUND_FONT.is_file(),
+    reason="fluidsynth or its sound font is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grooves")
+    write_groove_folder(folder)
+    return CodecTrainingConfig(
+        grooves=str(folder),
+        codec=SpectralCodecConfig(
+            encoder_channels=16, encoder_blocks=1, decoder_channels=32, decoder_blocks=1,
+            codebook_size=32,
+        ),
+        corpus=CorpusConfig(n_pieces=2, seconds=6.0),
+        validation=CorpusConfig(n_pieces=1, seconds=6.0, seed=1),
+        max_steps=60, decoder_steps=10, batch_size=2, crop_s=0.4, warmup_steps=5,
+        codebook_start=20, log_every=1, save_every=4, device="cpu", tensorboard=False,
+    )  # fmt: skip
+
+
+def log_of(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+@needs_fluidsynth
+def test_both_stages_learn_and_the_codes_stay_valid(config, tmp_path):
+    codec = train_codec(config, tmp_path / "run")
+    first = SpectralCodec.from_pretrained(tmp_path / "run" / "stage1")
+    assert codec.identity == first.identity
+    sounds = np.load(tmp_path / "run" / "corpus" / "samples.npy")[:1, :48_000]
+    sound = torch.from_numpy(sounds.astype(np.float32) / 32768)
+    loss = MelLoss(24_000)
+    torch.manual_seed(0)
+    untrained = SpectralCodecModel(config.codec)
+    before = loss(untrained.decode_latent(untrained.encode_latent(sound)), sound)
+    assert loss(codec.model.decode(codec.model.encode(sound, 2)), sound) < 0.75 * before
+    log = log_of(tmp_path / "run" / "stage1")
+    changed = (codec.model.head.weight - first.model.head.weight).abs().max()
+    assert changed > 0
+    assert {"loss", "perplexity_0", "perplexity_1"} == set(log[-1]["validation"])
+    assert {"critic/total", "decoder/buzz"} <= set(log_of(tmp_path / "run")[0])
+    metadata = json.loads((tmp_path / "run" / "config.json").read_text())["metadata"]
+    assert metadata["stage"] == 2 and metadata["steps"] == 10
+
+
+class Stopped(Exception):
+    pass
+
+
+@needs_fluidsynth
+@pytest.mark.parametrize("stage", ["WholeCodecRecipe", "CodecDecoderRecipe"])
+def test_either_stage_goes_on_where_it_was_stopped(config, tmp_path, monkeypatch, stage):
+    """Books with their averages, and discriminators with their optimiser, included."""
+    short = replace(config, max_steps=10, decoder_steps=10, codebook_start=3)
+    train_codec(short, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole" / "corpus", tmp_path / "parts" / "corpus")
+    shutil.copytree(tmp_path / "whole" / "validation", tmp_path / "parts" / "validation")
+    kind = getattr(recipe, stage)
+    original = kind.losses
+
+    def stop_at_six(self, group, batch, step):
+        if step == 6:
+            raise Stopped
+        return original(self, group, batch, step)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(kind, "losses", stop_at_six)
+        train_codec(short, tmp_path / "parts")
+    train_codec(short, tmp_path / "parts")
+    for part in ("stage1", "."):
+        assert log_of(tmp_path / "parts" / part) == log_of(tmp_path / "whole" / part)
+        ours, theirs = (
+            SpectralCodec.from_pretrained(tmp_path / run / part).model.state_dict()
+            for run in ("parts", "whole")
+        )
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@needs_fluidsynth
+def test_a_finished_first_stage_can_be_given(config, tmp_path):
+    short = replace(config, max_steps=2, decoder_steps=2, codebook_start=1)
+    train_codec(short, tmp_path / "run")
+    again = replace(short, first_stage=str(tmp_path / "run" / "stage1"))
+    train_codec(again, tmp_path / "again")
+    assert not (tmp_path / "again" / "stage1").exists()
+    assert log_of(tmp_path / "again") == log_of(tmp_path / "run")
+
+
+def test_bad_settings_are_refused(config, tmp_path):
+    with pytest.raises(InputError, match="longer than the pieces"):
+        train_codec(replace(config, crop_s=7.0), tmp_path)
+    with pytest.raises(InputError, match=r"info\.csv"):
+        train_codec(replace(config, grooves=str(tmp_path)), tmp_path)
+    with pytest.raises(ConfigError, match="weight is negative"):
+        replace(config, buzz_weight=-1.0)
+    with pytest.raises(ConfigError, match="length"):
+        replace(config, decoder_steps=0)
