@@ -104,7 +104,7 @@ def read_rhythm(
     on_progress("rhythm", 0.0)
     try:
         heard = read_sound(source, beats_from)
-        _, readings = estimate_rhythms(model.model.encoder, people, heard, beats_from=beats_from)
+        _, readings = estimate_rhythms(model.encoder, people, heard, beats_from=beats_from)
     except (InputError, VideoError) as error:
         if beats_from != "sound":
             raise

@@ -221,11 +221,11 @@ def _generate_one(
     saving: dict[str, Any],
 ) -> None:
     """Make music for one video, write it, and say what was made."""
-    from dancetomusic.generate.instrument import open_model
+    from dancetomusic.generate.one import DanceToMusic
 
     started = time.perf_counter()
     with stage_progress() as on_progress:
-        model = open_model(checkpoint, codec, threads=threads)
+        model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         music = model.generate(source, on_progress=on_progress, **options)
     written = _write(music, outputs, save_rhythm, save_poses, saving)
     _print_summary(music, written, time.perf_counter() - started)
@@ -349,9 +349,9 @@ def _check_choices(
 
 def _check_playing(checkpoint: str | None, codec: str | None, playing: dict[str, Any]) -> None:
     """Refuse what the model cannot play, once for a whole folder."""
-    from dancetomusic.generate.instrument import open_model
+    from dancetomusic.generate.one import DanceToMusic
 
-    open_model(checkpoint, codec).check(playing)
+    DanceToMusic.from_pretrained(checkpoint, codec).check(playing)
 
 
 def _write(

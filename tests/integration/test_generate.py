@@ -16,6 +16,7 @@ from dancetomusic.cli import main
 from dancetomusic.errors import InputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.long_form import HOP_S, WINDOW_S
+from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.pose.files import load_poses
 from dancetomusic.released import released_checkpoints
@@ -119,13 +120,15 @@ def test_tempo_and_beats_can_be_given(model, demo_dir, tmp_path):
 
 def test_a_style_and_swing_change_the_music_and_not_the_beats(model, demo_dir):
     """A table of styles is put beside the weights; asked for nothing, it plays as before."""
-    decoder = dataclasses.replace(model.model.config.decoder, styles=("rock", "waltz"))
-    styled = Pose2Audio(dataclasses.replace(model.model.config, decoder=decoder))
-    weights = {k: v for k, v in model.model.state_dict().items() if k != "decoder.styles.weight"}
+    decoder = dataclasses.replace(model.model.network.config.decoder, styles=("rock", "waltz"))
+    styled = Pose2Audio(dataclasses.replace(model.model.network.config, decoder=decoder))
+    weights = {
+        k: v for k, v in model.model.network.state_dict().items() if k != "decoder.styles.weight"
+    }
     styled.load_state_dict(weights, strict=False)
     with torch.no_grad():
         styled.decoder.styles.weight[1:].normal_(std=0.3)
-    player = DanceToMusic(styled, model.codec)
+    player = DanceToMusic(Pose2AudioModel(styled, model.model.codec))
     assert player.styles == ("rock", "waltz")
     whole, n = load_poses(demo_dir / "steps_128bpm.npz"), 96
     poses = type(whole)(whole.world[:n], whole.present[:n], whole.visibility[:n], whole.fps)

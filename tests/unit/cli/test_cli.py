@@ -58,12 +58,13 @@ def pipeline(monkeypatch):
                 raise calls.error
             return calls.music
 
-    def open_model(checkpoint=None, codec=None, **options):
-        calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
-        return FakeModel()
+        @classmethod
+        def from_pretrained(cls, checkpoint=None, codec=None, **options):
+            calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
+            return cls()
 
-    module = ModuleType("dancetomusic.generate.instrument")
-    module.open_model = open_model
+    module = ModuleType("dancetomusic.generate.one")
+    module.DanceToMusic = FakeModel
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
 
@@ -145,7 +146,6 @@ def test_where_the_beats_come_from_is_said_in_one_line(
 
 def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.generate.beat_source import BEAT_SOURCES
-    from dancetomusic.generate.instrument import open_model
     from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.generate.result import Music
 
@@ -155,7 +155,7 @@ def test_the_pipeline_takes_what_the_command_passes():
     own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
-    assert loading <= set(inspect.signature(open_model).parameters)
+    assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)
     assert (options - loading) | {"on_progress"} <= generation
     assert {"overlay_skeleton", "mix_original", "click"} <= set(
