@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,17 +65,27 @@ class TrainingTask:
     run: Callable[[Any, Path], object]
 
 
-_FAMILIES: dict[str, Family] = {}
+OWN_FAMILIES = tuple(
+    Family(name, f"dancetomusic.models.{folder}", plays)
+    for name, folder, plays in (
+        ("codec", "spectral_codec", False),
+        ("pose_encoder", "pose_encoder", False),
+        ("pose2audio", "pose2audio", True),
+        ("wavenet", "wavenet", True),
+        ("motion_vae", "motion_vae", True),
+        ("dance_gan", "dance_gan", False),
+        ("beat_network", "beat_network", False),
+    )
+)
+PLUGINS = "dancetomusic.models"
+"""Entry-point group by which another installed package adds its families."""
 
 
-def register(family: Family) -> None:
-    """Make a family known by its name, in place of any of the same name."""
-    _FAMILIES[family.name] = family
-
-
-def family_names() -> tuple[str, ...]:
-    """Every name that ``find_family`` knows, in the order of registration."""
-    return tuple(_FAMILIES)
+@cache
+def families() -> dict[str, Family]:
+    """Every family by its name: those of this package, then those of others."""
+    others = (entry.load() for entry in entry_points(group=PLUGINS))
+    return {family.name: family for family in (*OWN_FAMILIES, *others)}
 
 
 def find_family(name: str) -> Family:
@@ -82,22 +94,11 @@ def find_family(name: str) -> Family:
     Raises:
         ConfigError: If there is none.
     """
-    if name not in _FAMILIES:
-        *others, last = _FAMILIES
+    known = families()
+    if name not in known:
+        *others, last = known
         raise ConfigError(f"there is no model {name!r}", f"Choose {', '.join(others)} or {last}.")
-    return _FAMILIES[name]
-
-
-for _name, _folder, _plays in (
-    ("codec", "spectral_codec", False),
-    ("pose_encoder", "pose_encoder", False),
-    ("pose2audio", "pose2audio", True),
-    ("wavenet", "wavenet", True),
-    ("motion_vae", "motion_vae", True),
-    ("dance_gan", "dance_gan", False),
-    ("beat_network", "beat_network", False),
-):
-    register(Family(_name, f"dancetomusic.models.{_folder}", _plays))
+    return known[name]
 
 
 def open_music_model(
@@ -117,9 +118,9 @@ def open_music_model(
     from dancetomusic.released import locate_checkpoint
 
     directory = locate_checkpoint(checkpoint or DEFAULT_MODEL)
-    family = _FAMILIES.get(checkpoint_family(directory))
+    family = families().get(checkpoint_family(directory))
     if family is None or not family.plays:
-        playing = ", ".join(known.name for known in _FAMILIES.values() if known.plays)
+        playing = ", ".join(known.name for known in families().values() if known.plays)
         raise CheckpointError(
             f"{directory} holds a {checkpoint_family(directory)!r} model, which plays no music",
             f"Name a checkpoint of one of {playing}.",

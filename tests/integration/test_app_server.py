@@ -326,7 +326,7 @@ def test_wishes_out_of_range_are_refused(client, tmp_path):
         {"seed": -1},
         {"seed": 2**40},
         {"temperature": 9},
-        {"guidance": 0},
+        {"cfg_scale": 0},
         {"bpm": 10},
         {"dancers": 0},
         {"dancers": 99},

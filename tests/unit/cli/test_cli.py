@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dancetomusic import cli
+from dancetomusic.cli import generate_options
 from dancetomusic.cli.train import parse_override
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
@@ -149,7 +150,7 @@ def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.generate.result import Music
 
-    assert sys.modules[cli.generate.__module__].BEAT_SOURCES == BEAT_SOURCES
+    assert generate_options.BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
     own |= {"click"}
     own |= {"suffix", "engine", "workers", "ray_address"}

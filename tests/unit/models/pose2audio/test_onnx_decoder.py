@@ -88,8 +88,7 @@ def test_sampled_and_continued_codes_are_those_of_pytorch(tmp_path: Path) -> Non
         either.generate(
             *given,
             prefix_codes=torch.arange(K * 9).view(1, K, 9).expand(2, -1, -1),
-            top_k=20,
-            top_p=0.9,
+            sampling=SamplingConfig(top_k=20, top_p=0.9),
             generator=torch.Generator().manual_seed(5),
         )
         for either in (model, OnnxTokenDecoder(model, cache_dir=tmp_path))
