@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
+THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
+# Read when NumPy and PyTorch are loaded, and inherited by the processes that tests start.
+os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREADS})
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 ABSENT = "../shared/data is absent"
+MAX_WORKERS = 8
+WORKER_BYTES = 2 * 2**30
+"""Memory of a worker with the processes that its tests start."""
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A run in the background ignores interrupts, and so would all that it starts.
@@ -52,6 +61,21 @@ def _same_conditions() -> Iterator[None]:
         torch.set_num_threads(1)
         torch.manual_seed(0)
     yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: a worker for each processor, as long as there is memory for all of them."""
+    from dancetomusic.parallel import usable_cpus
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(usable_cpus(), memory // WORKER_BYTES, MAX_WORKERS))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many slow tests first, lest one worker is left with them in the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

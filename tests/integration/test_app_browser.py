@@ -517,6 +517,7 @@ def listen(page):
     return float(np.median(tempos)), level, float(np.median(rates)), present
 
 
+@pytest.mark.realtime
 def test_a_camera_is_played_to(server, demo_dir, tmp_path):
     with (
         fake_camera(tmp_path / "x.mjpeg", demo_dir / "steps_128bpm.mp4") as camera,

@@ -27,7 +27,7 @@ from dancetomusic.lock import exclusive
 from dancetomusic.media.folder import find_videos
 from dancetomusic.parallel import open_engine
 from dancetomusic.released import released_checkpoints
-from tests.video_factory import write_sound, write_video
+from tests.video_factory import cut_short, write_sound, write_video
 
 pytestmark = pytest.mark.skipif(
     not {"codec", "pose2audio"} <= set(released_checkpoints()), reason="no released weights"
@@ -36,24 +36,12 @@ LENGTH_S = 2.0
 OPTIONS = {"seed": 3}
 
 
-def cut_short(source, target, length_s=LENGTH_S):
-    """The first seconds of a video, copied."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(source)) as whole, av.open(str(target), "w") as cut:
-        pictures = cut.add_stream_from_template(whole.streams.video[0])
-        for packet in whole.demux(whole.streams.video[0]):
-            if packet.dts is not None and packet.pts * packet.time_base < length_s:
-                packet.stream = pictures
-                cut.mux(packet)
-    return target
-
-
 @pytest.fixture(scope="module")
 def dances(demo_dir, tmp_path_factory):
     """Two dances, and files that are none."""
     folder = tmp_path_factory.mktemp("dances")
-    cut_short(demo_dir / "bounce_104bpm.mp4", folder / "one" / "bounce, é.mp4")
-    cut_short(demo_dir / "steps_128bpm.mp4", folder / "steps.mp4")
+    cut_short(demo_dir / "bounce_104bpm.mp4", folder / "one" / "bounce, é.mp4", LENGTH_S)
+    cut_short(demo_dir / "steps_128bpm.mp4", folder / "steps.mp4", LENGTH_S)
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "-rf;x\n.mp4").write_text("no video\n" * 100)
     (folder / "notes.txt").write_text("not looked at")
