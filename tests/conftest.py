@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 # Read when NumPy and PyTorch are loaded, and inherited by the processes that tests start.
@@ -47,6 +49,31 @@ def demo_dir() -> Path:
     return REPOSITORY / "data" / "demo"
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def dancers_of_demo(demo_dir: Path, shared_folder: Path) -> Callable[[str, int], list[Any]]:
+    """Who is seen in a demo clip, as a video is read; each is looked at once by all processes."""
+    from filelock import FileLock
+
+    from dancetomusic.inference.reading import read_dancers
+
+    def dancers(name: str, count: int) -> list[Any]:
+        file = shared_folder / f"{name}_{count}.pickle"
+        with FileLock(file.with_suffix(".lock")):
+            if not file.is_file():
+                found, _ = read_dancers(demo_dir / f"{name}.mp4", count)
+                file.write_bytes(pickle.dumps(found))
+        return pickle.loads(file.read_bytes())
+
+    return dancers
+
+
 @pytest.fixture
 def tiny_rng() -> np.random.Generator:
     """Small random inputs, the same in every run."""
@@ -73,9 +100,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with many slow tests first, lest one worker is left with them in the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Long files first, lest one worker is left with them in the end."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("slow"):
+            seconds[item.path] += mark.args[0] if mark.args else 5
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

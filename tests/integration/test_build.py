@@ -30,6 +30,7 @@ from tests import spleeter_double
 from tests.dance_factory import small_copy
 from tests.video_factory import set_rotation, write_video
 
+pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "dancetomusic.cli", "build"]
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
@@ -245,7 +246,6 @@ def build_in_a_session(arguments: Sequence[str]) -> None:
     main(["build", *arguments])
 
 
-@pytest.mark.slow
 def test_twenty_kills_leave_the_set_of_an_uninterrupted_build(
     few_built: Path, few: Path, tmp_path: Path
 ) -> None:

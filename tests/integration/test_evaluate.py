@@ -48,7 +48,7 @@ def report(folder):
     return folder / "out"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 def test_one_page_has_every_row_and_every_column(report):
     page = (report / "report.md").read_text(encoding="utf-8")
     for row in (rows.TRUTH, rows.TRUTH_STEM, rows.TRUTH_LATE, rows.TRUTH_CODEC, *rows.RIVALS):

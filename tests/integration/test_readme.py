@@ -56,7 +56,7 @@ def said_by(arguments, capfd):
     return said
 
 
-@pytest.mark.slow
+@pytest.mark.slow(70)
 def test_the_commands_run_and_write_what_they_name(readme, folder, capfd, monkeypatch):
     monkeypatch.chdir(folder)
     for line in "".join(blocks(readme, "bash")).splitlines():

@@ -13,6 +13,7 @@ from dancetomusic.errors import InputError
 from dancetomusic.synthesis.danced_grooves import danced_grooves
 from tests.groove_factory import link_short_grooves
 
+pytestmark = pytest.mark.slow
 RATES = {"sample_rate": 16_000, "fps": 25.0}
 
 

@@ -76,6 +76,7 @@ def report(folder):
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_each_dance_has_music_and_each_other_file_a_reason(made):
     output, results, seen = made
     assert set(sounds(output)) == {"one/bounce, é.wav", "steps.wav"}
@@ -100,6 +101,7 @@ def test_each_dance_has_music_and_each_other_file_a_reason(made):
     assert float(rows["steps.mp4"]["duration_s"]) == pytest.approx(LENGTH_S, abs=0.1)
 
 
+@pytest.mark.slow
 def test_one_by_one_gives_the_same_bytes(made, dances, tmp_path):
     output, _, _ = made
     with open_engine("serial") as engine:
@@ -108,6 +110,7 @@ def test_one_by_one_gives_the_same_bytes(made, dances, tmp_path):
     assert (tmp_path / "out" / REPORT_FILE).read_bytes() == (output / REPORT_FILE).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_made_is_left_alone_until_something_changes(made, dances, tmp_path):
     folder, output = tmp_path / "in", tmp_path / "out"
     shutil.copytree(dances, folder)
@@ -135,6 +138,7 @@ def test_what_is_made_is_left_alone_until_something_changes(made, dances, tmp_pa
     assert all(not os.path.isabs(entry["output"]) for entry in entries)
 
 
+@pytest.mark.slow
 def test_videos_of_one_stem_keep_their_suffixes_and_outputs_are_no_inputs(demo_dir, tmp_path):
     cut_short(demo_dir / "steps_128bpm.mp4", tmp_path / "a.mp4", 1.2)
     cut_short(demo_dir / "bounce_104bpm.mp4", tmp_path / "a.mov", 1.2)

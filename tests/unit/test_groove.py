@@ -222,6 +222,7 @@ def test_a_corpus_from_before_a_setting_existed_is_kept(tmp_path):
     assert (corpus.styles, corpus.swings) == (["rock"], [0.0])
 
 
+@pytest.mark.slow
 def test_real_grooves_are_read(shared_data, tmp_path):
     folder = link_short_grooves(shared_data / "groove", tmp_path, per_drummer=60)
     grooves = load_grooves(folder)

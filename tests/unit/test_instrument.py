@@ -22,6 +22,7 @@ def instrument(request):
     return open_model(request.param)
 
 
+@pytest.mark.slow
 def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
     assert isinstance(instrument, Instrument)
     stages = []
