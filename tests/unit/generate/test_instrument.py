@@ -22,6 +22,7 @@ def instrument(request):
     return DanceToMusic.from_pretrained(request.param)
 
 
+@pytest.mark.slow
 def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
     stages = []
     music = instrument.generate(poses, seed=1, on_progress=lambda stage, _: stages.append(stage))

@@ -156,6 +156,7 @@ def _compose(
     return sound
 
 
+@pytest.mark.slow
 def test_music_fades_out_within_two_bars_and_comes_back(
     composer_parts: tuple[Pose2Audio, SpectralCodec],
 ) -> None:

@@ -249,6 +249,7 @@ def test_generation_leaves_training_mode_as_it_was() -> None:
     assert model.training
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_to_the_last_code(model: TokenDecoder) -> None:
     codes, *conditions = inputs(frames=24)
     model.train()
