@@ -1,4 +1,4 @@
-"""The README shows what works: its commands and its Python are run, its paths exist."""
+"""README and guide show what works: their commands and Python are run, their paths exist."""
 
 import re
 import shlex
@@ -19,6 +19,11 @@ from tests.video_factory import cut_short
 @pytest.fixture(scope="module")
 def readme(repository):
     return (repository / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def guide(repository):
+    return (repository / "docs" / "guide.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +62,10 @@ def said_by(arguments, capfd):
 
 
 @pytest.mark.slow(70)
-def test_the_commands_run_and_write_what_they_name(readme, folder, capfd, monkeypatch):
+def test_the_commands_run_and_write_what_they_name(readme, guide, folder, capfd, monkeypatch):
     monkeypatch.chdir(folder)
-    for line in "".join(blocks(readme, "bash")).splitlines():
+    lines = "".join(blocks(readme, "bash") + blocks(guide, "bash")).splitlines()
+    for line in dict.fromkeys(lines):
         program, *arguments = shlex.split(line)
         if program == "pip":
             continue
@@ -104,6 +110,9 @@ def test_every_path_of_the_tree_exists(readme, repository):
             assert (repository / within / name).exists(), f"{within}{name}"
 
 
-def test_every_link_to_a_file_leads_somewhere(readme, repository):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
-        assert (repository / target).exists(), target
+def test_every_link_to_a_file_leads_somewhere(readme, guide, repository):
+    for text, folder in ((readme, repository), (guide, repository / "docs")):
+        targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+        assert targets
+        for target in targets:
+            assert (folder / target).exists(), target
