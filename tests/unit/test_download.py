@@ -124,7 +124,6 @@ def test_sections_of_one_video_share_a_download(
     assert_tidy(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "n_waits"),
     [
@@ -342,7 +341,6 @@ def test_names_of_all_kinds_are_only_data(
     assert_tidy(store)
 
 
-@pytest.mark.slow
 def test_limits(tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]) -> None:
     url = server.serve("/v.mp4", video)
     small = replace(SETTINGS, max_filesize=1000)

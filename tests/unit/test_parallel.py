@@ -169,7 +169,9 @@ def test_setup_runs_once_in_each_worker():
 
 
 @pytest.mark.slow
-def test_workers_compute_in_one_thread():
+def test_workers_compute_in_one_thread(monkeypatch):
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "3")
     with open_engine("processes", workers=1) as engine:
         assert engine.submit(environment, *ONE_THREAD).result() == ["1"] * len(ONE_THREAD)
         assert engine.submit(thread_counts).result() == (1, 1)
