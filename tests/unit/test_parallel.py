@@ -299,6 +299,7 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path, repository):
         assert process.communicate()[1] == ""
 
 
+@pytest.mark.slow
 def test_an_interrupt_lets_tasks_in_hand_finish(tmp_path, repository):
     with script(tmp_path, repository, 1) as process:
         pids = noted(tmp_path)
@@ -311,6 +312,7 @@ def test_an_interrupt_lets_tasks_in_hand_finish(tmp_path, repository):
         assert not any(map(is_running, pids))
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_kills(tmp_path, repository):
     with script(tmp_path, repository, 60) as process:
         pids = noted(tmp_path)
