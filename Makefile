@@ -10,7 +10,7 @@ DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 
 # Files go to as many processes as there are processors; conftest.py decides. Bytecode is kept:
 # it holds the type checks that tests run with, and weaving them in takes long.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PYTEST = PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick check bench train-default clean
