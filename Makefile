@@ -8,8 +8,9 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 INSTALLED_BY := requirements.txt pyproject.toml setup.py
 DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 
-# Files go to as many processes as there are processors; conftest.py decides.
-PYTEST = $(BIN)/python -m pytest
+# Files go to as many processes as there are processors; conftest.py decides. Bytecode is kept:
+# it holds the type checks that tests run with, and weaving them in takes long.
+PYTEST = PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick check bench train-default clean

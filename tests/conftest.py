@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-# Read when NumPy and PyTorch are loaded, and inherited by the processes that tests start.
+# Read when PyTorch is loaded, and inherited by all processes that are started. What loads NumPy
+# before this is pytest's plugin of jaxtyping, in the first process alone.
 os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREADS})
 
 import numpy as np  # noqa: E402
@@ -104,7 +105,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seconds: Counter[Path] = Counter()
     for item in items:
         if mark := item.get_closest_marker("slow"):
-            seconds[item.path] += mark.args[0] if mark.args else 5
+            seconds[item.path] += mark.args[0] if mark.args else 3
     items.sort(key=lambda item: -seconds[item.path])
 
 

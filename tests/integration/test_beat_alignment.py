@@ -61,6 +61,7 @@ def test_a_channel_that_is_silent(tmp_path, silent):
     assert_on_the_picture(path, beats)
 
 
+@pytest.mark.slow
 def test_six_channels(tmp_path):
     sound, beats = sound_and_beats(48_000)
     assert_on_the_picture(write_kind(tmp_path / "a.mp4", sound, "aac", 48_000, "5.1"), beats)

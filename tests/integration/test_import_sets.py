@@ -188,6 +188,7 @@ def test_made_up_dances_have_music_on_their_beats(grooves, tmp_path, codec):
     assert contents(root) == contents(tmp_path / "again")
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_more_dancers_leave_the_first_ones_as_they_are(grooves, tmp_path, codec):
     root, new = tmp_path / "set", []

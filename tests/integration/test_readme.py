@@ -31,7 +31,7 @@ def folder(tmp_path_factory, demo_dir):
     """A directory as a reader would have it: only their own videos, and the list of links."""
     folder = tmp_path_factory.mktemp("reader")
     clips = sorted(demo_dir.glob("*.mp4"))
-    cut_short(clips[0], folder / "my_dance.mp4", 4.0)
+    cut_short(clips[0], folder / "my_dance.mp4", 2.5)
     (folder / "my_dances").mkdir()
     small_copy(clips[0], folder / "my_dances" / "one.mp4")
     beats = np.arange(24_000 * 4) % 12_000 < 1_200

@@ -151,6 +151,7 @@ def test_every_loss_can_be_switched_on(config, run):
     assert model.config.decoder.styles == ("waltz", "funk")
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
     train_pose2audio(config, run)
     again = replace(config, start_from=str(run), max_steps=1)

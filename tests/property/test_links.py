@@ -6,6 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_a_time_is_a_number_or_a_value_error(text: str) -> None:
         assert parse_time(text) >= 0
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 99), st.integers(1, 99)), min_size=1),
     st.integers(0, 2),
@@ -66,6 +68,7 @@ def test_a_list_survives_being_written(
     assert read(text.getvalue().encode("utf-8-sig" if mark else "utf-8")) == list(wanted)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(CELLS, max_size=5), max_size=5), st.booleans())
 def test_hostile_cells_give_sections_or_an_input_error(rows: list[list[str]], quoted: bool) -> None:
     if quoted:
@@ -84,6 +87,7 @@ def test_hostile_cells_give_sections_or_an_input_error(rows: list[list[str]], qu
         assert section.end_s is None or 0 <= section.start_s < section.end_s
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200))
 def test_any_bytes_give_sections_or_an_input_error(content: bytes) -> None:
     with suppress(InputError):

@@ -36,6 +36,7 @@ configs = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(configs)
 def test_a_config_survives_plain_values_and_json(config):
     assert config_from_dict(Outer, config_to_dict(config)) == config

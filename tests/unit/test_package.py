@@ -91,6 +91,7 @@ def test_without_any_weights_the_error_says_so(tmp_path, monkeypatch):
         released.released_checkpoint("codec")
 
 
+@pytest.mark.slow
 def test_a_wheel_carries_the_package_and_its_checkpoints(tmp_path, repository):
     tree = tmp_path / "tree"
     skip = shutil.ignore_patterns("__pycache__")

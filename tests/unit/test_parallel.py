@@ -169,7 +169,9 @@ def test_setup_runs_once_in_each_worker():
 
 
 @pytest.mark.slow
-def test_workers_compute_in_one_thread():
+def test_workers_compute_in_one_thread(monkeypatch):
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "3")
     with open_engine("processes", workers=1) as engine:
         assert engine.submit(environment, *ONE_THREAD).result() == ["1"] * len(ONE_THREAD)
         assert engine.submit(thread_counts).result() == (1, 1)
@@ -297,6 +299,7 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path, repository):
         assert process.communicate()[1] == ""
 
 
+@pytest.mark.slow
 def test_an_interrupt_lets_tasks_in_hand_finish(tmp_path, repository):
     with script(tmp_path, repository, 1) as process:
         pids = noted(tmp_path)
@@ -309,6 +312,7 @@ def test_an_interrupt_lets_tasks_in_hand_finish(tmp_path, repository):
         assert not any(map(is_running, pids))
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_kills(tmp_path, repository):
     with script(tmp_path, repository, 60) as process:
         pids = noted(tmp_path)

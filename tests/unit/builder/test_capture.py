@@ -93,6 +93,7 @@ def test_missing_parts_are_named(tmp_path, monkeypatch):
         Microphone()
 
 
+@pytest.mark.slow
 def test_the_command_records_takes(demo_dir, tmp_path):
     import typer
 

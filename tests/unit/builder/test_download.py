@@ -124,7 +124,6 @@ def test_sections_of_one_video_share_a_download(
     assert_tidy(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "n_waits"),
     [
@@ -171,6 +170,7 @@ def test_a_broken_body_is_continued_as_long_as_something_is_gained(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [[], [None]], ids=["page", "body"])
 def test_a_server_that_asks_for_time_gets_it(
     tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float], faults: list
@@ -197,6 +197,7 @@ def test_a_fault_that_stays_is_given_up(
     assert n_finished(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_may_come_back(tmp_path: Path, waits: list[float]) -> None:
     with FaultyServer() as gone:
         url = gone.url("/v.mp4")
@@ -220,6 +221,7 @@ def test_what_is_gone_is_not_asked_for_again(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_circle_of_redirections(tmp_path: Path, server: FaultyServer, waits: list[float]) -> None:
     server.serve("/b.mp4", always=redirect("/a.mp4"))
     url = server.serve("/a.mp4", always=redirect("/b.mp4"))
@@ -228,6 +230,7 @@ def test_a_circle_of_redirections(tmp_path: Path, server: FaultyServer, waits: l
     assert caught.value.permanent and not waits
 
 
+@pytest.mark.slow
 def test_a_redirection_is_followed_but_not_to_a_file(
     tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]
 ) -> None:
@@ -288,6 +291,7 @@ def test_a_wrong_content_type_is_no_hindrance(
         assert fetch(Section(url), tmp_path, SETTINGS).path.read_bytes() == video
 
 
+@pytest.mark.slow
 def test_a_video_that_is_damaged_at_its_source(
     tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]
 ) -> None:
@@ -378,6 +382,7 @@ def test_a_live_stream_and_a_page_of_several_videos(
     assert not waits
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_a_small_section_is_fetched_alone_and_begins_where_it_should(
     tmp_path: Path, server: FaultyServer, video: bytes
@@ -399,6 +404,7 @@ def test_a_small_section_is_fetched_alone_and_begins_where_it_should(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_where_sections_cannot_be_had_the_whole_video_is_taken(
     tmp_path: Path, server: FaultyServer, tmp_path_factory: pytest.TempPathFactory
@@ -451,6 +457,7 @@ def test_threads_and_processes_that_want_one_video(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.05, 0.3])
 def test_a_killed_download_leaves_nothing_that_counts(
     tmp_path: Path, server: FaultyServer, video: bytes, after_s: float
@@ -512,6 +519,7 @@ def test_a_full_disk_is_said_to_be_one(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 def test_no_plugin_and_no_configuration_is_loaded(
     tmp_path: Path, server: FaultyServer, video: bytes
 ) -> None:
@@ -524,6 +532,7 @@ def test_no_plugin_and_no_configuration_is_loaded(
     assert process.wait(300) == 0 and n_finished(tmp_path / "store") == 1
 
 
+@pytest.mark.slow
 def test_cookies_are_read_and_not_written(
     tmp_path: Path, server: FaultyServer, video: bytes
 ) -> None:

@@ -37,6 +37,7 @@ def run(*arguments, closed=(), **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "shown"),
     [

@@ -184,6 +184,7 @@ def test_later_codes_never_change_earlier_sound(codec):
     assert np.abs(before[border:] - after[border:]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_original_file_maps_one_to_one(model, codec, original_tensors, tmp_path):
     assert {rename_original(name) for name in original_tensors} == set(model.state_dict())
     assert "encoder.model.0.conv.conv.weight_g" in original_tensors

@@ -112,6 +112,7 @@ def test_looking_one_beat_back_is_seen(rhythm):
         attention_charts.past_by_beats(maps, rhythm, n_beats=13.0)
 
 
+@pytest.mark.slow
 def test_charts_of_a_dance_and_its_music_are_drawn(rhythm, poses, sound, tiny_rng):
     frames = [np.full((40, 30, 3), k, np.uint8) for k in range(len(poses))]
     codes = CodeSequence(tiny_rng.integers(0, 1024, (2, 450)), 75.0, "codec")

@@ -124,6 +124,7 @@ def test_rows_before_the_block_are_those_that_were_played() -> None:
     assert np.array_equal(second[:4], first[3:7])
 
 
+@pytest.mark.slow
 def test_the_beat_of_a_dance_is_told_ahead(repository) -> None:  # type: ignore[no-untyped-def]
     from dancetomusic.models.pose2audio.network import Pose2Audio
 

@@ -81,6 +81,7 @@ def test_codes_of_the_first_window_are_those_of_generate() -> None:
     assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
 
 
+@pytest.mark.slow
 def test_the_next_window_goes_on_as_generate_does_from_a_prefix() -> None:
     decoder = _decoder()
     stream = CodeStream(

@@ -88,6 +88,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         next(detect_poses([picture], 24.0, model_path=tmp_path / "absent.task"))
 
 
+@pytest.mark.slow
 def test_a_video_without_a_person_is_refused_in_silence(capfd: pytest.CaptureFixture) -> None:
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (90, 160, 3), dtype=np.uint8) for _ in range(30)]

@@ -98,6 +98,7 @@ def test_two_channels_and_another_rate(double):
     assert_drums_and_bass(stem, stereo)
 
 
+@pytest.mark.slow
 def test_many_mixes_cost_one_start(double, log):
     separator = SpleeterSeparator()
     separator.drum_and_bass([Mix("first", chord())])
@@ -218,6 +219,7 @@ def test_a_run_that_hangs_is_ended_with_its_workers(double, monkeypatch, log):
     assert _all_end(pids)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals are Linux's")
 def test_spleeter_dies_with_its_killed_parent(double, monkeypatch, log):
     SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])

@@ -27,6 +27,7 @@ def room(dance):
     return dance.world.astype(float) + dance.root[:, None]
 
 
+@pytest.mark.slow
 def test_landmarks_are_hip_centred_and_finite(dances):
     for dance in dances:
         assert dance.world.shape == (1800, 33, 3)

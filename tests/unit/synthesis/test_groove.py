@@ -184,6 +184,7 @@ def test_a_corpus_is_rendered_once_and_has_its_beats(tmp_path):
     assert after > 1.5 * before
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_a_balanced_corpus_has_styles_that_nobody_played(tmp_path):
     write_groove_folder(tmp_path)
@@ -196,6 +197,7 @@ def test_a_balanced_corpus_has_styles_that_nobody_played(tmp_path):
     assert len(set(corpus.swings)) == 6
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_waltzes_of_a_balanced_corpus_are_waltzes(tmp_path):
     write_groove_folder(tmp_path)
@@ -205,6 +207,7 @@ def test_waltzes_of_a_balanced_corpus_are_waltzes(tmp_path):
     assert max(corpus.beat_numbers[0]) == 3
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_a_corpus_from_before_a_setting_existed_is_kept(tmp_path):
     write_groove_folder(tmp_path)

@@ -78,6 +78,7 @@ def test_each_dancer_is_drawn_where_its_landmarks_are(rooms):
             assert pixel @ hue / np.linalg.norm(pixel) > 0.95
 
 
+@pytest.mark.slow
 def test_the_same_dance_gives_the_same_picture(rooms):
     pytest.importorskip("pyvista")
     first, again = (next(render_frames(rooms[:1], camera=CAMERA, **SIZE)) for _ in range(2))

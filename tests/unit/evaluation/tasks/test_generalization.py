@@ -170,6 +170,7 @@ def test_the_offset_is_one_for_a_genre():
     assert together.sum() < 1.5
 
 
+@pytest.mark.slow
 def test_street_rows_free_the_offset_of_all_alike():
     clips = [
         StreetClip(f"c{k}", "AB"[k % 2], 100.0 + k, _poses(8.0, k), np.arange(13) * 0.6, False)

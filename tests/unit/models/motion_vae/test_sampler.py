@@ -101,6 +101,7 @@ def test_reset_begins_anew(model, codec, poses):
     assert not np.array_equal(np.stack(before), np.stack([sampler.step() for _ in range(5)]))
 
 
+@pytest.mark.slow
 def test_the_past_never_changes(model, codec, poses):
     other = replace(poses, world=np.where(np.arange(48)[:, None, None] < 30, poses.world, 0.0))
     a, b = (play(model, each, codec=codec).samples[0] for each in (poses, other))
@@ -109,6 +110,7 @@ def test_the_past_never_changes(model, codec, poses):
     assert not np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_whole_dance_is_as_long_as_its_poses(model, codec, poses):
     short = PoseSequence(poses.world[:7], poses.present[:7], poses.visibility[:7], 24.0)
     for each in (poses, short):

@@ -129,6 +129,7 @@ def test_it_goes_on_from_another_encoder(tmp_path):
         train_pose_encoder(wide, tmp_path / "third")
 
 
+@pytest.mark.slow
 def test_pictures_and_beat_scores_reach_tensorboard(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     recipe = dataclasses.replace(RECIPE, tensorboard=True, max_steps=1)

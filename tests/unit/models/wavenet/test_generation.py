@@ -101,6 +101,7 @@ def test_play_is_as_long_as_the_dance_and_repeats_by_seed():
     assert not np.array_equal(sound.samples, play(model, moved, seed=3).samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_gates_come_from_the_movement_at_the_same_time(scale: float):
     """The first block is what a pass over everything says it is."""

@@ -183,6 +183,7 @@ def test_pictures_pass_the_same_interface(tmp_path):
         replace(config, source="grooves")
 
 
+@pytest.mark.slow
 def test_movement_read_in_blocks_is_movement_read_at_once():
     torch.manual_seed(0)
     for upsampling in ("learned", "linear"):

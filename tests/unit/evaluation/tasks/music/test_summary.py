@@ -65,6 +65,7 @@ def findings(tiny_rng):
     return findings
 
 
+@pytest.mark.slow
 def test_means_are_over_seeds_then_pieces_then_dances(findings):
     summary = summarise(findings, ["m"])
     cell = summary.rows["**m**"]["f"]
@@ -76,6 +77,7 @@ def test_means_are_over_seeds_then_pieces_then_dances(findings):
     assert summary.grids["m"]["5 s"]["f"].mean == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_distances_are_to_the_true_drums_and_bass(findings):
     summary = summarise(findings, ["m"])
     assert summary.frechet[TRUTH_STEM].mean < 0.3
@@ -85,6 +87,7 @@ def test_distances_are_to_the_true_drums_and_bass(findings):
     assert summary.frechet["**m**"].low < summary.frechet["**m**"].high
 
 
+@pytest.mark.slow
 def test_targets_say_what_holds(findings):
     targets = {target.name: target for target in summarise(findings, ["m"]).targets["m"]}
     assert targets["beat F of the sound below that of its grid"].holds
@@ -95,12 +98,14 @@ def test_targets_say_what_holds(findings):
     assert targets["strokes/s, range of real grooves"].wanted == "8.10 to 9.90"
 
 
+@pytest.mark.slow
 def test_confidence_is_reported_in_fifths(findings):
     summary = summarise(findings, ["m"])
     assert [part["right"] for part in summary.calibration["m"]] == [0.0, 0.0, 0.5, 1.0, 1.0]
     assert 0 < summary.calibration_errors["m"] < 0.3
 
 
+@pytest.mark.slow
 def test_page_and_json_know_no_nan(findings):
     summary = summarise(findings, ["m"])
     page = render_page(summary, {"data": "x"}, ["rows.png"])

@@ -172,6 +172,7 @@ def test_styles_name_the_largest_and_all_but_it():
     assert by_style(score_row("r", [(clips[0], exact(clips[0]))])) == {}
 
 
+@pytest.mark.slow
 def test_clips_are_read_and_cut(folder):
     rhythm_set = load_rhythm_set(folder)
     assert [c.name for c in rhythm_set.clips if c.scored] == list(SCORED)
