@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dancetomusic.app.probe import without_path
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError, VideoError
 from dancetomusic.io.atomic import atomic_output
+from dancetomusic.types import POSE_FPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +232,7 @@ def make_file(
     from dancetomusic.io.audio import mix as mix_sounds
     from dancetomusic.io.audio import read_audio, read_flac, write_wav
     from dancetomusic.io.mux import mux
-    from dancetomusic.pose.files import POSE_FPS, load_poses
+    from dancetomusic.pose.files import load_poses
 
     on_progress("file", 0.0)
     sound = read_flac(Path(folder) / SOUND)

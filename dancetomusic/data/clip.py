@@ -34,6 +34,7 @@ from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.rhythm.files import HEADER
 from dancetomusic.types import (
     N_LANDMARKS,
+    POSE_FPS,
     CodeSequence,
     PoseQuality,
     PoseSequence,
@@ -129,7 +130,7 @@ class ClipRecord:
     status: str = ACCEPTED
     reason: str = ""
     split: str = "train"
-    fps: float = 24.0
+    fps: float = POSE_FPS
     n_frames: int = 0
     sample_rate: int = 24_000
     quality: ClipQuality = field(default_factory=ClipQuality)

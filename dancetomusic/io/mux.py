@@ -29,7 +29,7 @@ from dancetomusic.io.video import (
     probe_video,
     read_frames,
 )
-from dancetomusic.types import Waveform
+from dancetomusic.types import POSE_FPS, Waveform
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def mux(
     *,
     draw: Callable[[int, UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "height width 3"]]
     | None = None,
-    fps: float = 24.0,
+    fps: float = POSE_FPS,
 ) -> None:
     """Write a video with ``waveform`` as its only sound, from the picture's time 0.
 

@@ -20,12 +20,12 @@ from dancetomusic.pose.cleaning import (
 )
 from dancetomusic.pose.mediapipe import detect_poses, shrink
 from dancetomusic.pose.tracking import track_dancers
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 
 def extract_poses(
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
-    fps: float = 24.0,
+    fps: float = POSE_FPS,
     *,
     num_dancers: int = 1,
     model_path: Path | str | None = None,
