@@ -14,7 +14,6 @@ does that a caller must know:
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import logging
 import math
@@ -25,14 +24,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 
 from dancetomusic.errors import DependencyError, OutputError
 from dancetomusic.io.audio import fit_length, resample
@@ -187,7 +187,14 @@ def _have_weights(program: Path) -> None:
     weights = _weights_directory()
     if (weights / _COMPLETE).is_file():
         return
-    with _locked(weights.parent):
+    try:
+        lock = FileLock(weights.parent / ".lock").acquire()
+    except OSError as error:
+        raise DependencyError(
+            f"spleeter has no weights, and {weights.parent} cannot be written ({error.strerror})",
+            f"Set MODEL_PATH to a folder with a complete {MODEL}.",
+        ) from error
+    with lock:
         if (weights / _COMPLETE).is_file():
             return
         if weights.exists():
@@ -205,21 +212,6 @@ def _have_weights(program: Path) -> None:
         finally:
             if weights.exists() and not (weights / _COMPLETE).is_file():
                 shutil.rmtree(weights)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
-    except OSError as error:
-        raise DependencyError(
-            f"spleeter has no weights, and {directory} cannot be written ({error.strerror})",
-            f"Set MODEL_PATH to a folder with a complete {MODEL}.",
-        ) from error
-    with lock:  # closing it unlocks
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _run(program: Path, arguments: Sequence[str], directory: Path, limit_s: float) -> str:
