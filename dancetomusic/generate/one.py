@@ -18,7 +18,7 @@ from dancetomusic.generate.inputs import Source, read_dancers
 from dancetomusic.generate.result import Music, Progress, StageClock
 from dancetomusic.models.pose2audio.long_form import generate_codes
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
+from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
 from dancetomusic.models.pose2audio.token_decoder import require_style
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.features import rhythm_features
@@ -49,7 +49,7 @@ class DanceToMusic:
             )
         self.model = model.eval()
         self.codec = codec
-        self._decoder = OnnxTokenDecoder(model.decoder) if onnx_available() else model.decoder
+        self._decoder = OnnxTokenDecoder(model.decoder)
 
     @classmethod
     def from_pretrained(
