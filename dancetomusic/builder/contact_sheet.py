@@ -174,8 +174,8 @@ def write_contact_sheet(
         histogram_size=_HISTOGRAM,
         **_totals(summary, gate),
     )
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        page.dump(file)
+    with atomic_output(path) as temporary, temporary.open("wb") as file:
+        page.dump(file, encoding="utf-8")
     return path
 
 

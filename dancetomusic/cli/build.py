@@ -21,7 +21,6 @@ from dancetomusic.cli.engine import (
 )
 from dancetomusic.cli.train import parse_override
 from dancetomusic.errors import InputError
-from dancetomusic.types import POSE_FPS
 
 if TYPE_CHECKING:
     from dancetomusic.builder.pipeline import Listener, Summary
@@ -64,7 +63,7 @@ def build(
     max_seq_len: Annotated[
         float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
     ] = 5.0,
-    fps: Annotated[float, typer.Option("--fps", help="Poses a second.")] = POSE_FPS,
+    fps: Annotated[float, typer.Option("--fps", help="Poses a second.")] = 24.0,
     separator: Annotated[
         SeparatorName,
         typer.Option(
