@@ -12,10 +12,10 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -41,9 +41,15 @@ _REMEDY = "Build the set anew with `dancetomusic build`, or name another."
 _REPEATED = ["source", "source_id", "licence", "status", "reason", "split", "separator"]
 _REPEATED += ["separator_version", "separator_weights", "codec", "beats_from"]
 
+
+def _type_names(cls: type) -> dict[str, str]:
+    hints = get_type_hints(cls)
+    return {name: str(t) if get_args(t) else t.__name__ for name, t in hints.items()}
+
+
 COLUMNS: dict[str, str] = {
-    f.name: str(f.type) for f in fields(ClipRecord) if f.name != "quality"
-} | {_QUALITY + f.name: str(f.type) for f in fields(ClipQuality)}
+    name: kind for name, kind in _type_names(ClipRecord).items() if name != "quality"
+} | {_QUALITY + name: kind for name, kind in _type_names(ClipQuality).items()}
 """Every column, with the Python type of its values."""
 
 Override = tuple[str, str]
