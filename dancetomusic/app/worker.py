@@ -104,13 +104,15 @@ def read_rhythm(
     write_skeletons(source.with_name(SKELETON), people)
     on_progress("rhythm", 0.0)
     try:
-        heard = read_sound(source, beats_from)
-        _, readings = estimate_rhythms(model.model.encoder, people, heard, beats_from=beats_from)
+        own_sound = read_sound(source, beats_from)
+        _, readings = estimate_rhythms(
+            model.model.encoder, people, own_sound, beats_from=beats_from
+        )
     except (InputError, VideoError) as error:
         if beats_from != "sound":
             raise
         raise InputError(error.problem, "Choose automatic or movement, or tap along.") from error
-    sound = heard if beats_from != "movement" else read_audio(source)
+    sound = own_sound if beats_from != "movement" else read_audio(source)
     found = {
         "beats_from": beats_from,
         "dancers_wanted": dancers,
@@ -198,7 +200,7 @@ def make_take(
 
 
 def _beats_of(rhythm: RhythmTrack) -> dict[str, Any]:
-    """What a page is told of beats."""
+    """What a page shows of beats."""
     return {
         "source": rhythm.source,
         "verdict": rhythm.verdict,
@@ -224,7 +226,7 @@ def make_file(
 ) -> dict[str, Any]:
     """Write a take as ``target``, ``.wav`` or ``.mp4``, with the video's own sound mixed in.
 
-    Pictures are copied where ``.mp4`` can hold them and no skeleton is drawn, else coded anew.
+    Pictures are copied where ``.mp4`` can hold them and no skeleton is drawn, else re-encoded.
 
     Raises:
         DanceToMusicError: If the video cannot be read or the file not be written.

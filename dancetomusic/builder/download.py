@@ -72,7 +72,7 @@ class _Record:
         offset_s: Time in the source at which it begins, in seconds.
         duration_s: Length of its pictures, in seconds.
         truncated: Whether it ends before its declared end.
-        told_duration_s: Length of the whole video as the site tells it, in seconds; ``None``
+        told_duration_s: Length of the whole video as the site states it, in seconds; ``None``
             where it does not, or where sections cannot be had alone.
     """
 

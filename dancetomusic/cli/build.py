@@ -294,7 +294,7 @@ def _plan_of(section: Section, pending: bool) -> dict[str, Any]:
 
 @contextmanager
 def _listener(n_sections: int, as_json: bool) -> Iterator[Listener]:
-    """What is told of a build: lines of JSON, or bars on a terminal."""
+    """What is reported of a build: lines of JSON, or bars on a terminal."""
     if as_json:
         yield lambda event: print(json.dumps(event), flush=True)
     elif sys.stderr.isatty():

@@ -96,8 +96,8 @@ def mux(
         video_path: Where the pictures come from.
         waveform: The new sound; more than two channels become one.
         output_path: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
-        draw: Called with ``k`` and the picture at ``k / fps`` seconds; what it gives is coded
-            anew (an odd last row or column is lost).
+        draw: Called with ``k`` and the picture at ``k / fps`` seconds; what it gives is
+            re-encoded (an odd last row or column is lost).
         fps: Picture rate with ``draw``, in Hz.
 
     Raises:

@@ -32,7 +32,7 @@ def extract_poses(
     overlap: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PoseSequence]:
-    """Poses of up to ``num_dancers`` people, the one seen largest and longest first.
+    """Poses of up to ``num_dancers`` people, the most prominent first.
 
     Each sequence has a row for every frame, detected or not.
 
