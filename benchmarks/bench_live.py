@@ -24,11 +24,12 @@ from dancetomusic.live.engine import LiveEngine
 from dancetomusic.live.perform import PacedPlayer, paced_pictures, perform
 from dancetomusic.live.watcher import Watcher
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import POSE_FPS, PoseEncoder
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.demo import render_dances
+from dancetomusic.types import POSE_FPS
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 DANCES = (

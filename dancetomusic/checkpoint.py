@@ -111,7 +111,7 @@ def load_checkpoint(directory: Path | str, *, model: str) -> Checkpoint:
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{file} is missing or corrupted ({error})", "Copy the checkpoint anew."
+            f"{file} is missing or corrupted ({error})", "Copy the checkpoint again."
         ) from error
     return Checkpoint(
         model=model,
@@ -135,7 +135,7 @@ def _read_document(source: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is corrupted ({error})", "Copy the checkpoint anew.") from (
+        raise CheckpointError(f"{file} is corrupted ({error})", "Copy the checkpoint again.") from (
             error
         )
     keys = {"schema_version", "model", "config", "metadata"}
@@ -179,5 +179,5 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, directory: Path |
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            f"{directory} does not fit its own config ({first})", "Copy the checkpoint anew."
+            f"{directory} does not fit its own config ({first})", "Copy the checkpoint again."
         ) from error

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import types
 import typing
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from dancetomusic.errors import ConfigError
 
 T = TypeVar("T")
-
-_POWER_OF_TEN = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # text in YAML 1.1
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -25,8 +27,7 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """Build ``cls`` from plain values; its own ``__post_init__`` checks ranges.
 
-    Where a float is wanted, a whole number is one, and so is a text such as ``1e-3``: YAML 1.1
-    takes numbers with a power of ten for text unless they have a point and a sign.
+    Types are those of JSON, taken strictly; a whole number is a float where one is wanted.
 
     Raises:
         ConfigError: On an unknown key, a missing value or a value of the wrong type.
@@ -38,21 +39,13 @@ def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
         >>> config_from_dict(Size, {"width": 4})
         Size(width=4)
     """
-    if not isinstance(values, dict):
-        raise ConfigError(f"{cls.__name__} is {values!r}", "Give a mapping of keys to values.")
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(
-            f"{cls.__name__} has no key {', '.join(map(repr, unknown))}",
-            f"Known keys: {', '.join(sorted(known))}.",
-        )
-    converted = {key: _convert(hints[key], value, key) for key, value in values.items()}
     try:
-        return cls(**converted)
-    except TypeError as error:
-        raise ConfigError(f"{cls.__name__}: {error}", "Give every required key.") from error
+        config: T = _adapter(cls).validate_json(
+            json.dumps(values, default=str), strict=True, extra="forbid"
+        )
+    except ValidationError as error:
+        raise _explain(cls, error) from error
+    return config
 
 
 def load_config(cls: type[T], path: Path | str) -> T:
@@ -70,12 +63,10 @@ def load_config_values(path: Path | str) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, malformed or no mapping.
     """
-    import yaml
-
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
-        values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        values = json.loads(text) if file.suffix == ".json" else read_yaml(text)
     except OSError as error:
         raise ConfigError(f"cannot read {file} ({error})", "Name a YAML or JSON file.") from error
     except (ValueError, yaml.YAMLError) as error:
@@ -85,27 +76,59 @@ def load_config_values(path: Path | str) -> dict[str, Any]:
     return values or {}
 
 
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _convert(next(a for a in args if a is not type(None)), value, key)
-    if dataclasses.is_dataclass(hint):
-        return config_from_dict(typing.cast(type, hint), value)
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = args[0] if args else Any
-        return tuple(_convert(inner, item, key) for item in value)
-    if origin is typing.Literal:
-        if value not in args:
-            raise ConfigError(f"{key} is {value!r}", f"Choose one of {', '.join(map(repr, args))}.")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str) and _POWER_OF_TEN.fullmatch(value):
-        return float(value)
-    if hint in (int, float, str, bool) and (
-        not isinstance(value, hint) or (hint is int and isinstance(value, bool))
-    ):
-        raise ConfigError(f"{key} is {value!r}", f"Give a value of type {hint.__name__}.")
-    return value
+def read_yaml(text: str) -> Any:
+    """The plain values of a YAML text, in which ``1e-3`` is a number.
+
+    Raises:
+        YAMLError: If it is malformed.
+    """
+    return yaml.load(text, _Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes numbers with a power of ten as YAML 1.2 does; 1.1 wants a point and a sign in them."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def _explain(cls: type, error: ValidationError) -> ConfigError:
+    """The first thing that is wrong, as one line with its remedy."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    kind, path = first["type"], [part for part in first["loc"] if isinstance(part, str)]
+    for name in path[:-1]:
+        cls = _dataclass_in(typing.get_type_hints(cls)[name])
+    if kind == "unexpected_keyword_argument":
+        unknown = sorted(
+            str(detail["loc"][-1])
+            for detail in details
+            if detail["type"] == kind and detail["loc"][:-1] == first["loc"][:-1]
+        )
+        return ConfigError(
+            f"{cls.__name__} has no key {', '.join(map(repr, unknown))}",
+            f"Known keys: {', '.join(sorted(field.name for field in dataclasses.fields(cls)))}.",
+        )
+    if kind == "missing":
+        return ConfigError(f"{cls.__name__} lacks {path[-1]}", "Give every required key.")
+    problem = f"{path[-1] if path else cls.__name__} is {first['input']!r}"
+    if kind == "literal_error":
+        choices = first["ctx"]["expected"].replace(" or ", ", ")
+        return ConfigError(problem, f"Choose one of {choices}.")
+    if kind == "dataclass_type":
+        return ConfigError(problem, "Give a mapping of keys to values.")
+    wanted = kind.partition("_")[0].replace("string", "str")
+    return ConfigError(problem, f"Give a value of type {wanted}.")
+
+
+def _dataclass_in(hint: Any) -> type:
+    """The dataclass that a field's type is, or may be."""
+    choices = typing.get_args(hint) or (hint,)
+    return next(choice for choice in choices if isinstance(choice, type))

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Float32, Int
 from dancetomusic.errors import InputError
 
 N_LANDMARKS = 33
+POSE_FPS = 24.0
+"""Pose frames a second that every model is made for."""
 SURE, FAIR = 0.8, 0.5
 """Certainty from which beats are called sure, and fair; below they are a guess."""
 

@@ -187,7 +187,7 @@ def _check_body(scope: Scope, headers: Headers) -> None:
 
 
 async def _skip_body(scope: Scope, receive: Receive) -> None:
-    """Read what is still coming, within limits: who closes on it early may not be heard."""
+    """Read what is still coming, within limits: a reply before its end may be lost."""
     if scope["type"] == "websocket":
         return
     size, more = 0, True

@@ -1,4 +1,4 @@
-"""Work in line: one job at a time in a process that can be ended, and few that wait."""
+"""A queue of work: one job at a time in a process that can be ended, and few that wait."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Job:
     Attributes:
         id: What the client knows it by; not guessable.
         client: Whose it is.
-        request: What the worker is told.
+        request: What the worker is asked.
         timeout_s: When it is given up, in seconds of work.
         on_end: Called once when it is done, failed or cancelled, with its final state.
         state: Where it stands.
@@ -77,12 +77,12 @@ class Job:
         self.changed = asyncio.Event()
 
 
-class Line:
+class JobQueue:
     """Jobs in the order they came; ``run`` does them one by one.
 
     Args:
         worker: Does the work.
-        limits: How many may wait, and how long a job goes on unwatched.
+        limits: How many may wait, and how long a job continues unwatched.
     """
 
     def __init__(self, worker: Worker, limits: Limits) -> None:
@@ -130,16 +130,16 @@ class Line:
         timeout_s: float,
         on_end: Callable[[Job], None],
     ) -> Job:
-        """Put a job in line.
+        """Queue a job.
 
         Raises:
-            Refusal: If the client has one already or the line is full, with the time to wait.
+            Refusal: If the client has one already or the queue is full, with the time to wait.
         """
         self.require_idle(client)
         if len(self._waiting) >= self._limits.waiting_jobs:
             raise Refusal(
                 429,
-                f"{len(self._unfinished)} jobs are in line",
+                f"{len(self._unfinished)} jobs are queued",
                 "Try again later.",
                 retry_after_s=self.wait_s(1),
             )

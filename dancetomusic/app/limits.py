@@ -21,7 +21,7 @@ class Limits:
         waiting_jobs: Jobs in line behind the one at work.
         live_sessions: Cameras played to at a time.
         keep_s: How long a video and its music are kept, in seconds.
-        absent_s: How long a job goes on with nobody watching it, in seconds.
+        absent_s: How long a job continues with nobody watching it, in seconds.
         idle_s: How long a sender may be silent, in seconds.
 
     Raises:

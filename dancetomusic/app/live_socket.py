@@ -86,7 +86,11 @@ class LiveSessions:
 
     def _enter(self, client: str) -> None:
         if client in self._clients:
-            raise Refusal(429, "your camera is played to already", "Stop the other page first.")
+            raise Refusal(
+                429,
+                "a live session is already running for this visitor",
+                "Stop the other page first.",
+            )
         if len(self._clients) >= self._limits.live_sessions:
             raise Refusal(
                 429, f"{len(self._clients)} cameras are played to already", "Try again later."

@@ -47,7 +47,7 @@ def without_path(text: str, path: Path) -> str:
 
 
 def examine(path: Path, limits: Limits) -> dict[str, Any]:
-    """What a client is told about its video.
+    """What a client learns about its video.
 
     Raises:
         VideoError: If it cannot be read.

@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 
 from dancetomusic.app.beats import require_beats
 from dancetomusic.app.guard import Guard, require_safe_address
-from dancetomusic.app.jobs import Job, Line, State, Worker
+from dancetomusic.app.jobs import Job, JobQueue, State, Worker
 from dancetomusic.app.limits import Limits, Refusal
 from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, Engine, LiveSessions
 from dancetomusic.app.uploads import Clip, Clips, file_name
@@ -102,7 +102,7 @@ def create_app(
     limits = limits or Limits()
     options = {"checkpoint": checkpoint, "codec": codec, "threads": threads}
     worker = Worker(options)
-    line = Line(worker, limits)
+    queue = JobQueue(worker, limits)
     live = LiveSessions(limits, partial(_make_engine, live_checkpoint))
 
     @asynccontextmanager
@@ -111,7 +111,7 @@ def create_app(
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
         app.state.clips = Clips(folder, limits)
         tasks = [
-            asyncio.create_task(line.run()),
+            asyncio.create_task(queue.run()),
             asyncio.create_task(_forget_old(app.state.clips)),
         ]
         try:
@@ -129,8 +129,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_error)
     _add_pages(app, limits)
-    _add_clips(app, line)
-    _add_takes(app, line)
+    _add_clips(app, queue)
+    _add_takes(app, queue)
 
     @app.websocket("/api/live")
     async def play_live(socket: WebSocket) -> None:
@@ -210,14 +210,14 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
         }
 
 
-def _add_clips(app: FastAPI, line: Line) -> None:
+def _add_clips(app: FastAPI, queue: JobQueue) -> None:
     uploading: set[str] = set()
 
     @app.post("/api/clips", status_code=201)
     async def receive_clip(request: Request) -> dict[str, Any]:
         """The body is the file itself."""
         client: str = request.scope["session"]
-        line.require_idle(client)
+        queue.require_idle(client)
         if client in uploading:
             raise Refusal(
                 429, "you are uploading already", "Wait until it is done.", retry_after_s=5.0
@@ -243,7 +243,7 @@ def _add_clips(app: FastAPI, line: Line) -> None:
     async def read_rhythm(request: Request, name: str, wish: RhythmRequest) -> dict[str, str]:
         clip = _clips(request).find(name)
         work = {"work": "rhythm", **wish.model_dump()}
-        return _submit(line, request, clip, work, {}, lambda: None)
+        return _submit(queue, request, clip, work, {}, lambda: None)
 
     @app.get("/api/clips/{name}/skeleton")
     async def give_clip_skeleton(request: Request, name: str) -> FileResponse:
@@ -258,7 +258,7 @@ def _add_clips(app: FastAPI, line: Line) -> None:
         clip = _clips(request).find(name)
         if wish.beats is not None:
             require_beats(wish.beats, clip.video["duration_s"])
-        line.require_idle(request.scope["session"])
+        queue.require_idle(request.scope["session"])
         take, folder = clip.new_take()
 
         def discard() -> None:
@@ -266,14 +266,14 @@ def _add_clips(app: FastAPI, line: Line) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
         work = {"work": "take", "folder": str(folder), **wish.model_dump()}
-        return _submit(line, request, clip, work, {"take": take}, discard)
+        return _submit(queue, request, clip, work, {"take": take}, discard)
 
 
-def _add_takes(app: FastAPI, line: Line) -> None:
+def _add_takes(app: FastAPI, queue: JobQueue) -> None:
     @app.post("/api/takes/{name}/files", status_code=202)
     async def start_file(request: Request, name: str, wish: FileRequest) -> dict[str, str]:
         clip, folder = _clips(request).find_take(name)
-        line.require_idle(request.scope["session"])
+        queue.require_idle(request.scope["session"])
         file, target = clip.new_file(file_name(wish.name, f".{wish.format}"))
 
         work = {
@@ -284,7 +284,7 @@ def _add_takes(app: FastAPI, line: Line) -> None:
             "skeleton": wish.skeleton,
         }
         answer = {"url": f"/api/files/{file}"}
-        return _submit(line, request, clip, work, answer, lambda: clip.drop_file(file))
+        return _submit(queue, request, clip, work, answer, lambda: clip.drop_file(file))
 
     @app.get("/api/takes/{name}/sound")
     async def give_sound(request: Request, name: str) -> FileResponse:
@@ -302,28 +302,28 @@ def _add_takes(app: FastAPI, line: Line) -> None:
     @app.get("/api/jobs/{name}")
     async def watch_job(name: str) -> StreamingResponse:
         """Server-sent events; the job is cancelled when nobody listens any more."""
-        job = line.find(name)
+        job = queue.find(name)
 
         async def events() -> AsyncIterator[str]:
-            async for state in line.watch(job):
+            async for state in queue.watch(job):
                 yield ": still here\n\n" if state is None else f"data: {json.dumps(state)}\n\n"
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
     @app.delete("/api/jobs/{name}", status_code=204)
     async def cancel_job(name: str) -> None:
-        line.cancel(line.find(name))
+        queue.cancel(queue.find(name))
 
 
 def _submit(
-    line: Line,
+    queue: JobQueue,
     request: Request,
     clip: Clip,
     work: dict[str, Any],
     made: dict[str, str],
     discard: Callable[[], None],
 ) -> dict[str, str]:
-    """Put work on a clip in line; its result is joined by ``made``, its failure discards that."""
+    """Queue work on a clip; its result is joined by ``made``, its failure discards that."""
 
     def end(job: Job) -> None:
         clip.users -= 1
@@ -333,7 +333,7 @@ def _submit(
             discard()
 
     try:
-        job = line.submit(
+        job = queue.submit(
             request.scope["session"],
             {**work, "source": str(clip.source)},
             timeout_s=_JOB_TIMEOUT_S + _JOB_TIMEOUT_PER_S * clip.video["duration_s"],

@@ -259,7 +259,7 @@ async def _unless_silent(body: AsyncIterator[bytes], idle_s: float) -> AsyncIter
 
 
 def _not_video() -> Refusal:
-    return Refusal(415, "the file is not a video that is known here", _TAKEN)
+    return Refusal(415, "the file is in no video format that is accepted", _TAKEN)
 
 
 def _gone(what: str) -> Refusal:

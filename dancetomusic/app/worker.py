@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dancetomusic.app.probe import without_path
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError, VideoError
 from dancetomusic.io.atomic import atomic_output
+from dancetomusic.types import POSE_FPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,13 +104,13 @@ def read_rhythm(
     write_skeletons(source.with_name(SKELETON), people)
     on_progress("rhythm", 0.0)
     try:
-        heard = read_sound(source, beats_from)
-        _, readings = estimate_rhythms(model.encoder, people, heard, beats_from=beats_from)
+        own_sound = read_sound(source, beats_from)
+        _, readings = estimate_rhythms(model.encoder, people, own_sound, beats_from=beats_from)
     except (InputError, VideoError) as error:
         if beats_from != "sound":
             raise
         raise InputError(error.problem, "Choose automatic or movement, or tap along.") from error
-    sound = heard if beats_from != "movement" else read_audio(source)
+    sound = own_sound if beats_from != "movement" else read_audio(source)
     found = {
         "beats_from": beats_from,
         "dancers_wanted": dancers,
@@ -207,7 +208,7 @@ def _options_of(model: DanceToMusic) -> dict[str, Any]:
 
 
 def _beats_of(rhythm: RhythmTrack) -> dict[str, Any]:
-    """What a page is told of beats."""
+    """What a page shows of beats."""
     return {
         "source": rhythm.source,
         "verdict": rhythm.verdict,
@@ -233,7 +234,7 @@ def make_file(
 ) -> dict[str, Any]:
     """Write a take as ``target``, ``.wav`` or ``.mp4``, with the video's own sound mixed in.
 
-    Pictures are copied where ``.mp4`` can hold them and no skeleton is drawn, else coded anew.
+    Pictures are copied where ``.mp4`` can hold them and no skeleton is drawn, else re-encoded.
 
     Raises:
         DanceToMusicError: If the video cannot be read or the file not be written.
@@ -241,7 +242,7 @@ def make_file(
     from dancetomusic.io.audio import mix as mix_sounds
     from dancetomusic.io.audio import read_audio, read_flac, write_wav
     from dancetomusic.io.mux import mux
-    from dancetomusic.pose.files import POSE_FPS, load_poses
+    from dancetomusic.pose.files import load_poses
 
     on_progress("file", 0.0)
     sound = read_flac(Path(folder) / SOUND)

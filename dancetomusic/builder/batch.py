@@ -90,12 +90,12 @@ def build_clips(
         makings.append(making)
         with making.stage("poses"):
             making.observe()
-    heard = [making for making in makings if making.goes_on]
-    if heard:
+    usable = [making for making in makings if making.goes_on]
+    if usable:
         separator = _separator(settings.separator, settings.stems_dir)
         together = separator.batch_size
-        for first in range(0, len(heard), together):
-            _separate(heard[first : first + together], separator)
+        for first in range(0, len(usable), together):
+            _separate(usable[first : first + together], separator)
         codec = _codec(settings.codec, settings.n_codebooks)
     for making in makings:
         if making.goes_on:

@@ -1,7 +1,8 @@
 """A page that shows the clips of a set at a glance: who dances, what sounds, why it is refused.
 
-One file without scripts, fonts or pictures from elsewhere; every text that came with a source is
-escaped, and only ``http`` and ``https`` become links.
+One file without scripts, fonts or pictures from elsewhere, made from
+``templates/contact_sheet.html``; every text that came with a source is escaped, and only ``http``
+and ``https`` become links.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import heapq
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile
 from jaxtyping import Float, Float32
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from dancetomusic.builder.quality import GateThresholds
 from dancetomusic.data.clip import (
@@ -62,6 +64,7 @@ _N_BINS = 24
 _N_COLUMNS = 200  # of a waveform
 _N_REASONS = 12
 _WIDTH, _HEIGHT = 400, 56  # of a curve, in its own units
+_HISTOGRAM = 192, 48
 
 
 @dataclass(frozen=True)
@@ -163,14 +166,38 @@ def write_contact_sheet(
     if not shown and not summary.unreadable:
         raise InputError(f"{folder} has no clips", "Name the output folder of a build.")
     path = folder / SHEET_FILE if output is None else Path(output)
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as page:
-        page.write(_HEAD)
-        _write_summary(page, folder, summary, len(shown), gate)
-        page.write('<main id="clips" aria-label="Clips">\n')
-        for record in shown:
-            page.write(_card(clip_directory(folder, record.key), record, gate))
-        page.write("</main>\n</body>\n</html>\n")
+    page = _template().stream(
+        name=folder.name or "the set",
+        n_shown=len(shown),
+        cards=(_card(clip_directory(folder, record.key), record, gate) for record in shown),
+        curve_size=(_WIDTH, _HEIGHT),
+        histogram_size=_HISTOGRAM,
+        **_totals(summary, gate),
+    )
+    with atomic_output(path) as temporary, temporary.open("wb") as file:
+        page.dump(file, encoding="utf-8")
     return path
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("dancetomusic.builder"),
+        autoescape=True,
+        finalize=_printable,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["count"] = "{:,}".format
+    return environment.get_template("contact_sheet.html")
+
+
+def _printable(value: object) -> object:
+    """Text with its control and direction characters shown as such."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
 
 
 def _records(folder: Path, summary: _Summary) -> Iterator[ClipRecord]:
@@ -233,54 +260,32 @@ def _kind_of(reason: str) -> str:
     return " ".join(w for w in words if not any(c.isdigit() for c in w))[:60] or "unknown"
 
 
-def _write_summary(
-    page: TextIO, folder: Path, summary: _Summary, n_shown: int, gate: GateThresholds
-) -> None:
+def _totals(summary: _Summary, gate: GateThresholds) -> dict[str, Any]:
+    """What the page says of all clips together."""
     total = sum(summary.statuses.values())
-    page.write(f"<header>\n<h1>Clips of {_text(folder.name or 'the set')}</h1>\n")
-    page.write(f"<p>{total:,} clips, {n_shown:,} shown below")
-    if summary.unreadable:
-        page.write(f"; {summary.unreadable:,} records cannot be read")
-    page.write('.</p>\n<div class="tables">\n')
     splits = sorted({split for split, _ in summary.splits})
     rows = [(split, *(summary.splits[split, status] for status in _STATUSES)) for split in splits]
     rows.append(("all", *(summary.statuses[status] for status in _STATUSES)))
-    page.write(_table("Clips by split", ("split", *_STATUSES), rows))
-    reasons = summary.reasons.most_common()
-    reasons.sort(key=lambda item: (-item[1], item[0]))
-    if reasons:
-        page.write(_table("Reasons", ("reason", "clips"), reasons[:_N_REASONS]))
-    page.write("</div>\n")
-    if total:
-        page.write('<details open>\n<summary>Quality scores</summary>\n<div class="histograms">\n')
-        for score in _SCORES:
-            page.write(_histogram(score, summary.bins[score.name], gate))
-        page.write("</div>\n</details>\n")
-    page.write('<fieldset class="filter">\n<legend>Show</legend>\n')
-    for name in ("all", *_STATUSES):
-        checked = " checked" if name == "all" else ""
-        count = total if name == "all" else summary.statuses[name]
-        page.write(
-            f'<label><input type="radio" name="show" id="show-{name}"{checked}> {name} '
-            f"<span>{count:,}</span></label>\n"
-        )
-    page.write("</fieldset>\n</header>\n")
+    reasons = sorted(summary.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "total": total,
+        "unreadable": summary.unreadable,
+        "filters": {"all": total} | {status: summary.statuses[status] for status in _STATUSES},
+        "tables": [
+            ("Clips by split", ("split", *_STATUSES), rows),
+            ("Reasons", ("reason", "clips"), reasons[:_N_REASONS]),
+        ],
+        "histograms": [
+            (score, _bars(summary.bins[score.name]), _limits(score, gate))
+            for score in (_SCORES if total else ())
+        ],
+    }
 
 
-def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = [f"<table><caption>{caption}</caption><thead><tr>"]
-    lines += [f'<th scope="col">{_text(name)}</th>' for name in head]
-    lines.append("</tr></thead><tbody>")
-    for first, *others in rows:
-        cells = "".join(f"<td>{value:,}</td>" for value in others)
-        lines.append(f'<tr><th scope="row">{_text(first)}</th>{cells}</tr>')
-    return "".join([*lines, "</tbody></table>\n"])
-
-
-def _histogram(score: _Score, columns: dict[str, list[int]], gate: GateThresholds) -> str:
-    """Stacked bars by status, the limits as lines; heights go by the root of the count."""
+def _bars(columns: dict[str, list[int]]) -> list[dict[str, Any]]:
+    """Bars stacked by status; heights go by the root of the count."""
     highest = max(map(sum, zip(*columns.values(), strict=True))) or 1
-    width, height = 192, 48
+    width, height = _HISTOGRAM
     bars = []
     for place in range(_N_BINS):
         total = sum(columns[status][place] for status in _STATUSES)
@@ -291,96 +296,77 @@ def _histogram(score: _Score, columns: dict[str, list[int]], gate: GateThreshold
             top -= part
             if part:
                 x = place * width / _N_BINS
-                bars.append(
-                    f'<rect class="{status}" x="{x:.0f}" y="{top:.1f}" width="7" '
-                    f'height="{part:.1f}"/>'
-                )
-    for limit in filter(None, (score.least, score.most)):
-        x = width * (getattr(gate, limit) - score.low) / (score.high - score.low)
-        bars.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>')
-    return (
-        f'<figure><svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
-        f'aria-label="Distribution of {score.label}">{"".join(bars)}</svg>'
-        f"<figcaption><span>{score.form.format(score.low)}</span> {score.label} "
-        f"<span>{score.form.format(score.high)}</span></figcaption></figure>\n"
-    )
+                bars.append({"status": status, "x": x, "y": top, "height": part})
+    return bars
 
 
-def _card(directory: Path, record: ClipRecord, gate: GateThresholds) -> str:
-    poses = _try(lambda: load_poses(directory / POSES_FILE, record.fps))
-    duration_s = record.end_s - record.start_s
-    if poses is not None:
-        duration_s = poses.duration_s
-    beats = _try(lambda: load_beats(directory / BEATS_FILE, duration_s))
-    status, key = _text(record.status), _text(record.key)
-    parts = [
-        f'<article class="clip {status}" aria-labelledby="k{key}">\n<div class="title">'
-        f'<h2 id="k{key}"><span class="badge">{status}</span> <code>{key}</code></h2>'
-        f"<p><bdi>{_source(record.source)}</bdi> "
-        f'<span class="time">{record.start_s:.2f}–{record.end_s:.2f} s</span></p></div>\n'
+def _limits(score: _Score, gate: GateThresholds) -> list[float]:
+    """Where the limits of a score stand in its histogram."""
+    return [
+        _HISTOGRAM[0] * (getattr(gate, limit) - score.low) / (score.high - score.low)
+        for limit in (score.least, score.most)
+        if limit
     ]
-    if record.reason:
-        parts.append(f'<p class="reason">{_text(record.reason)}</p>\n')
-    parts.append(_skeletons(poses))
-    parts.append(_movement(poses))
-    for name, file in (("mix", MIX_FILE), ("stem", STEM_FILE)):
-        parts.append(_sound(name, directory / file, beats if name == "stem" else None))
-    parts.append('<dl class="scores">')
+
+
+def _card(directory: Path, record: ClipRecord, gate: GateThresholds) -> dict[str, Any]:
+    """What the page says of one clip."""
+    poses = _try(lambda: load_poses(directory / POSES_FILE, record.fps))
+    duration_s = record.end_s - record.start_s if poses is None else poses.duration_s
+    beats = _try(lambda: load_beats(directory / BEATS_FILE, duration_s))
+    curves = [] if poses is None else [_movement(poses)]
+    curves += [_sound("mix", directory / MIX_FILE), _sound("stem", directory / STEM_FILE, beats)]
+    scores = []
     for score, margin in zip(_SCORES, _margins(record, gate), strict=True):
-        value = getattr(record.quality, score.name)
-        mark, word = ("bad", " beyond its limit") if margin < 0 else ("near", " near its limit")
-        note = f'<span class="hidden">{word}</span>' if margin < NEAR else ""
-        parts.append(
-            f'<div class="{mark if margin < NEAR else "fine"}"><dt>{score.label}</dt>'
-            f"<dd>{score.form.format(value)}{note}</dd></div>"
-        )
-    parts.append("</dl>\n")
-    tempo = "–" if math.isnan(record.bpm) else f"{record.bpm:.1f} BPM, {record.beats_per_bar}/bar"
-    facts = {
-        "split": record.split,
-        "tempo": f"{tempo} ({record.beats_from})" if tempo != "–" else tempo,
-        "separator": f"{record.separator} {record.separator_version}".strip() or "–",
-        "codec": record.codec or "–",
-        "licence": record.licence or "–",
+        mark = "bad" if margin < 0 else "near" if margin < NEAR else "fine"
+        scores.append((score.label, score.form.format(getattr(record.quality, score.name)), mark))
+    return {
+        "record": record,
+        "linked": _is_address(record.source),
+        "moments": [] if poses is None else _skeletons(poses),
+        "curves": curves,
+        "scores": scores,
+        "facts": {
+            "split": record.split,
+            "tempo": ""
+            if math.isnan(record.bpm)
+            else f"{record.bpm:.1f} BPM, {record.beats_per_bar}/bar ({record.beats_from})",
+            "separator": f"{record.separator} {record.separator_version}".strip(),
+            "codec": record.codec,
+            "licence": record.licence,
+        },
     }
-    shown = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())
-    parts.append(f'<dl class="facts">{shown}</dl>\n</article>\n')
-    return "".join(parts)
 
 
-def _skeletons(poses: PoseSequence | None) -> str:
-    """The body at moments spread over the clip: left orange, right blue, unseen joints faint."""
-    if poses is None:
-        return '<p class="none">no usable poses</p>\n'
+def _skeletons(poses: PoseSequence) -> list[dict[str, Any] | None]:
+    """The body at moments spread over the clip; ``None`` where it is absent."""
     frames = np.linspace(0, len(poses) - 1, N_MOMENTS).round().astype(int)
     corners = poses.world[poses.present][:, :, :2]
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     scale = 92.0 / max(float((high - low)[1]), float((high - low)[0]) / 0.75, 0.2)
     middle = (low + high) / 2
-    drawn = []
-    for place, frame in enumerate(frames):
-        points = (poses.world[frame, :, :2] - middle) * scale + (37.5 + 75 * place, 50)
-        if poses.present[frame]:
-            drawn.append(_bones(points, poses.visibility[frame]))
-        else:
-            drawn.append(f'<text x="{37.5 + 75 * place}" y="54">absent</text>')
-    label = f"The dancer at {N_MOMENTS} moments"
-    return (
-        f'<svg class="skeletons" viewBox="0 0 {75 * N_MOMENTS} 100" role="img" '
-        f'aria-label="{label}">{"".join(drawn)}</svg>\n'
-    )
+    return [
+        _skeleton(
+            (poses.world[frame, :, :2] - middle) * scale + (37.5 + 75 * place, 50),
+            poses.visibility[frame],
+        )
+        if poses.present[frame]
+        else None
+        for place, frame in enumerate(frames)
+    ]
 
 
-def _bones(points: Float[np.ndarray, "33 2"], visibility: Float32[np.ndarray, " 33"]) -> str:
-    paths: dict[str, list[str]] = {}
+def _skeleton(
+    points: Float[np.ndarray, "33 2"], visibility: Float32[np.ndarray, " 33"]
+) -> dict[str, Any]:
+    """Bones as paths by what they are: left, right or middle, and faint where not visible."""
+    paths: dict[str, str] = {}
     for a, b in _SHOWN_BONES:
         side = next((s for s in ("left", "right") if _on(a, s) and _on(b, s)), "middle")
-        faint = " faint" if min(visibility[a], visibility[b]) < 0.5 else ""
+        kind = side + (" faint" if min(visibility[a], visibility[b]) < 0.5 else "")
         (x1, y1), (x2, y2) = points[a], points[b]
-        paths.setdefault(side + faint, []).append(f"M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}")
-    x, y = points[LANDMARK["nose"]]
-    lines = [f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in sorted(paths.items())]
-    return "".join([*lines, f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4"/>'])
+        paths[kind] = paths.get(kind, "") + f"M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}"
+    return {"paths": sorted(paths.items()), "head": points[LANDMARK["nose"]].tolist()}
 
 
 def _on(landmark: int, side: str) -> bool:
@@ -398,9 +384,18 @@ _SHOWN_BONES = tuple(
 )
 
 
-def _movement(poses: PoseSequence | None) -> str:
-    if poses is None:
-        return ""
+@dataclass(frozen=True)
+class _Curve:
+    """A line beside its name; without ``path`` there is nothing to draw."""
+
+    name: str
+    kind: str
+    path: str | None = None
+    label: str = ""
+    beats: Sequence[tuple[str, float]] = ()
+
+
+def _movement(poses: PoseSequence) -> _Curve:
     speeds = np.clip(joint_speeds(poses) / SPEED_SCALE_M_S, 0.0, 1.0)
     x = (np.arange(speeds.size) + 0.5) / max(1, speeds.size) * _WIDTH
     path, pen = [], "M"
@@ -411,31 +406,30 @@ def _movement(poses: PoseSequence | None) -> str:
             path.append(f"{pen}{place:.0f} {(1 - speed) * (_HEIGHT - 2) + 1:.0f}")
             pen = "L"
     label = f"Speed of the joints, 0 to {SPEED_SCALE_M_S:g} metres a second"
-    return _curve("motion", label, f'<path class="speed" d="{"".join(path)}"/>')
+    return _Curve("motion", "speed", "".join(path), label)
 
 
-def _sound(name: str, file: Path, beats: RhythmTrack | None) -> str:
+def _sound(name: str, file: Path, beats: RhythmTrack | None = None) -> _Curve:
     """The outline of a sound on a scale of its own peak, with beats where they are known."""
     outline = _outline(file)
     if outline is None:
-        return f'<p class="none">no {name}</p>\n'
+        return _Curve(name, "wave")
     duration_s, peaks = outline
     loudest = max(float(peaks.max()), 1e-3)
     half = np.maximum(peaks / loudest * (_HEIGHT / 2 - 1), 0.4)
     x = (np.arange(peaks.size) + 0.5) / peaks.size * _WIDTH
-    d = "".join(f"M{a:.0f} {_HEIGHT / 2 - h:.1f}v{2 * h:.1f}" for a, h in zip(x, half, strict=True))
+    path = "".join(
+        f"M{a:.0f} {_HEIGHT / 2 - h:.1f}v{2 * h:.1f}" for a, h in zip(x, half, strict=True)
+    )
     lines = []
     if beats is not None:
-        for time, number in zip(beats.beat_times, beats.beat_numbers, strict=True):
-            if time <= duration_s:
-                place = time / duration_s * _WIDTH
-                kind = "bar" if number == 1 else "beat"
-                lines.append(
-                    f'<line class="{kind}" x1="{place:.1f}" x2="{place:.1f}" y1="0" '
-                    f'y2="{_HEIGHT}"/>'
-                )
+        lines = [
+            ("bar" if number == 1 else "beat", time / duration_s * _WIDTH)
+            for time, number in zip(beats.beat_times, beats.beat_numbers, strict=True)
+            if time <= duration_s
+        ]
     label = f"Outline of the {name}" + (", with beats and bars" if lines else "")
-    return _curve(name, label, f'<path class="wave" d="{d}"/>{"".join(lines)}')
+    return _Curve(name, "wave", path, label, lines)
 
 
 def _outline(file: Path) -> tuple[float, Float32[np.ndarray, " columns"]] | None:
@@ -450,13 +444,6 @@ def _outline(file: Path) -> tuple[float, Float32[np.ndarray, " columns"]] | None
         return None
 
 
-def _curve(name: str, label: str, content: str) -> str:
-    return (
-        f'<div class="curve"><span>{name}</span><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'preserveAspectRatio="none" role="img" aria-label="{label}">{content}</svg></div>\n'
-    )
-
-
 def _try(read: Callable[[], T]) -> T | None:
     """What is missing or damaged is shown as absent."""
     try:
@@ -465,113 +452,9 @@ def _try(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _source(source: str) -> str:
+def _is_address(source: str) -> bool:
     try:
         parts = urlsplit(source)
-        linked = parts.scheme in ("http", "https") and bool(parts.netloc)
+        return parts.scheme in ("http", "https") and bool(parts.netloc)
     except ValueError:
-        linked = False
-    if not linked:
-        return _text(source)
-    return f'<a href="{_text(source)}" rel="noopener noreferrer">{_text(source)}</a>'
-
-
-def _text(value: object) -> str:
-    """Escaped for content and attributes; control and direction characters are shown as such."""
-    return escape(
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    )
-
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<meta name="referrer" content="no-referrer">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Clips</title>
-<style>
-:root { color-scheme: light dark; --paper: #f5f5f2; --card: #fff; --ink: #1d1d1f; --soft: #5c5c63;
-  --rule: #d9d9d4; --accepted: #1a7f4b; --refused: #b3261e; --failed: #6d3fb3; --near: #8a5a00;
-  --near-fill: #fff1cf; --bad-fill: #fde3e1; --left: #cf5a08; --right: #0873b0; --wave: #5f6f86;
-  --beat: #c9c9c4; }
-@media (prefers-color-scheme: dark) { :root { --paper: #141416; --card: #1f1f23; --ink: #ececf0;
-  --soft: #a5a5ae; --rule: #38383e; --accepted: #5fd39a; --refused: #ff8a80; --failed: #c5a3ff;
-  --near: #ffd27a; --near-fill: #3b2f14; --bad-fill: #43201e; --left: #ff9a52; --right: #58c1f5;
-  --wave: #93a5bf; --beat: #4d4d55; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.45 system-ui, sans-serif; }
-header, main { max-width: 1400px; margin: 0 auto; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; }
-header p { margin: .2rem 0 1rem; color: var(--soft); }
-.tables { display: flex; flex-wrap: wrap; align-items: start; gap: 1rem 2.5rem;
-  margin-bottom: 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: .2rem; }
-th { font-weight: 400; text-align: left; }
-thead th { color: var(--soft); }
-td, thead th:not(:first-child) { text-align: right; }
-th, td { padding: .15rem 1rem .15rem 0; border-bottom: 1px solid var(--rule); }
-summary { font-weight: 600; cursor: pointer; }
-.histograms { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr));
-  gap: 1rem 1.5rem; padding: .6rem 0; }
-figure { margin: 0; }
-figure svg { display: block; width: 100%; height: 48px; border-bottom: 1px solid var(--soft); }
-figcaption { display: flex; justify-content: space-between; font-size: .8rem; }
-figcaption span { color: var(--soft); }
-rect.accepted { fill: var(--accepted); } rect.refused { fill: var(--refused); }
-rect.failed { fill: var(--failed); }
-.limit { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 3 2; }
-.filter { border: 0; margin: .5rem 0 0; padding: .6rem 0; display: flex; flex-wrap: wrap;
-  gap: .4rem 1.2rem; }
-.filter legend { float: left; font-weight: 600; margin-right: 1rem; padding: 0; }
-.filter span { color: var(--soft); font-variant-numeric: tabular-nums; }
-main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px),
-  1fr)); align-items: start; }
-.clip { background: var(--card); border: 1px solid var(--rule); border-top: 4px solid
-  var(--status); border-radius: 8px; padding: .7rem .8rem; min-width: 0; }
-.accepted { --status: var(--accepted); } .refused { --status: var(--refused); }
-.failed { --status: var(--failed); }
-body:has(#show-accepted:checked) .clip:not(.accepted), body:has(#show-refused:checked)
-  .clip:not(.refused), body:has(#show-failed:checked) .clip:not(.failed) { display: none; }
-h2 { font-size: .85rem; font-weight: 400; margin: 0; color: var(--soft); }
-.badge { color: var(--status); font-weight: 700; margin-right: .4rem; }
-.title p { margin: .1rem 0 .3rem; overflow-wrap: anywhere; }
-.time { color: var(--soft); white-space: nowrap; }
-a { color: var(--right); }
-.reason { margin: .3rem 0; padding: .35rem .5rem; background: var(--bad-fill); border-radius: 5px;
-  overflow-wrap: anywhere; font-size: .9rem; }
-.none { margin: .3rem 0; color: var(--soft); font-style: italic; font-size: .85rem; }
-.skeletons { display: block; width: 100%; margin: .3rem 0; }
-.skeletons path { fill: none; stroke-width: 2.4; stroke-linecap: round; }
-.left { stroke: var(--left); } .right { stroke: var(--right); } .middle { stroke: var(--ink); }
-.faint { stroke-dasharray: 1 4; }
-.skeletons circle { fill: var(--ink); }
-.skeletons text { fill: var(--soft); font-size: 13px; text-anchor: middle; }
-.curve { display: grid; grid-template-columns: 3.2rem 1fr; align-items: center; margin: .15rem 0; }
-.curve span { font-size: .75rem; color: var(--soft); }
-.curve svg { width: 100%; height: 40px; display: block; }
-.speed { fill: none; stroke: var(--ink); stroke-width: 1.4; vector-effect: non-scaling-stroke; }
-.wave { stroke: var(--wave); stroke-width: 1.6; }
-.beat, .bar { stroke: var(--left); stroke-width: 1; vector-effect: non-scaling-stroke;
-  opacity: .7; }
-.bar { stroke-width: 2.5; opacity: 1; }
-dl { margin: .4rem 0 0; font-size: .8rem; }
-dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
-.scores { display: grid; grid-template-columns: repeat(3, 1fr); gap: .2rem; }
-.scores div { padding: .1rem .4rem; border-radius: 4px; border-left: 3px solid transparent; }
-.scores dd { font-weight: 600; }
-.scores .near { background: var(--near-fill); border-color: var(--near); }
-.scores .bad { background: var(--bad-fill); border-color: var(--refused); }
-.facts { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; border-top: 1px solid var(--rule);
-  padding-top: .35rem; }
-.facts div { display: flex; gap: .35rem; min-width: 0; } .facts dd { overflow-wrap: anywhere; }
-.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-:focus-visible { outline: 3px solid var(--right); outline-offset: 2px; }
-</style>
-</head>
-<body>
-"""
+        return False

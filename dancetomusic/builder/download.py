@@ -12,7 +12,6 @@ Below the store each URL has one directory::
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,10 +19,11 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from filelock import FileLock
 
 from dancetomusic.builder.remote import (
     DownloadError,
@@ -72,7 +72,7 @@ class _Record:
         offset_s: Time in the source at which it begins, in seconds.
         duration_s: Length of its pictures, in seconds.
         truncated: Whether it ends before its declared end.
-        told_duration_s: Length of the whole video as the site tells it, in seconds; ``None``
+        told_duration_s: Length of the whole video as the site states it, in seconds; ``None``
             where it does not, or where sections cannot be had alone.
     """
 
@@ -144,7 +144,7 @@ def _fetch_remote(
     home = _home(section, store)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / "lock"):
+        with FileLock(home / "lock"):
             for left in home.glob("part-*"):
                 shutil.rmtree(left, ignore_errors=True)
             record = _find(section, home, settings) or _download(section, home, settings, sleep)
@@ -154,16 +154,6 @@ def _fetch_remote(
             "Free some disk space or choose another output path.",
         ) from error
     return Fetched(home / record.file, record.offset_s, record.duration_s, record.truncated)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # a forked child may still hold the file open
 
 
 def _find(section: Section, home: Path, settings: DownloadSettings) -> _Record | None:

@@ -127,10 +127,10 @@ def _to_bytes(hashes: Sequence[str]) -> UInt8[np.ndarray, "n bytes"]:
     odd = next((value for value in hashes if len(value) != length), None)
     if odd is not None:
         raise InputError(
-            f"hashes have {length * 4} and {len(odd) * 4} bits", "Measure all clips anew."
+            f"hashes have {length * 4} and {len(odd) * 4} bits", "Measure all clips again."
         )
     try:
         content = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8)
         return content.reshape(len(hashes), length // 2)
     except ValueError as error:
-        raise InputError(f"a hash is not hexadecimal ({error})", "Measure it anew.") from error
+        raise InputError(f"a hash is not hexadecimal ({error})", "Measure it again.") from error

@@ -1,4 +1,4 @@
-"""One attempt at a video on the network, by yt-dlp, with its failures told apart.
+"""One attempt at a video on the network, by yt-dlp, with kinds of failure distinguished.
 
 What a list, a site or a title says never becomes a path, an option or a command: no
 configuration file, plug-in, stored password or command of yt-dlp is used, only its Python API.
@@ -86,7 +86,7 @@ class DownloadSettings:
         max_duration_s: Longest video, in seconds.
         section_share: A section of at most this share of its video is fetched alone, if FFmpeg
             is there and the site says how long the video is; 0 for never.
-        retries: Attempts after the first, counted anew whenever one has gained something.
+        retries: Attempts after the first, counted from 0 again whenever one has gained something.
         backoff_s: Mean wait before the first of them, in seconds; it doubles with each.
         max_wait_s: Longest wait, in seconds; a server that asks for more is given up.
         pause_s: Wait before each request for a page and each download, in seconds.
@@ -169,8 +169,8 @@ def describe(url: str, settings: DownloadSettings) -> RemoteVideo:
                 raise _refusal(url, "there is not exactly one video", "Give each video's own URL.")
             details = entries[0]
         details = session.sanitize_info(details, remove_private_keys=True)
-    told = details.get("duration")
-    duration_s = float(told) if isinstance(told, (int, float)) and told > 0 else None
+    stated = details.get("duration")
+    duration_s = float(stated) if isinstance(stated, (int, float)) and stated > 0 else None
     if details.get("is_live") or details.get("live_status") in _LIVE:
         raise _refusal(url, "it is a live stream", "Wait until it is over, or remove it.")
     check_duration(url, duration_s, settings)
@@ -200,7 +200,7 @@ def save(
     """Download a video, or a section of it, into a folder, and give the file.
 
     What an earlier attempt left in the folder is continued if it is of the same format. A
-    section is encoded anew by FFmpeg, so that it begins at its start and not at a key frame; what
+    section is re-encoded by FFmpeg, so that it begins at its start and not at a key frame; what
     comes out must be checked, since FFmpeg ends without error when a server fails it.
 
     Args:
@@ -406,9 +406,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(cause))
         yield cause
-        told = getattr(cause, "exc_info", None)
+        raised = getattr(cause, "exc_info", None)
         for next_cause in (
-            told[1] if told else None,
+            raised[1] if raised else None,
             getattr(cause, "cause", None),
             cause.__cause__,
             cause.__context__,

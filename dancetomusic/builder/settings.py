@@ -11,6 +11,7 @@ from dancetomusic.builder.download import DownloadSettings
 from dancetomusic.builder.quality import GateThresholds
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.io.atomic import atomic_output
+from dancetomusic.types import POSE_FPS
 
 SETTINGS_FILE = "build.json"
 _FREE = ("gate", "download", "stems_dir")
@@ -23,7 +24,7 @@ class BuildSettings:
 
     max_seq_len: float = 5.0
     """Length of a clip, in seconds."""
-    fps: float = 24.0
+    fps: float = POSE_FPS
     """Pose frames a second."""
     sample_rate: int = 24_000
     """Of the sounds, in Hz."""

@@ -19,6 +19,7 @@ from dancetomusic.cli.engine import (
     WorkersOption,
     open_tasks,
 )
+from dancetomusic.cli.progress import build_progress
 from dancetomusic.cli.train import parse_override
 from dancetomusic.errors import InputError
 
@@ -39,90 +40,117 @@ class SeparatorName(StrEnum):
     stems_dir = "stems_dir"
 
 
+OutputOption = Annotated[
+    Path, typer.Option("--output_path", help="The set of clips: a new one, or one to add to.")
+]
+
+# Where the videos come from
+InputCsvOption = Annotated[
+    Path | None, typer.Option("--input_csv", help="Links: url,start,end lines.")
+]
+InputFolderOption = Annotated[
+    Path | None, typer.Option("--input_folder", help="A folder of videos.")
+]
+KineticsCsvOption = Annotated[
+    Path | None,
+    typer.Option("--kinetics_csv", help="An official list of the Kinetics data set."),
+]
+KineticsClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--kinetics_class", help="A class to take of it; repeat for more."),
+]
+MaxPerClassOption = Annotated[
+    int | None, typer.Option("--max_per_class", help="Sections of each class at most.")
+]
+AllowFileUrlsOption = Annotated[
+    bool, typer.Option("--allow_file_urls", help="Let links name files of this machine.")
+]
+
+# How clips are made
+MaxSeqLenOption = Annotated[
+    float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
+]
+FpsOption = Annotated[float, typer.Option("--fps", help="Poses a second.")]
+SeparatorOption = Annotated[
+    SeparatorName,
+    typer.Option(
+        "--separator",
+        help="What takes drums and bass out of the sound; auto is the best that works here.",
+    ),
+]
+StemsDirOption = Annotated[
+    Path | None,
+    typer.Option("--stems_dir", help="Folder of ready stems, for --separator stems_dir."),
+]
+CodecOption = Annotated[
+    str, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
+]
+NCodebooksOption = Annotated[int, typer.Option("--n_codebooks", help="Codebooks used of it.")]
+PoseModelOption = Annotated[
+    Path | None, typer.Option("--pose_model", help="A MediaPipe pose .task file.")
+]
+ValShareOption = Annotated[
+    float, typer.Option("--val_share", help="Share of sources held out for validation.")
+]
+TestShareOption = Annotated[
+    float, typer.Option("--test_share", help="Share of sources held out for a test.")
+]
+GateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate", metavar="KEY=VALUE", help="A threshold of the quality gate; 'help' lists them."
+    ),
+]
+DownloadOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--download", metavar="KEY=VALUE", help="A setting of downloads; 'help' lists them."
+    ),
+]
+
+# What a run does
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry_failed", help="Try again what failed for good.")
+]
+KeepDownloadsOption = Annotated[
+    bool, typer.Option("--keep_downloads", help="Keep the videos after their clips are made.")
+]
+PackOption = Annotated[
+    bool, typer.Option("--pack", help="Write the accepted clips as tar shards, too.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print what happens as lines of JSON.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
+]
+
+
 def build(
-    output_path: Annotated[
-        Path, typer.Option("--output_path", help="The set of clips, made or gone on with.")
-    ],
-    input_csv: Annotated[
-        Path | None, typer.Option("--input_csv", help="Links: url,start,end lines.")
-    ] = None,
-    input_folder: Annotated[
-        Path | None, typer.Option("--input_folder", help="A folder of videos.")
-    ] = None,
-    kinetics_csv: Annotated[
-        Path | None,
-        typer.Option("--kinetics_csv", help="An official list of the Kinetics data set."),
-    ] = None,
-    kinetics_class: Annotated[
-        list[str] | None,
-        typer.Option("--kinetics_class", help="A class to take of it; repeat for more."),
-    ] = None,
-    max_per_class: Annotated[
-        int | None, typer.Option("--max_per_class", help="Sections of each class at most.")
-    ] = None,
-    max_seq_len: Annotated[
-        float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
-    ] = 5.0,
-    fps: Annotated[float, typer.Option("--fps", help="Poses a second.")] = 24.0,
-    separator: Annotated[
-        SeparatorName,
-        typer.Option(
-            "--separator",
-            help="What takes drums and bass out of the sound; auto is the best that works here.",
-        ),
-    ] = SeparatorName.auto,
-    stems_dir: Annotated[
-        Path | None,
-        typer.Option("--stems_dir", help="Folder of ready stems, for --separator stems_dir."),
-    ] = None,
-    codec: Annotated[
-        str, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
-    ] = "codec",
-    n_codebooks: Annotated[int, typer.Option("--n_codebooks", help="Codebooks used of it.")] = 2,
-    pose_model: Annotated[
-        Path | None, typer.Option("--pose_model", help="A MediaPipe pose .task file.")
-    ] = None,
-    val_share: Annotated[
-        float, typer.Option("--val_share", help="Share of sources held out for validation.")
-    ] = 0.15,
-    test_share: Annotated[
-        float, typer.Option("--test_share", help="Share of sources held out for a test.")
-    ] = 0.0,
-    gate: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--gate",
-            metavar="KEY=VALUE",
-            help="A threshold of the quality gate; 'help' lists them.",
-        ),
-    ] = None,
-    download: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--download", metavar="KEY=VALUE", help="A setting of downloads; 'help' lists them."
-        ),
-    ] = None,
+    output_path: OutputOption,
+    input_csv: InputCsvOption = None,
+    input_folder: InputFolderOption = None,
+    kinetics_csv: KineticsCsvOption = None,
+    kinetics_class: KineticsClassOption = None,
+    max_per_class: MaxPerClassOption = None,
+    max_seq_len: MaxSeqLenOption = 5.0,
+    fps: FpsOption = 24.0,
+    separator: SeparatorOption = SeparatorName.auto,
+    stems_dir: StemsDirOption = None,
+    codec: CodecOption = "codec",
+    n_codebooks: NCodebooksOption = 2,
+    pose_model: PoseModelOption = None,
+    val_share: ValShareOption = 0.15,
+    test_share: TestShareOption = 0.0,
+    gate: GateOption = None,
+    download: DownloadOption = None,
     workers: WorkersOption = None,
     engine: EngineOption = EngineName.processes,
     ray_address: RayAddressOption = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry_failed", help="Try again what failed for good.")
-    ] = False,
-    keep_downloads: Annotated[
-        bool, typer.Option("--keep_downloads", help="Keep the videos after their clips are made.")
-    ] = False,
-    allow_file_urls: Annotated[
-        bool, typer.Option("--allow_file_urls", help="Let links name files of this machine.")
-    ] = False,
-    pack: Annotated[
-        bool, typer.Option("--pack", help="Write the accepted clips as tar shards, too.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what happens as lines of JSON.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
-    ] = False,
+    retry_failed: RetryFailedOption = False,
+    keep_downloads: KeepDownloadsOption = False,
+    allow_file_urls: AllowFileUrlsOption = False,
+    pack: PackOption = False,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Make a set of clips from a list of links, a Kinetics list or a folder of videos."""
     from dancetomusic.builder.download import DownloadSettings
@@ -150,7 +178,6 @@ def build(
         return
 
     from dancetomusic.builder import pipeline
-    from dancetomusic.data.manifest import open_manifest
 
     with (
         _listener(len(sections), as_json) as on_event,
@@ -169,15 +196,26 @@ def build(
         from dancetomusic.data.shards import pack as write_shards
 
         write_shards(output_path, output_path / "shards")
-    counts = open_manifest(output_path).counts()
+    _finish(summary, output_path, as_json)
+
+
+def _finish(summary: Summary, output: Path, as_json: bool) -> None:
+    """Print what came of it.
+
+    Raises:
+        InputError: If the set has no accepted clip.
+    """
+    from dancetomusic.data.manifest import open_manifest
+
+    counts = open_manifest(output).counts()
     accepted = sum(statuses.get("accepted", 0) for statuses in counts.values())
     if not as_json:
-        _print_summary(summary, output_path, accepted)
+        _print_summary(summary, output, accepted)
     if not accepted:
         reason = next(iter(summary.reasons), "all of it was refused before")
         raise InputError(
-            f"{output_path} has no clip that was accepted ({reason})",
-            f"Look at them with: dancetomusic inspect {output_path}",
+            f"{output} has no clip that was accepted ({reason})",
+            f"Look at them with: dancetomusic inspect {output}",
         )
 
 
@@ -232,19 +270,11 @@ def _print_plan(
 ) -> None:
     from dancetomusic.builder.pipeline import pending_sections
 
-    states = pending_sections(sections, output, settings, retry_failed=retry_failed)
     n_pending = 0
-    for section, pending in states:
+    for section, pending in pending_sections(sections, output, settings, retry_failed=retry_failed):
         n_pending += pending
         if as_json:
-            line = {
-                "event": "plan",
-                "source": section.source,
-                "start_s": section.start_s,
-                "end_s": section.end_s,
-                "pending": pending,
-            }
-            print(json.dumps(line))
+            print(json.dumps(_plan_of(section, pending)))
         elif pending:
             end = "end" if section.end_s is None else f"{section.end_s:g} s"
             print(f"{section.source}  {section.start_s:g} s to {end}")
@@ -252,65 +282,26 @@ def _print_plan(
         print(f"{n_pending} of {len(sections)} sections to do; nothing was written")
 
 
+def _plan_of(section: Section, pending: bool) -> dict[str, Any]:
+    return {
+        "event": "plan",
+        "source": section.source,
+        "start_s": section.start_s,
+        "end_s": section.end_s,
+        "pending": pending,
+    }
+
+
 @contextmanager
 def _listener(n_sections: int, as_json: bool) -> Iterator[Listener]:
-    """What is told of a build: lines of JSON, or bars on a terminal."""
+    """What is reported of a build: lines of JSON, or bars on a terminal."""
     if as_json:
         yield lambda event: print(json.dumps(event), flush=True)
     elif sys.stderr.isatty():
-        with _bars(n_sections) as listener:
+        with build_progress(n_sections) as listener:
             yield listener
     else:
         yield lambda event: None
-
-
-@contextmanager
-def _bars(n_sections: int) -> Iterator[Listener]:
-    """One bar a stage, with its rate and the time left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed or 0:.2f}/s")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        videos = bars.add_task("sections", total=n_sections)
-        stages = {
-            name: bars.add_task(name, total=0)
-            for name in ("poses", "stems", "codes", "beats", "write")
-        }
-
-        def listen(event: dict[str, Any]) -> None:
-            if event["event"] == "section":
-                bars.advance(videos)
-                for task in bars.tasks:
-                    if task.id != videos:
-                        bars.update(task.id, total=(task.total or 0) + event.get("clips", 0))
-            elif event["event"] == "clip":
-                for name, task_id in stages.items():
-                    if name in event["seconds"]:
-                        bars.advance(task_id)
-                    else:  # a clip that was refused before it came there
-                        bars.update(task_id, total=(bars.tasks[task_id].total or 1) - 1)
-
-        yield listen
 
 
 def _print_summary(summary: Summary, output: Path, accepted: int) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dancetomusic.cli.options import device_of
+
 
 def capture(
     takes_folder: Annotated[
@@ -38,13 +40,13 @@ def capture(
 
     if no_sound and output_path is not None:
         raise InputError("clips have sound", "Leave out --no_sound or --output_path.")
-    number = int(camera) if camera.isdecimal() else camera
     with ExitStack() as opened:
         sound = None
         if not no_sound:
-            device = int(sound_input) if sound_input and sound_input.isdecimal() else sound_input
-            sound = opened.enter_context(closing(Microphone(device)))
-        pictures = opened.enter_context(open_camera(number, fps=fps))
+            sound = opened.enter_context(
+                closing(Microphone(sound_input and device_of(sound_input)))
+            )
+        pictures = opened.enter_context(open_camera(device_of(camera), fps=fps))
         for _ in range(takes):
             path = next_take(takes_folder)
             length_s = record_take(path, pictures, seconds, sound=sound)

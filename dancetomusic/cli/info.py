@@ -26,7 +26,7 @@ def info() -> None:
 
     print(f"dancetomusic {__version__}, {Path(__file__).resolve().parents[1]}")
     print(f"python       {python_version()}")
-    for package in ("torch", "mediapipe", "av"):
+    for package in ("torch", "onnxruntime", "mediapipe", "av"):
         print(f"{package:<12} {installed(package)}")
     playing = [family.name for family in families().values() if family.plays]
     print(f"\nmodels that make music: {', '.join(playing)}")
@@ -37,7 +37,6 @@ def info() -> None:
     print(f"\ncache        {user_cache_path('dancetomusic')}")
     print("\noptional parts")
     for package, purpose in (
-        ("onnxruntime", "quicker token decoding"),
         ("transformers", "the EnCodec codec"),
         ("pyvista", "rendering a dancer"),
         ("mir_eval", "evaluation"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancetomusic.cli.options import CheckpointOption, check_seed
+from dancetomusic.cli.options import CheckpointOption, check_seed, device_of
 from dancetomusic.cli.outputs import check_distinct, check_output
+from dancetomusic.errors import InputError
+
+if TYPE_CHECKING:
+    from dancetomusic.builder.capture import Picture
+    from dancetomusic.live.perform import Player
 
 FILE_LATENCY_MS = 40.0
 
@@ -75,62 +82,31 @@ def live(
     if devices:
         print("\n".join(list_devices()))
         return
-    from collections.abc import Iterator
-    from contextlib import ExitStack, closing
+    if (camera is None) == (video is None):
+        raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")
+    _check_files(video, output, record, latency_json)
 
     import torch
 
-    from dancetomusic.builder.capture import Picture, open_camera
-    from dancetomusic.errors import InputError
-    from dancetomusic.io.video import probe_video
     from dancetomusic.live.engine import LiveEngine
-    from dancetomusic.live.perform import (
-        CardPlayer,
-        PacedPlayer,
-        Player,
-        paced_pictures,
-        perform,
-        write_summary,
-    )
+    from dancetomusic.live.perform import perform, write_summary
 
-    if (camera is None) == (video is None):
-        raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")
-    for path, suffix in ((output, ".wav"), (record, ".mp4"), (latency_json, ".json")):
-        if path is not None:
-            check_output(path, (suffix,))
-    check_distinct([output, record, latency_json], [video])
-    if video is not None:
-        probe_video(video)
     torch.set_num_threads(1)
-    player: Player
-    if output is not None:
-        player = PacedPlayer(
-            (FILE_LATENCY_MS if output_latency_ms is None else output_latency_ms) / 1000
-        )
-    else:
-        number = int(sound_output) if sound_output and sound_output.isdecimal() else sound_output
-        player = CardPlayer(number)
+    player = _open_player(output, sound_output, output_latency_ms)
     latency_s = player.latency_s if output_latency_ms is None else output_latency_ms / 1000
-    with ExitStack() as opened:
-        engine = opened.enter_context(
-            LiveEngine(
-                checkpoint,
-                seed=seed,
-                style=style,
-                follow=follow,
-                num_dancers=num_dancers,
-                output_latency_s=latency_s,
-                predict=not wait_for_movement,
-                cfg_scale=cfg_scale,
-            )
-        )
-        pictures: Iterator[Picture]
-        if video is not None:
-            pictures = opened.enter_context(closing(paced_pictures(video)))
-        else:
-            assert camera is not None
-            name = int(camera) if camera.isdecimal() else camera
-            pictures = opened.enter_context(open_camera(name))
+    with (
+        LiveEngine(
+            checkpoint,
+            seed=seed,
+            style=style,
+            follow=follow,
+            num_dancers=num_dancers,
+            output_latency_s=latency_s,
+            predict=not wait_for_movement,
+            cfg_scale=cfg_scale,
+        ) as engine,
+        _open_pictures(camera, video) as pictures,
+    ):
         print("playing; Ctrl-C ends it")
         figures = perform(engine, pictures, player, seconds=seconds, output=output, record=record)
     if latency_json is not None:
@@ -138,7 +114,44 @@ def live(
     for line in report(figures):
         print(line)
     if figures["error"]:
-        raise InputError(f"the engine stopped ({figures['error']})", "Start it anew.")
+        raise InputError(f"the engine stopped ({figures['error']})", "Start it again.")
+
+
+def _check_files(
+    video: Path | None, output: Path | None, record: Path | None, latency_json: Path | None
+) -> None:
+    from dancetomusic.io.video import probe_video
+
+    for path, suffix in ((output, ".wav"), (record, ".mp4"), (latency_json, ".json")):
+        if path is not None:
+            check_output(path, (suffix,))
+    check_distinct([output, record, latency_json], [video])
+    if video is not None:
+        probe_video(video)
+
+
+def _open_player(
+    output: Path | None, sound_output: str | None, output_latency_ms: float | None
+) -> Player:
+    """What plays: nothing but the file's clock, or a sound card."""
+    from dancetomusic.live.perform import CardPlayer, PacedPlayer
+
+    if output is None:
+        return CardPlayer(sound_output and device_of(sound_output))
+    return PacedPlayer((FILE_LATENCY_MS if output_latency_ms is None else output_latency_ms) / 1000)
+
+
+def _open_pictures(
+    camera: str | None, video: Path | None
+) -> AbstractContextManager[Iterator[Picture]]:
+    """What is seen: a video at its own speed, or a camera."""
+    from dancetomusic.builder.capture import open_camera
+    from dancetomusic.live.perform import paced_pictures
+
+    if video is not None:
+        return closing(paced_pictures(video))
+    assert camera is not None
+    return open_camera(device_of(camera))
 
 
 def report(figures: dict[str, Any]) -> list[str]:

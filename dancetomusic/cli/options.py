@@ -48,3 +48,8 @@ def named_folders(option: str, values: list[str]) -> dict[str, Path]:
             raise InputError(f"{option} is {value!r}", "Give NAME=DIR, each name once.")
         named[name] = Path(folder)
     return named
+
+
+def device_of(text: str) -> str | int:
+    """A camera or sound card by its number where ``text`` is one, else by its name."""
+    return int(text) if text.isdecimal() else text

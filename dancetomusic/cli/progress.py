@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -43,3 +44,52 @@ def item_progress(name: str) -> Iterator[Callable[[int], None]]:
             bars.update(task, total=total, advance=1)
 
         yield advance
+
+
+@contextmanager
+def build_progress(n_sections: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a listener to a build that draws a bar for each stage, with rate and time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.2f}/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        videos = bars.add_task("sections", total=n_sections)
+        stages = {
+            name: bars.add_task(name, total=0)
+            for name in ("poses", "stems", "codes", "beats", "write")
+        }
+
+        def listen(event: dict[str, Any]) -> None:
+            if event["event"] == "section":
+                bars.advance(videos)
+                for task in bars.tasks:
+                    if task.id != videos:
+                        bars.update(task.id, total=(task.total or 0) + event.get("clips", 0))
+            elif event["event"] == "clip":
+                for name, task_id in stages.items():
+                    if name in event["seconds"]:
+                        bars.advance(task_id)
+                    else:  # a clip that was refused before it came there
+                        bars.update(task_id, total=(bars.tasks[task_id].total or 1) - 1)
+
+        yield listen

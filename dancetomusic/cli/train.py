@@ -95,10 +95,12 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Read ``key=value``, the value as YAML."""
     import yaml
 
+    from dancetomusic.config import read_yaml
+
     key, separator, value = text.partition("=")
     if not key or not separator:
         raise ConfigError(f"override {text!r} has no key and value", "Write key=value.")
     try:
-        return key, yaml.safe_load(value)
+        return key, read_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {text!r} is malformed", "Quote the value.") from error

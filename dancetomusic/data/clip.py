@@ -20,12 +20,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from dancetomusic.errors import InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
@@ -34,6 +35,7 @@ from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.rhythm.files import HEADER
 from dancetomusic.types import (
     N_LANDMARKS,
+    POSE_FPS,
     CodeSequence,
     PoseQuality,
     PoseSequence,
@@ -57,7 +59,54 @@ SPLITS = ("train", "val", "test")
 BEAT_SOURCES = ("tracked", "annotated")
 
 _CLIPS_FOLDER = "clips"
-_MAKE_ANEW = "Delete the clip and build it anew."
+_REBUILD = "Delete the clip and build it again."
+
+
+def _pattern(*choices: str) -> str:
+    return f"^(?:{'|'.join(choices)})$"
+
+
+def _in_order(files: dict[str, str]) -> dict[str, str]:
+    return {name: files[name] for name in CLIP_FILES if name in files}
+
+
+def _encodable(text: str) -> str:
+    text.encode("utf-8")  # a lone surrogate is a ValueError
+    return text
+
+
+def _tempo(bpm: float) -> float:
+    if not (math.isnan(bpm) or 1.0 <= bpm <= 1e4):
+        raise ValueError
+    return bpm
+
+
+_Text = Annotated[str, Field(strict=True), AfterValidator(_encodable)]
+_Key = Annotated[str, Field(strict=True, pattern=_pattern("[0-9a-f]{20}"))]
+_SourceId = Annotated[str, Field(strict=True, pattern=_pattern("[0-9a-f]{16}"))]
+_Status = Annotated[str, Field(strict=True, pattern=_pattern(*STATUSES))]
+_Split = Annotated[str, Field(strict=True, pattern=_pattern(*SPLITS))]
+_BeatSource = Annotated[str, Field(strict=True, pattern=_pattern(*BEAT_SOURCES))]
+_Number = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)]
+_Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+_Time = Annotated[float, Field(strict=True, ge=0.0, le=1e9)]
+_Rate = Annotated[float, Field(strict=True, ge=1e-6, le=1e9)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+_SampleRate = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+_BeatsPerBar = Annotated[int, Field(strict=True, ge=1, le=64)]
+_Tempo = Annotated[
+    float,
+    BeforeValidator(lambda bpm: math.nan if bpm is None else bpm),
+    Field(strict=True),
+    AfterValidator(_tempo),
+]
+_Files = Annotated[
+    dict[
+        Annotated[str, Field(strict=True, pattern=_pattern(*map(re.escape, CLIP_FILES)))],
+        Annotated[str, Field(strict=True, pattern=_pattern("[0-9a-f]{64}"))],
+    ],
+    AfterValidator(_in_order),
+]
 
 
 @dataclass(frozen=True)
@@ -78,16 +127,16 @@ class ClipQuality:
         picture_hash: Perceptual hash of the pictures, hexadecimal; empty without pictures.
     """
 
-    detected_share: float = 0.0
-    mean_visibility: float = 0.0
-    weakest_visibility: float = 0.0
-    glitch_share: float = 0.0
-    n_swaps: int = 0
-    motion_m_s: float = 0.0
-    still_share: float = 0.0
-    loudness_dbfs: float = -120.0
-    speech_likeness: float = 0.0
-    picture_hash: str = ""
+    detected_share: _Share = 0.0
+    mean_visibility: _Share = 0.0
+    weakest_visibility: _Share = 0.0
+    glitch_share: _Share = 0.0
+    n_swaps: _Count = 0
+    motion_m_s: _Time = 0.0
+    still_share: _Share = 0.0
+    loudness_dbfs: _Number = -120.0
+    speech_likeness: _Number = 0.0
+    picture_hash: _Text = ""
 
 
 @dataclass(frozen=True)
@@ -120,29 +169,29 @@ class ClipRecord:
         schema_version: Of this record.
     """
 
-    key: str
-    source: str
-    source_id: str
-    start_s: float
-    end_s: float
-    licence: str = ""
-    status: str = ACCEPTED
-    reason: str = ""
-    split: str = "train"
-    fps: float = 24.0
-    n_frames: int = 0
-    sample_rate: int = 24_000
+    key: _Key
+    source: _Text
+    source_id: _SourceId
+    start_s: _Time
+    end_s: _Time
+    licence: _Text = ""
+    status: _Status = ACCEPTED
+    reason: _Text = ""
+    split: _Split = "train"
+    fps: _Rate = POSE_FPS
+    n_frames: _Count = 0
+    sample_rate: _SampleRate = 24_000
     quality: ClipQuality = field(default_factory=ClipQuality)
-    separator: str = ""
-    separator_version: str = ""
-    separator_weights: str = ""
-    codec: str = ""
-    code_rate: float = 75.0
-    bpm: float = float("nan")
-    beats_per_bar: int = 4
-    beats_from: str = "tracked"
-    files: dict[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    separator: _Text = ""
+    separator_version: _Text = ""
+    separator_weights: _Text = ""
+    codec: _Text = ""
+    code_rate: _Rate = 75.0
+    bpm: _Tempo = float("nan")
+    beats_per_bar: _BeatsPerBar = 4
+    beats_from: _BeatSource = "tracked"
+    files: _Files = field(default_factory=dict)
+    schema_version: Annotated[int, Field(strict=True)] = SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -297,7 +346,7 @@ def read_record(source: Path | str | bytes) -> ClipRecord:
     try:
         values = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is damaged ({error})", _MAKE_ANEW) from error
+        raise InputError(f"{where} is damaged ({error})", _REBUILD) from error
     return _record_of(values, where)
 
 
@@ -333,11 +382,11 @@ def verify_files(files: Path | Mapping[str, bytes], record: ClipRecord) -> None:
     """
     if record.status == ACCEPTED and set(record.files) != set(CLIP_FILES):
         missing = ", ".join(sorted(set(CLIP_FILES) - set(record.files)))
-        raise InputError(f"clip {record.key} is accepted without {missing}", _MAKE_ANEW)
+        raise InputError(f"clip {record.key} is accepted without {missing}", _REBUILD)
     for name, expected in record.files.items():
         if hashlib.sha256(_content(files, name)).hexdigest() != expected:
             raise InputError(
-                f"{_place(files, name)} is not what its record says (SHA-256 differs)", _MAKE_ANEW
+                f"{_place(files, name)} is not what its record says (SHA-256 differs)", _REBUILD
             )
 
 
@@ -469,11 +518,9 @@ def _content(files: Path | Mapping[str, bytes], name: str) -> bytes:
         try:
             return (files / name).read_bytes()
         except OSError as error:
-            raise InputError(
-                f"cannot read {files / name} ({error.strerror})", _MAKE_ANEW
-            ) from error
+            raise InputError(f"cannot read {files / name} ({error.strerror})", _REBUILD) from error
     if name not in files:
-        raise InputError(f"the clip has no {name}", _MAKE_ANEW)
+        raise InputError(f"the clip has no {name}", _REBUILD)
     return files[name]
 
 
@@ -481,97 +528,43 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is no JSON")
 
 
-_KINDS: dict[str, type] = {"str": str, "int": int, "float": float}
-_HEX = {"key": 20, "source_id": 16}
-_CHOICES = {"status": STATUSES, "split": SPLITS, "beats_from": BEAT_SOURCES}
-_SHARE, _COUNT, _LENGTH, _ANY = (0.0, 1.0), (0.0, 1e15), (1e-6, 1e9), (-1e9, 1e9)
-_RANGES = {
-    "start_s": (0.0, 1e9),
-    "end_s": (0.0, 1e9),
-    "fps": _LENGTH,
-    "n_frames": _COUNT,
-    "sample_rate": _LENGTH,
-    "code_rate": _LENGTH,
-    "bpm": (1.0, 1e4),
-    "beats_per_bar": (1.0, 64.0),
-    "detected_share": _SHARE,
-    "mean_visibility": _SHARE,
-    "weakest_visibility": _SHARE,
-    "glitch_share": _SHARE,
-    "n_swaps": _COUNT,
-    "motion_m_s": (0.0, 1e9),
-    "still_share": _SHARE,
-}
-
-
 def _record_of(values: Any, where: Path | str) -> ClipRecord:
     """Build a record from plain values, every one checked."""
     if not isinstance(values, dict) or "schema_version" not in values:
-        raise InputError(f"{where} is no record of a clip", _MAKE_ANEW)
+        raise InputError(f"{where} is no record of a clip", _REBUILD)
     if values["schema_version"] != SCHEMA_VERSION:
         raise InputError(
             f"{where} has schema version {values['schema_version']!r}, not {SCHEMA_VERSION}",
-            "Read it with the package version that wrote it, or build the clip anew.",
+            "Read it with the package version that wrote it, or build the clip again.",
         )
-    plain = dict(values)
-    quality = ClipQuality(**_checked(ClipQuality, plain.pop("quality", None), {}, where))
-    others = {"quality": quality, "files": _checked_files(plain.pop("files", None), where)}
-    record = ClipRecord(**_checked(ClipRecord, plain, others, where))
+    _check_fields(ClipRecord, values, where)
+    _check_fields(ClipQuality, values["quality"], where)
+    try:
+        record = _validator().validate_python(values)
+    except ValidationError as error:
+        place = error.errors(include_url=False)[0]["loc"]
+        holder, name = (
+            (values["quality"], place[1]) if place[0] == "quality" else (values, place[0])
+        )
+        raise InputError(f"{where}: {name} is {holder[name]!r}", _REBUILD) from error
     if record.end_s < record.start_s:
-        raise InputError(
-            f"{where}: the clip ends at {record.end_s} s, before its start", _MAKE_ANEW
-        )
+        raise InputError(f"{where}: the clip ends at {record.end_s} s, before its start", _REBUILD)
     return record
 
 
-def _checked(cls: type, values: Any, others: dict[str, Any], where: Path | str) -> dict[str, Any]:
-    """The fields of ``cls`` from ``values``, of their types and in range, with ``others``."""
-    kinds = {f.name: _KINDS[str(f.type)] for f in fields(cls) if f.name not in others}
-    if not isinstance(values, dict) or values.keys() != kinds.keys():
-        odd = sorted(map(str, values.keys() ^ kinds.keys())) if isinstance(values, dict) else []
+def _check_fields(cls: type, values: Any, where: Path | str) -> None:
+    """Refuse what lacks a field of ``cls``, though it may have a default, or has another."""
+    names = {f.name for f in fields(cls)}
+    if not isinstance(values, dict) or values.keys() != names:
+        odd = sorted(map(str, values.keys() ^ names)) if isinstance(values, dict) else []
         raise InputError(
-            f"{where} has other fields than a {cls.__name__} ({', '.join(odd) or 'none'})",
-            _MAKE_ANEW,
+            f"{where} has other fields than a {cls.__name__} ({', '.join(odd) or 'none'})", _REBUILD
         )
-    return {name: _value(name, kind, values[name], where) for name, kind in kinds.items()} | others
 
 
-def _value(name: str, kind: type, value: Any, where: Path | str) -> Any:
-    if kind is float:
-        if value is None:
-            value = math.nan
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
-            value = float(value)
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if fits and name in _HEX:
-        fits = re.fullmatch(f"[0-9a-f]{{{_HEX[name]}}}", value) is not None
-    elif fits and name in _CHOICES:
-        fits = value in _CHOICES[name]
-    elif fits and kind is str:
-        fits = _is_text(value)
-    elif fits and not (name == "bpm" and math.isnan(value)):
-        low, high = _RANGES.get(name, _ANY)
-        fits = low <= value <= high
-    if not fits:
-        raise InputError(f"{where}: {name} is {value!r}", _MAKE_ANEW)
-    return value
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _checked_files(values: Any, where: Path | str) -> dict[str, str]:
-    if not isinstance(values, dict) or not all(
-        name in CLIP_FILES and isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
-        for name, digest in values.items()
-    ):
-        raise InputError(f"{where}: files is {values!r}", _MAKE_ANEW)
-    return {name: values[name] for name in CLIP_FILES if name in values}
+@cache
+def _validator() -> Any:
+    return TypeAdapter(ClipRecord)
 
 
 _DAMAGE = (
@@ -602,7 +595,7 @@ def _reading(files: Path | Mapping[str, bytes], name: str) -> Iterator[io.BytesI
     except (*_DAMAGE, InputError) as error:
         problem = error.problem if isinstance(error, InputError) else str(error)
         raise InputError(
-            f"{_place(files, name)} is damaged ({' '.join(problem.split())})", _MAKE_ANEW
+            f"{_place(files, name)} is damaged ({' '.join(problem.split())})", _REBUILD
         ) from error
 
 

@@ -91,7 +91,7 @@ class ClipStream(IterableDataset[Any]):
         if manifest.shards:
             absent = [file.name for file, _ in self._shards if not file.is_file()]
             if absent:
-                raise InputError(f"{root} lacks {absent[0]}", "Copy the set anew.")
+                raise InputError(f"{root} lacks {absent[0]}", "Copy the set again.")
         else:
             columns = manifest.columns(["key", "split", "status"])
             wanted = (columns["split"] == split) & (columns["status"] == ACCEPTED)

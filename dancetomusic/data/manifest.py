@@ -12,10 +12,10 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -37,13 +37,19 @@ ROWS_AT_ONCE = 10_000
 
 _METADATA = b"dancetomusic"
 _QUALITY = "quality."
-_REMEDY = "Build the set anew with `dancetomusic build`, or name another."
+_REMEDY = "Build the set again with `dancetomusic build`, or name another."
 _REPEATED = ["source", "source_id", "licence", "status", "reason", "split", "separator"]
 _REPEATED += ["separator_version", "separator_weights", "codec", "beats_from"]
 
+
+def _type_names(cls: type) -> dict[str, str]:
+    hints = get_type_hints(cls)
+    return {name: str(t) if get_args(t) else t.__name__ for name, t in hints.items()}
+
+
 COLUMNS: dict[str, str] = {
-    f.name: str(f.type) for f in fields(ClipRecord) if f.name != "quality"
-} | {_QUALITY + f.name: str(f.type) for f in fields(ClipQuality)}
+    name: kind for name, kind in _type_names(ClipRecord).items() if name != "quality"
+} | {_QUALITY + name: kind for name, kind in _type_names(ClipQuality).items()}
 """Every column, with the Python type of its values."""
 
 Override = tuple[str, str]
@@ -128,7 +134,7 @@ class Manifest:
         if len(codecs) > 1:
             raise InputError(
                 f"{self.path} mixes codes of {len(codecs)} codecs ({', '.join(codecs)})",
-                "Build the set anew with one codec.",
+                "Build the set again with one codec.",
             )
         return str(codecs[0])
 
@@ -229,7 +235,7 @@ def open_manifest(path: Path | str) -> Manifest:
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{file} has schema version {version!r}, not {SCHEMA_VERSION}",
-            "Read it with the package version that wrote it, or build the set anew.",
+            "Read it with the package version that wrote it, or build the set again.",
         )
     if not found.equals(_schema()):
         odd = ", ".join(sorted(set(found.names) ^ COLUMNS.keys())) or "types"
@@ -291,7 +297,7 @@ def _order(directory: Path) -> tuple[str, float, str]:
     if record.key != directory.name:
         raise InputError(
             f"{directory} holds the record of clip {record.key}",
-            "Delete the clip and build it anew.",
+            "Delete the clip and build it again.",
         )
     return sys.intern(record.source), record.start_s, record.key
 

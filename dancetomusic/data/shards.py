@@ -34,7 +34,7 @@ _MEMBERS = {RECORD_FILE: _RECORD_SUFFIX} | {name: name for name in CLIP_FILES}
 _FILES = {suffix: name for name, suffix in _MEMBERS.items()}
 _MEMBER = re.compile(r"([0-9a-f]{20})\.(.+)")
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{6}}\.tar")
-_REMEDY = "Pack the set anew with `dancetomusic build --pack`."
+_REMEDY = "Pack the set again with `dancetomusic build --pack`."
 
 
 def pack(
@@ -183,7 +183,7 @@ def _n_blocks(directory: Path) -> int:
         sizes = [(directory / name).stat().st_size for name in _MEMBERS]
     except OSError as error:
         raise InputError(
-            f"cannot read {error.filename} ({error.strerror})", "Build the set anew."
+            f"cannot read {error.filename} ({error.strerror})", "Build the set again."
         ) from error
     return sum(1 + -(-size // tarfile.BLOCKSIZE) for size in sizes)
 

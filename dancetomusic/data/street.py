@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from dancetomusic.errors import InputError
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
-FPS = 24.0
 UNKNOWN = "unknown"
 
 
@@ -70,9 +69,9 @@ def _read_clip(file: Path) -> StreetClip:
         bpm = float(given["bpm"])
         present = np.ones(world.shape[0], bool)
         if "seams" in given:
-            for seam in np.rint(given["seams"] * (FPS / float(given["fps"]))).astype(int):
+            for seam in np.rint(given["seams"] * (POSE_FPS / float(given["fps"]))).astype(int):
                 present[max(0, seam - 1) : seam + 1] = False
-        poses = PoseSequence(world, present, np.ones(world.shape[:2], np.float32), FPS)
+        poses = PoseSequence(world, present, np.ones(world.shape[:2], np.float32), POSE_FPS)
     except (OSError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"cannot read {file} ({error})", "Give mp33_24 and bpm as in the other files."

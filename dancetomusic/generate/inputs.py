@@ -8,13 +8,12 @@ from pathlib import Path
 
 from dancetomusic.errors import PoseError
 from dancetomusic.io.video import probe_video, read_frames
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.cleaning import MIN_DURATION_S
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.mediapipe import DETECTION_SIDE
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,9 @@ from jaxtyping import UInt8
 from dancetomusic.errors import OutputError
 from dancetomusic.io.audio import mix, read_audio, write_wav
 from dancetomusic.io.mux import VIDEO_SUFFIXES, mux
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.draw import draw_skeleton
 from dancetomusic.rhythm.click import add_clicks
-from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import POSE_FPS, CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 
 @dataclass(frozen=True)

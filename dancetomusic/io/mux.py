@@ -29,7 +29,7 @@ from dancetomusic.io.video import (
     probe_video,
     read_frames,
 )
-from dancetomusic.types import Waveform
+from dancetomusic.types import POSE_FPS, Waveform
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def mux(
     *,
     draw: Callable[[int, UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "height width 3"]]
     | None = None,
-    fps: float = 24.0,
+    fps: float = POSE_FPS,
 ) -> None:
     """Write a video with ``waveform`` as its only sound, from the picture's time 0.
 
@@ -96,8 +96,8 @@ def mux(
         video_path: Where the pictures come from.
         waveform: The new sound; more than two channels become one.
         output_path: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
-        draw: Called with ``k`` and the picture at ``k / fps`` seconds; what it gives is coded
-            anew (an odd last row or column is lost).
+        draw: Called with ``k`` and the picture at ``k / fps`` seconds; what it gives is
+            re-encoded (an odd last row or column is lost).
         fps: Picture rate with ``draw``, in Hz.
 
     Raises:

@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from dancetomusic.errors import VideoError
+from dancetomusic.types import POSE_FPS
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ def probe_video(path: Path | str) -> VideoInfo:
 
 def read_frames(
     path: Path | str,
-    fps: float = 24.0,
+    fps: float = POSE_FPS,
     *,
     max_side: int | None = None,
     start_s: float = 0.0,

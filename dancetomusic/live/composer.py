@@ -15,9 +15,8 @@ from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.sampler import MotionSampler
 from dancetomusic.models.pose2audio.code_stream import CodeStream
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.nn.sampling import SamplingConfig
-from dancetomusic.types import RhythmTrack
+from dancetomusic.types import POSE_FPS, RhythmTrack
 
 FADE_IN_BEATS = 1.0
 FADE_OUT_BARS = 2.0

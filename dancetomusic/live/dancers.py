@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from dancetomusic.errors import InputError
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.cleaning import MAX_GAP_S
 from dancetomusic.pose.mediapipe import Detection, body_distance
 from dancetomusic.pose.tracking import MAX_REACH, REACH, REACH_PER_S, SIZE_RATIO
+from dancetomusic.types import POSE_FPS
 
 FORGET_S = 5.0
 """Who is unseen for longer gives up the place to whoever comes."""

@@ -26,10 +26,10 @@ from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
 from dancetomusic.live.watcher import Sight, Watcher
 from dancetomusic.models.motion_vae.network import load_motion_vae
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
+from dancetomusic.types import POSE_FPS
 
 logger = logging.getLogger(__name__)
 

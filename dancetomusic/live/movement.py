@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dancetomusic.rhythm.energy import FLOOR_DB, SPREAD_DB
+from dancetomusic.types import POSE_FPS
 
 MEMORY_S = 20.0
 SMOOTHING_S = 0.15
@@ -17,7 +18,6 @@ ACCENT_S = 0.04
 """Of the accent, which only smooths the detector's noise."""
 
 USUAL = 0.5
-_EXPECTED_FPS = 24.0
 _BODY = np.r_[0, 11:33]
 
 
@@ -25,7 +25,7 @@ class MovementMeter:
     """Measures landmarks as they come."""
 
     def __init__(self) -> None:
-        self._levels: deque[float] = deque(maxlen=round(MEMORY_S * _EXPECTED_FPS))
+        self._levels: deque[float] = deque(maxlen=round(MEMORY_S * POSE_FPS))
         self.reset()
 
     def reset(self) -> None:

@@ -26,8 +26,8 @@ from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.audio import sound_output
 from dancetomusic.io.video import prefetch, read_frames
 from dancetomusic.live.engine import LiveEngine
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.mediapipe import DETECTION_SIDE
+from dancetomusic.types import POSE_FPS
 
 CHUNK_S = 0.01
 LONGEST_S = 24 * 3600.0

@@ -12,9 +12,10 @@ from dancetomusic.live.beat import BeatListener, BeatView
 from dancetomusic.live.composer import Movement
 from dancetomusic.live.dancers import DancerTracker
 from dancetomusic.live.movement import USUAL, MovementMeter
-from dancetomusic.models.pose_encoder.network import POSE_FPS, STRIDE, PoseEncoder
+from dancetomusic.models.pose_encoder.network import STRIDE, PoseEncoder
 from dancetomusic.models.pose_encoder.stream import STEP_RATE, EncodedStep, PoseEncoderStream
 from dancetomusic.pose.mediapipe import Detection
+from dancetomusic.types import POSE_FPS
 
 GONE_S = 0.4
 """Unseen for longer, a dancer is gone."""

@@ -20,19 +20,19 @@ from dancetomusic.pose.cleaning import (
 )
 from dancetomusic.pose.mediapipe import detect_poses, shrink
 from dancetomusic.pose.tracking import track_dancers
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 
 def extract_poses(
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
-    fps: float = 24.0,
+    fps: float = POSE_FPS,
     *,
     num_dancers: int = 1,
     model_path: Path | str | None = None,
     overlap: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PoseSequence]:
-    """Poses of up to ``num_dancers`` people, the one seen largest and longest first.
+    """Poses of up to ``num_dancers`` people, the most prominent first.
 
     Each sequence has a row for every frame, detected or not.
 

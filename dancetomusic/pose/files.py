@@ -13,10 +13,7 @@ from dancetomusic.errors import InputError, PoseError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.pose.cleaning import hold, require_dancer
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.types import N_LANDMARKS, PoseQuality, PoseSequence
-
-POSE_FPS = 24.0
-"""Frame rate of poses everywhere in the package."""
+from dancetomusic.types import N_LANDMARKS, POSE_FPS, PoseQuality, PoseSequence
 
 LAYOUTS = {"poses": "fps", "mp33": "mp_fps", "mp33_24": "mp33_fps"}
 """Names under which poses are found in a file, each with that of its frame rate."""
@@ -135,7 +132,7 @@ def _rate(path: Path | str, arrays: dict[str, np.ndarray], name: str) -> float:
     rate_name = LAYOUTS[name]
     if rate_name not in arrays:
         if name == "mp33_24":
-            return 24.0
+            return POSE_FPS
         raise PoseError(f"{path} has no '{rate_name}'", FORMAT_REMEDY)
     rate = _numbers(path, arrays, rate_name)
     if rate.size != 1 or not 1 <= rate.item() <= 1000:

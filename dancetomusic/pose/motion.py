@@ -47,7 +47,7 @@ def count_swaps(poses: PoseSequence) -> int:
 
     Between two sights a sixth of a second apart, or across an absence, the hips in the
     picture go farther than ``REACH`` and ``REACH_PER_S`` torso lengths, the limits by which
-    dancers are told apart while tracking, or the trunk changes its size. 0 without a picture.
+    dancers are distinguished while tracking, or the trunk changes its size. 0 without a picture.
     """
     points = _points_m(poses)
     seen = np.flatnonzero(poses.present)

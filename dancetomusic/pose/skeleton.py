@@ -1,7 +1,7 @@
 """A body of constant bones: directions in, landmarks out, and back.
 
 What a generator says of a pose are directions; lengths are the body's own, so that no limb can
-grow. A pose is told apart from where the dancer faces: directions are those of a body that
+grow. A pose is separated from where the dancer faces: directions are those of a body that
 faces the camera, and the heading is a path of its own.
 """
 

@@ -13,7 +13,7 @@ from dancetomusic.types import Waveform
 
 @dataclass(frozen=True)
 class SeparatorIdentity:
-    """What made a stem, so that it can be told from another's.
+    """What made a stem, so that it can be distinguished from another's.
 
     Attributes:
         name: ``spleeter``, ``demucs``, ``hpss``, ``none`` or ``stems_dir``.

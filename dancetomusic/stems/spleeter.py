@@ -7,36 +7,32 @@ does that a caller must know:
 - it fetches its weights at first use. A failed download leaves an empty folder, and the next
   run then exits 0 with stems made by random weights. Only the file ``.probe``, written last,
   tells that the weights are whole;
-- it leaves out all sound after ten minutes unless told otherwise;
+- it leaves out all sound after ten minutes unless asked otherwise;
 - its stems have 44 100 Hz, two channels, 16 bits, and the time and length of the mix.
 """
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import hashlib
 import logging
 import math
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 
 from dancetomusic.errors import DependencyError, OutputError
 from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.io.cache import cache_directory
+from dancetomusic.io.process import ProgramError, last_line, run_program
 from dancetomusic.stems.base import Mix, Separator, SeparatorIdentity
 from dancetomusic.types import Waveform
 
@@ -143,16 +139,16 @@ def _separate(program: Path, mixes: Sequence[Mix]) -> list[Waveform]:
         stems = directory / "stems"
         options = ["separate", "-p", f"spleeter:{MODEL}", "-o", str(stems)]
         options += ["-d", str(math.ceil(max(lengths_s)) + 1), "-f", "{filename}/{instrument}.wav"]
-        last_line = _run(
+        output = _run(
             program,
             [*options, *map(str, files)],
             directory,
             _START_UP_S + _TIME_PER_SOUND * sum(lengths_s),
         )
-        return [_read_stem(stems / mix.key, mix.waveform, last_line) for mix in mixes]
+        return [_read_stem(stems / mix.key, mix.waveform, output) for mix in mixes]
 
 
-def _read_stem(directory: Path, sound: Waveform, last_line: str) -> Waveform:
+def _read_stem(directory: Path, sound: Waveform, output: str) -> Waveform:
     expected = round(sound.duration_s * SAMPLE_RATE)
     part = np.zeros(expected, np.float32)
     for stem in STEMS:
@@ -160,12 +156,12 @@ def _read_stem(directory: Path, sound: Waveform, last_line: str) -> Waveform:
         try:
             samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as error:
-            raise _failure(f"wrote no {stem} for {directory.name}", last_line) from error
+            raise _failure(f"wrote no {stem} for {directory.name}", output) from error
         if rate != SAMPLE_RATE or abs(len(samples) - expected) > 1:
             raise _failure(
                 f"wrote {len(samples)} samples of {stem} at {rate} Hz for {directory.name} "
                 f"instead of {expected} at {SAMPLE_RATE} Hz",
-                last_line,
+                output,
             )
         samples = samples.mean(axis=1)[:expected]
         part[: samples.size] += samples
@@ -187,7 +183,14 @@ def _have_weights(program: Path) -> None:
     weights = _weights_directory()
     if (weights / _COMPLETE).is_file():
         return
-    with _locked(weights.parent):
+    try:
+        lock = FileLock(weights.parent / ".lock").acquire()
+    except OSError as error:
+        raise DependencyError(
+            f"spleeter has no weights, and {weights.parent} cannot be written ({error.strerror})",
+            f"Set MODEL_PATH to a folder with a complete {MODEL}.",
+        ) from error
+    with lock:
         if (weights / _COMPLETE).is_file():
             return
         if weights.exists():
@@ -207,79 +210,46 @@ def _have_weights(program: Path) -> None:
                 shutil.rmtree(weights)
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
-    except OSError as error:
-        raise DependencyError(
-            f"spleeter has no weights, and {directory} cannot be written ({error.strerror})",
-            f"Set MODEL_PATH to a folder with a complete {MODEL}.",
-        ) from error
-    with lock:  # closing it unlocks
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _run(program: Path, arguments: Sequence[str], directory: Path, limit_s: float) -> str:
-    """Run Spleeter in a directory to its end, and give the last line it printed.
+    """Run Spleeter in a directory to its end, and give what it printed.
 
     Raises:
         DependencyError: If it fails, takes too long, or worked without whole weights.
     """
     weights = _weights_directory()
-    with tempfile.TemporaryFile() as printed:
-        try:
-            process = subprocess.Popen(
-                [program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=printed,  # a file: its workers may hold a pipe open after its end
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-                env=_environment(weights.parent),
-                start_new_session=True,
-                preexec_fn=_die_with_parent(),
-            )
-        except OSError as error:
-            raise DependencyError(
-                f"{program} cannot be run ({error.strerror})",
-                f"Install Spleeter again, or correct {PROGRAM_VARIABLE}.",
-            ) from error
-        try:
-            code: int | None = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        printed.seek(0)
-        lines = printed.read().decode(errors="replace").split("\n")
-    last_line = next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
-    if code is None:
-        raise _failure(f"did not end within {limit_s:.0f} s", last_line)
-    if code < 0:
-        raise _failure(f"was ended by {signal.Signals(-code).name}", last_line)
-    if code > 0:
-        raise _failure(f"ended with exit code {code}", last_line)
+    try:
+        output = run_program(
+            [program, *arguments],
+            timeout_s=limit_s,
+            directory=directory,
+            environment=_environment(weights.parent),
+        )
+    except ProgramError as error:
+        raise DependencyError(error.problem, _remedy(error.last_line)) from error
+    except OSError as error:
+        raise DependencyError(
+            f"{program} cannot be run ({error.strerror})",
+            f"Install Spleeter again, or correct {PROGRAM_VARIABLE}.",
+        ) from error
     if arguments[0] == "separate" and not (weights / _COMPLETE).is_file():
-        raise _failure("did not get its weights", last_line)
-    return last_line
+        raise _failure("did not get its weights", output)
+    return output
 
 
-def _failure(problem: str, last_line: str) -> DependencyError:
-    said = f"; its last line: {last_line}" if last_line else ""
+def _failure(problem: str, output: str) -> DependencyError:
+    error = ProgramError(f"spleeter {problem}", output)
+    return DependencyError(error.problem, _remedy(error.last_line))
+
+
+def _remedy(last_line: str) -> str:
     if "binary not found" in last_line:
-        remedy = "Install ffmpeg with ffprobe."
-    elif not (_weights_directory() / _COMPLETE).is_file():
-        remedy = (
+        return "Install ffmpeg with ffprobe."
+    if not (_weights_directory() / _COMPLETE).is_file():
+        return (
             f"Go online for the first use, copy a complete {_weights_directory()} from another "
             "machine, or choose another separator."
         )
-    else:
-        remedy = "Run it by hand on a sound file, or choose another separator."
-    return DependencyError(f"spleeter {problem}{said}", remedy)
+    return "Run it by hand on a sound file, or choose another separator."
 
 
 def _environment(models: Path) -> dict[str, str]:
@@ -293,18 +263,10 @@ def _environment(models: Path) -> dict[str, str]:
     }
 
 
-def _die_with_parent() -> Callable[[], object] | None:
-    """What a child calls on Linux so that it is killed when this process is."""
-    if sys.platform != "linux":
-        return None
-    prctl, pr_set_pdeathsig = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 @cache
 def _version(program: Path) -> str:
     with tempfile.TemporaryDirectory() as directory:
-        line = _run(program, ["--version"], Path(directory), _START_UP_S)
+        line = last_line(_run(program, ["--version"], Path(directory), _START_UP_S))
     match = re.search(r"Version: (\S+)", line)
     if match is None:
         raise DependencyError(

@@ -18,10 +18,9 @@ from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.synthesis.ballroom import ballroom_groove
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
+from dancetomusic.types import POSE_FPS
 
 MIN_RETIMING, MAX_RETIMING = 0.75, 1.35
-POSE_FPS = 24.0
-"""Rate at which the energy of movement is defined."""
 
 
 def danced_grooves(

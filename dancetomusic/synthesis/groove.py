@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.io.process import run_program
 from dancetomusic.rhythm.swing import swing_beats
 from dancetomusic.types import Waveform
 
@@ -406,14 +406,12 @@ def render(
     with tempfile.TemporaryDirectory() as directory:
         midi_path, wav_path = Path(directory, "notes.mid"), Path(directory, "sound.wav")
         _write_midi(notes, sound, duration_s, midi_path)
-        subprocess.run(
+        run_program(
             [
                 *(program, "-ni", "-q", "-g", f"{sound.gain}", "-r", f"{sample_rate}"),
                 *("-R", "1" if sound.reverb else "0", "-C", "0", "-O", "float"),
                 *("-F", str(wav_path), str(sound_font), str(midi_path)),
             ],
-            check=True,
-            capture_output=True,
         )
         stereo, _ = soundfile.read(os.fsencode(wav_path), dtype="float32", always_2d=True)
     wanted = round(duration_s * sample_rate)

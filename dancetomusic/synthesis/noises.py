@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
+from dancetomusic.io.process import run_program
 from dancetomusic.types import Waveform
 
 KINDS = ("speech", "applause", "rain", "hum", "noise", "chatter", "handling")
@@ -167,14 +167,12 @@ def _speech(seconds: float, rate: int, rng: np.random.Generator) -> Float[np.nda
     voice = str(rng.choice(["en", "en-us", "es", "de", "fr", "en+f2", "en+f4", "en+m3"]))
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "speech.wav")
-        subprocess.run(
+        run_program(
             [
                 *(program, "-v", voice, "-w", str(file)),
                 *("-s", str(int(rng.integers(120, 210))), "-p", str(int(rng.integers(20, 80)))),
                 text,
             ],
-            check=True,
-            capture_output=True,
         )
         samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
     spoken = resample(Waveform(np.ascontiguousarray(samples.T), own_rate), rate).samples[0]

@@ -45,7 +45,7 @@ def test_a_missing_directory_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_corrupted_file_is_refused(saved, name):
     (saved / name).write_bytes(b"\x80\x04garbage")
-    with pytest.raises(CheckpointError, match="Copy the checkpoint anew"):
+    with pytest.raises(CheckpointError, match="Copy the checkpoint again"):
         load_checkpoint(saved, model="toy")
 
 

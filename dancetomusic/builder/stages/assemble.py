@@ -1,4 +1,4 @@
-"""Clips of dances whose poses and beats are known: cut, heard, written and published."""
+"""Clips of dances with known poses and beats: cut, given their sound, written, published."""
 
 from __future__ import annotations
 
@@ -122,12 +122,12 @@ class _Part:
 
 
 def _cut(performance: Performance, settings: BuildSettings) -> Iterator[_Part]:
-    heard: list[Waveform] = []
+    played: list[Waveform] = []
 
     def sound() -> Waveform:
-        if not heard:
-            heard.append(performance.play())
-        return heard[0]
+        if not played:
+            played.append(performance.play())
+        return played[0]
 
     length_s = settings.n_frames / settings.fps
     if len(performance.poses) >= settings.n_frames:

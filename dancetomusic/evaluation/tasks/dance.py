@@ -41,7 +41,6 @@ from dancetomusic.models.dance_gan.generation import as_dancer, dance_to
 from dancetomusic.models.dance_gan.mel import N_BANDS, hear
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
-from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.skeleton import (
     Skeleton,
@@ -50,7 +49,7 @@ from dancetomusic.pose.skeleton import (
     heading_of,
 )
 from dancetomusic.released import locate_checkpoint
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
 REAL = "real motion"
 RANDOM = "random real motion"

@@ -57,7 +57,7 @@ from dancetomusic.metrics.calibration import (
     calibration_curve,
     calibration_error,
 )
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 if TYPE_CHECKING:
     from dancetomusic.models.pose_encoder.network import PoseEncoder
@@ -558,7 +558,6 @@ def _settling_table(groups: Sequence[Group]) -> list[str]:
 
 def _load(data: Path) -> list[Dance]:
     """The dances at the rate that encoders read."""
-    from dancetomusic.models.pose_encoder.network import POSE_FPS
     from dancetomusic.pose.landmarks import resample_poses
 
     return [

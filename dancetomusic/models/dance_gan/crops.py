@@ -18,9 +18,9 @@ from dancetomusic.io.audio import read_audio
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
 from dancetomusic.models.dance_gan.mel import SOUND_RATE, beat_position, hear
 from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, clock, knot_shares
-from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
+from dancetomusic.types import POSE_FPS
 
 CLOCK_OFFSETS = 12
 """Beats after which every clock is where it was."""

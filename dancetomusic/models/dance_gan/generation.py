@@ -21,11 +21,10 @@ from dancetomusic.models.dance_gan.network import (
     DanceGenerator,
     clock,
 )
-from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.pose.floor import follow, walk
 from dancetomusic.pose.skeleton import turn_by
 from dancetomusic.synthesis.demo import render_poses
-from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack, Waveform
 
 WINDOW_S = 20.0
 LISTEN_GRAIN = 8

@@ -10,9 +10,8 @@ from dancetomusic.io.audio import resample
 from dancetomusic.io.spectrum import band_power
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.rhythm.onset_pattern import FRAME_RATE, onset_bands
-from dancetomusic.types import RhythmTrack, Waveform
+from dancetomusic.types import POSE_FPS, RhythmTrack, Waveform
 
 SOUND_RATE = POSE_FPS * OVERSAMPLING
 """Frames of sound a second, in Hz."""

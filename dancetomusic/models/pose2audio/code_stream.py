@@ -8,7 +8,6 @@ from ``TokenDecoder.generate`` with a prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -19,8 +18,8 @@ from torch import Tensor
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.pose2audio.long_form import WINDOW_S
 from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING
-from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
-from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
+from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
+from dancetomusic.models.pose2audio.token_decoder import Step, TokenDecoder
 from dancetomusic.nn.positional import rotation_table
 from dancetomusic.nn.sampling import SamplingConfig, classifier_free_guidance, sample
 from dancetomusic.nn.transformer import DecoderBlock
@@ -66,11 +65,7 @@ class CodeStream:
         started = decoder.start(nothing, withheld=torch.tensor([True]))
         self._withheld = started.conditions.rhythm[:, self.reach : self.reach + 1]
         self._generator = torch.Generator().manual_seed(seed)
-        self._stepper: Callable[[DecodingState], Step] = (
-            OnnxTokenDecoder(decoder, weight_bits=weight_bits).stepper
-            if onnx_available()
-            else decoder.stepper
-        )
+        self._stepper = OnnxTokenDecoder(decoder, weight_bits=weight_bits).stepper
         self._length = round(WINDOW_S * config.frame_rate)
         self._context = round(CONTEXT_S * config.frame_rate)
         self._windows = [_Window(decoder, self._length) for _ in range(2)]

@@ -14,7 +14,7 @@ from dancetomusic.errors import CheckpointError
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
 from dancetomusic.models.pose2audio.long_form import generate_codes
 from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING, Pose2Audio
-from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
+from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
 from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.types import CodeSequence, Waveform
@@ -40,7 +40,7 @@ class Pose2AudioModel(MusicModel):
         self.network = network.eval()
         self.codec = codec
         self.encoder = network.encoder
-        self._decoder = OnnxTokenDecoder(network.decoder) if onnx_available() else network.decoder
+        self._decoder = OnnxTokenDecoder(network.decoder)
 
     @classmethod
     def from_pretrained(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import dancetomusic
-from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.errors import InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.cache import cache_directory
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
@@ -34,11 +33,6 @@ RUNTIME_OPERATORS = (
 )
 
 
-def onnx_available() -> bool:
-    """Whether the packages of the extra ``onnx`` are installed."""
-    return find_spec("onnx") is not None and find_spec("onnxruntime") is not None
-
-
 class OnnxTokenDecoder:
     """Generates as ``TokenDecoder`` does, taking each step in ONNX Runtime.
 
@@ -55,7 +49,6 @@ class OnnxTokenDecoder:
         cache_dir: Existing folder for the exported graph; the user's cache by default.
 
     Raises:
-        DependencyError: If onnx or onnxruntime is not installed.
         OutputError: If the exported graph cannot be written.
         InputError: If ``weight_bits`` is neither 32 nor 8.
     """
@@ -70,10 +63,6 @@ class OnnxTokenDecoder:
     ) -> None:
         if weight_bits not in WEIGHT_BITS:
             raise InputError(f"weight_bits is {weight_bits}", "Give 32 or 8.")
-        if not onnx_available():
-            raise DependencyError(
-                "ONNX Runtime is not installed", "Run `pip install dancetomusic[onnx]`."
-            )
         # Read at import: without it ONNX Runtime keeps a store of telemetry in the user's cache.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime

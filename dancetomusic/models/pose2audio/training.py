@@ -37,7 +37,6 @@ from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
 from dancetomusic.models.pose2audio.token_decoder import ANY_STYLE, TokenDecoder, TokenDecoderConfig
 from dancetomusic.models.pose_encoder.losses import rhythm_terms
 from dancetomusic.models.pose_encoder.network import (
-    POSE_FPS,
     STRIDE,
     PoseEncoder,
     PoseEncoderConfig,
@@ -65,7 +64,7 @@ from dancetomusic.training.losses import (
     scheduled_logits,
 )
 from dancetomusic.training.music_fit import fit_of_beats
-from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import POSE_FPS, CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 MEMORY_RATE = round(POSE_FPS / STRIDE)
 POSES_PER_S = round(POSE_FPS)

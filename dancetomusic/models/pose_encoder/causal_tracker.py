@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 
-from dancetomusic.models.pose_encoder.network import POSE_FPS, STRIDE, PoseEncoder, encode_poses
+from dancetomusic.models.pose_encoder.network import STRIDE, PoseEncoder, encode_poses
 from dancetomusic.models.pose_encoder.tempo import rhythm_signals
 from dancetomusic.rhythm.follow import GridFollower
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 TEMPO_EVERY_S, TEMPO_FROM_S, TEMPO_SPAN_S = 1.0, 2.0, 30.0
 """How often a tempo is read from how movement repeats, from when on, and how far back."""

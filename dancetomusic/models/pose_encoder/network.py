@@ -25,9 +25,8 @@ from dancetomusic.models.pose_encoder.tempo import (
 )
 from dancetomusic.rhythm.beats import fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
-from dancetomusic.types import PoseSequence, RhythmTrack
+from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack
 
-POSE_FPS = 24.0
 STRIDE = 2
 KNOTS = 6
 LEG_SIGNALS = (0, 1, 2, 3, 4, 8, 16)

@@ -15,12 +15,12 @@ from dancetomusic.errors import CheckpointError
 from dancetomusic.models.pose_encoder.network import (
     KNOTS,
     N_OUTPUTS,
-    POSE_FPS,
     STRIDE,
     PoseEncoder,
     movement_features,
 )
 from dancetomusic.models.pose_encoder.tempo import SIGNAL_REACH, rhythm_signals
+from dancetomusic.types import POSE_FPS
 
 STEP_RATE = POSE_FPS / STRIDE
 """Steps a second."""

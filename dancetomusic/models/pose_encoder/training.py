@@ -27,7 +27,6 @@ from dancetomusic.data.tang2018 import Dance, load_dances, require_beats
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose_encoder.losses import rhythm_terms
 from dancetomusic.models.pose_encoder.network import (
-    POSE_FPS,
     PoseEncoder,
     PoseEncoderConfig,
     load_pose_encoder,
@@ -44,7 +43,7 @@ from dancetomusic.training.logger import Board
 from dancetomusic.training.loop import Group, LoopConfig, Recipe, run_recipe
 from dancetomusic.training.music_fit import fit_of_beats, mean_of
 from dancetomusic.training.pictures import draw_rhythm
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import POSE_FPS, PoseSequence
 
 STYLE_CYCLE = (*STYLES, "waltz", "waltz")
 TEMPO_SPREAD_OCTAVES = 0.03

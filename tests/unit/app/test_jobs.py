@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dancetomusic.app.jobs import Line, State, Worker
+from dancetomusic.app.jobs import JobQueue, State, Worker
 from dancetomusic.app.limits import Limits, Refusal
 from dancetomusic.errors import VideoError
 
@@ -40,7 +40,7 @@ class Script(Worker):
 def in_line(test: Callable[..., Any], **limits: Any) -> None:
     async def run() -> None:
         worker = Script()
-        line = Line(worker, Limits(**limits))
+        line = JobQueue(worker, Limits(**limits))
         runner = asyncio.create_task(line.run())
         await asyncio.sleep(0)
         await test(line, worker)
@@ -49,11 +49,11 @@ def in_line(test: Callable[..., Any], **limits: Any) -> None:
     asyncio.run(run())
 
 
-def submit(line: Line, client: str, n: int = 0, **request: Any):
+def submit(line: JobQueue, client: str, n: int = 0, **request: Any):
     return line.submit(client, {"n": n, **request}, timeout_s=9.0, on_end=lambda job: None)
 
 
-async def last_state(line: Line, job) -> dict[str, Any]:
+async def last_state(line: JobQueue, job) -> dict[str, Any]:
     states = [state async for state in line.watch(job) if state]
     return states[-1]
 
@@ -89,7 +89,7 @@ def test_a_full_line_refuses_with_the_time_to_wait():
         await asyncio.sleep(0.01)
         for n in range(2):
             submit(line, f"waits {n}")
-        with pytest.raises(Refusal, match="in line") as refusal:
+        with pytest.raises(Refusal, match="3 jobs are queued") as refusal:
             submit(line, "late")
         assert refusal.value.status == 429 and refusal.value.retry_after_s >= 1.0
 

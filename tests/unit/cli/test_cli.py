@@ -302,7 +302,7 @@ def test_train_hands_over_typed_overrides(monkeypatch, folder):
     assert exit_code(command) == 0
     ((model, config, overrides, output),) = calls
     assert (model, config.name, output.name) == ("codec", "c.yaml", "run")
-    assert overrides == {"steps": 3, "rate": "1e-1", "name": "a", "sizes": [1, 2]}
+    assert overrides == {"steps": 3, "rate": 0.1, "name": "a", "sizes": [1, 2]}
 
 
 @pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-1", 0.25)])

@@ -55,7 +55,7 @@ from dancetomusic.metrics.sound_faults import find_faults
 from dancetomusic.parallel import Engine
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.rhythm.onset_pattern import onset_bands
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
 if TYPE_CHECKING:
     from dancetomusic.codec.spectral import SpectralCodec
@@ -414,7 +414,7 @@ def measure_groove(grooves: Path, number: int) -> list[GrooveTake]:
 
 def read_grids(piece: Piece, row: str, checkpoint: str) -> list[GridReading]:
     """The beats that a checkpoint reads from a piece, and with the true tempo given."""
-    from dancetomusic.models.pose_encoder.network import POSE_FPS, read_rhythm
+    from dancetomusic.models.pose_encoder.network import read_rhythm
     from dancetomusic.pose.landmarks import resample_poses
 
     encoder = _encoder(checkpoint)
@@ -477,7 +477,7 @@ def _take(
 
 
 def _occasion(piece: Piece, truth: Waveform, evidence: str | None) -> Occasion:
-    from dancetomusic.models.pose_encoder.network import POSE_FPS, encode_poses
+    from dancetomusic.models.pose_encoder.network import encode_poses
     from dancetomusic.pose.landmarks import resample_poses
 
     phase, rate = np.zeros((0, 2), np.float32), 1.0

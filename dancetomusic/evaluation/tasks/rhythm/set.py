@@ -31,9 +31,8 @@ from dancetomusic.io.folder import find_videos
 from dancetomusic.io.video import probe_video
 from dancetomusic.metrics.beats import Times, slice_beats
 from dancetomusic.metrics.rhythm_scores import interval_bpm
-from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
 BEAT_SUFFIXES = (".beats.csv", ".csv")
 

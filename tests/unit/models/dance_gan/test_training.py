@@ -9,8 +9,8 @@ from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
 from dancetomusic.models.dance_gan.crops import DancedSong, cut_crops, cut_poses, read_songs
 from dancetomusic.models.dance_gan.network import DanceGanConfig, load_dance_gan
 from dancetomusic.models.dance_gan.training import DanceGanTrainingConfig, train_dance_gan
-from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.pose.skeleton import Skeleton, directions_of, turn_by
+from dancetomusic.types import POSE_FPS
 from tests.evaluation_factory import write_dances
 
 TINY = DanceGanConfig(latent=8, noise=4, width=16, depth=1, hidden=16, heard=4, choosing=8)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dancetomusic.errors import DependencyError, InputError
-from dancetomusic.models.pose2audio import onnx_decoder
+from dancetomusic.errors import InputError
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, exported_graph
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
 from dancetomusic.nn.sampling import SamplingConfig
@@ -44,12 +43,6 @@ def conditions(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     )
 
 
-needs_onnx = pytest.mark.skipif(
-    not onnx_decoder.onnx_available(), reason="onnx and onnxruntime are not installed"
-)
-
-
-@needs_onnx
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pattern", ["delay", "flatten"])
 @pytest.mark.parametrize("cfg_scale", [1.0, 2.0])
@@ -66,7 +59,6 @@ def test_greedy_codes_are_those_of_pytorch(
     )
 
 
-@needs_onnx
 def test_a_style_sounds_as_in_pytorch(tmp_path: Path) -> None:
     model, given = decoder(styles=("rock", "waltz")), conditions()
     asked = {
@@ -80,7 +72,6 @@ def test_a_style_sounds_as_in_pytorch(tmp_path: Path) -> None:
     )
 
 
-@needs_onnx
 def test_sampled_and_continued_codes_are_those_of_pytorch(tmp_path: Path) -> None:
     model = decoder()
     given = conditions()
@@ -96,7 +87,6 @@ def test_sampled_and_continued_codes_are_those_of_pytorch(tmp_path: Path) -> Non
     assert torch.equal(made[0], made[1])
 
 
-@needs_onnx
 def test_music_without_a_dance(tmp_path: Path) -> None:
     model, (rhythm, *_) = decoder(), conditions(batch=1)
     codes = OnnxTokenDecoder(model, cache_dir=tmp_path).generate(
@@ -105,7 +95,6 @@ def test_music_without_a_dance(tmp_path: Path) -> None:
     assert torch.equal(codes, model.generate(rhythm, sampling=SamplingConfig(temperature=0.0)))
 
 
-@needs_onnx
 @pytest.mark.parametrize(("weight_bits", "allowed"), [(32, 1e-4), (8, 0.05)])
 def test_logits_stay_within_a_share_of_their_spread(
     weight_bits: int, allowed: float, tmp_path: Path
@@ -121,7 +110,6 @@ def test_logits_stay_within_a_share_of_their_spread(
     assert onnx_state.position == torch_state.position == 10
 
 
-@needs_onnx
 def test_the_graph_is_exported_once_for_given_weights(tmp_path: Path) -> None:
     model = decoder()
     first = exported_graph(model, 32, tmp_path)
@@ -134,16 +122,9 @@ def test_the_graph_is_exported_once_for_given_weights(tmp_path: Path) -> None:
     assert exported_graph(model, 32, tmp_path) != first
 
 
-@needs_onnx
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DANCETOMUSIC_CACHE", str(tmp_path / "cache"))
     assert exported_graph(decoder(), 32).parent == tmp_path / "cache"
-
-
-def test_its_absence_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_decoder, "find_spec", lambda name: None)
-    with pytest.raises(DependencyError, match=r"dancetomusic\[onnx\]"):
-        OnnxTokenDecoder(decoder())
 
 
 def test_other_weight_widths_are_refused() -> None:
