@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from dancetomusic.data.tang2018 import Dance
+from dancetomusic.data.dance import Dance
 
 CAPTURES = "captures"
 """Name of what is held out where no capture may be shared."""

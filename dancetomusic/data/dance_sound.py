@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
 from dancetomusic.codec.mulaw import SILENCE, encode_mulaw
 from dancetomusic.data.clip import Clip
-from dancetomusic.data.tang2018 import Dance
+from dancetomusic.data.dance import Dance
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import read_audio, resample
 from dancetomusic.io.folder import find_videos

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dancetomusic.data.tang2018 import Dance, Figure
+from dancetomusic.data.dance import Dance, Figure
 from dancetomusic.errors import InputError
 
 FIGURES = "figures"
