@@ -15,12 +15,12 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from dancetomusic.data.augment import PoseAugmentConfig, vary_pose
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.street import StreetClip
-from dancetomusic.data.tang2018 import Dance
 from dancetomusic.data.wild import ONE_COUPLE, WildClip, trusted_clips
 from dancetomusic.errors import InputError
 from dancetomusic.models.pose_encoder.movement_tempo import N_TAPS, repetition, template_taps
-from dancetomusic.models.pose_encoder.training import procedural_sources
+from dancetomusic.models.pose_encoder.training_data import procedural_sources
 from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.types import PoseSequence
 
@@ -167,8 +167,7 @@ def make_examples(
             if number > 0:
                 world, seen = vary_pose(world, poses.fps, settings, rng)
                 present = present & seen
-            crop = PoseSequence(world, present, np.ones(world.shape[:2], np.float32), poses.fps)
-            likeness.append(repetition([crop]))
+            likeness.append(repetition([fully_visible(world, poses.fps, present)]))
             bpm.append(source.bpm)
             group.append(source.group)
             kind.append(source.kind)
