@@ -51,7 +51,7 @@ class CorpusConfig:
     harmony_share: float = 0.0
     """Share of pieces with chords and a melody."""
     balanced_share: float = 0.0
-    """Share of pieces of which the style is drawn first, evenly and with the composed ballroom
+    """Share of pieces of which the style is chosen first, evenly and with the composed ballroom
     grooves; of the others it is a groove."""
     swing_share: float = 0.0
     """Share of pieces whose off-beats are delayed, of those that do not swing by themselves."""
@@ -65,7 +65,7 @@ class Corpus:
     Attributes:
         samples: Sound as 16-bit integers at 24 kHz, memory-mapped.
         beat_times: Per piece, in seconds.
-        beat_numbers: Per piece, place in the bar from 1.
+        beat_numbers: Per piece, position in the bar from 1.
         styles: Per piece, the groove's style.
         swings: Per piece, how late its off-beats were made, from 0 to 1.
     """
@@ -124,7 +124,7 @@ def _render_piece(
 ) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
     rng = np.random.default_rng([config.seed, number])
     balanced = config.balanced_share > 0 and rng.random() < config.balanced_share
-    groove = _draw_of_any_style(pool, rng) if balanced else pool[rng.integers(len(pool))]
+    groove = _choose_of_any_style(pool, rng) if balanced else pool[rng.integers(len(pool))]
     if rng.random() < config.waltz_share:
         groove = ballroom_groove("waltz", pool, rng) if balanced else to_waltz(groove)
     if groove.n_beats > 64:
@@ -159,8 +159,8 @@ def _render_piece(
     return (scaled * 32767).astype(np.int16), entry
 
 
-def _draw_of_any_style(pool: list[Groove], rng: np.random.Generator) -> Groove:
-    """A groove of a style drawn first; most ballroom grooves are composed."""
+def _choose_of_any_style(pool: list[Groove], rng: np.random.Generator) -> Groove:
+    """A groove of a style chosen first; most ballroom grooves are composed."""
     style = STYLES[rng.integers(len(STYLES))]
     played = [groove for groove in pool if groove.style == style]
     if style in BALLROOM_STYLES and (not played or rng.random() < 0.8):

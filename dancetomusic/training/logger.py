@@ -15,7 +15,7 @@ from dancetomusic.types import Waveform
 class Logger:
     """Writes TensorBoard's event files, and to Weights & Biases where that is asked for.
 
-    What is not installed is left out; ``problem`` says so.
+    What is not installed is left out; ``problem`` is then a line for the user.
 
     Args:
         directory: Where to; ``None`` for nowhere.
@@ -43,7 +43,7 @@ class Logger:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 self.problem = (
-                    "tensorboard is not installed, so nothing is drawn:"
+                    "tensorboard is not installed, so no event files are written:"
                     " pip install 'dancetomusic[train]'"
                 )
             else:

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from dancetomusic.codec.spectral import mel_filters
 
 
+def with_total(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of a loss, and their sum as ``total``."""
+    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+
+
 class MelLoss(nn.Module):
     """Distance of log-mel spectra at several resolutions, with the bass in complex values.
 

@@ -20,7 +20,7 @@ def draw_spectrogram(
     """Log-mel spectrogram over 80 dB, low tones below, a white line at each beat.
 
     Args:
-        sound: What to draw; channels are mixed.
+        sound: Channels are mixed.
         beats: In seconds.
         n_mels: Height, in pixels.
     """

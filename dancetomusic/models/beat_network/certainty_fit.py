@@ -1,4 +1,4 @@
-"""How certain beats found in sound are: fitted to recordings that the network never heard.
+"""How certain beats found in sound are: fitted to recordings that the network did not learn from.
 
 References:
     Platt, "Probabilistic outputs for support vector machines", 1999: a logistic regression from
@@ -39,7 +39,7 @@ class Evidence:
     """What was measured on recordings.
 
     Attributes:
-        values: One row of ``rhythm.audio_beats.EVIDENCE`` per recording.
+        values: One row of ``models.beat_network.audio_beats.EVIDENCE`` per recording.
         right: Whether its beats have an F-measure of at least ``RIGHT``.
         groups: Recordings of one group share a song or a dancer.
     """

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from dancetomusic.data.augment import retime
+from dancetomusic.data.augment import log_uniform, retime
 from dancetomusic.data.dance import Dance, require_beats
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import ConfigError, InputError
@@ -203,7 +203,7 @@ class SongCrops(SongSamples):
         """Landmarks, elapsed beats, the clock's offset and the bands of a crop."""
         config, n_frames = self.config, self.config.crop_frames
         song = self.song(rng)
-        speed = float(np.exp(rng.uniform(*np.log((config.min_speed, config.max_speed)))))
+        speed = log_uniform(rng, config.min_speed, config.max_speed)
         spare = len(song.world) / POSE_FPS - n_frames * speed / POSE_FPS
         start_s = float(rng.uniform(0, max(spare, 0.01)))
         world = retime(song.world, POSE_FPS, start_s=start_s, speed=speed, n_frames=n_frames)

@@ -44,7 +44,7 @@ from dancetomusic.models.dance_gan.start import MIN_SEEN, start_linear
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.training.dataset import to_device
 from dancetomusic.training.loop import run_training
-from dancetomusic.training.losses import critic_losses
+from dancetomusic.training.losses import critic_losses, with_total
 from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, scheduled_adamw
 
 READER = "dance_gan_reader"
@@ -214,7 +214,7 @@ class DanceTask(DanceGanTask):
         if adversarial:
             score = self.critic(generated, sound, ticks).mean()
             terms["adversarial"] = -config.adversarial_weight * score
-        return {"total": torch.stack(list(terms.values())).sum(), **terms}
+        return with_total(terms)
 
     def _listen(self, batch: DanceBatch, clock: Float[Tensor, "batch frames clock"]) -> Music:
         features = self.generator.listen(batch.bands)

@@ -22,6 +22,7 @@ from dancetomusic.models.motion_vae.training_data import (
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.training.dataset import to_device
 from dancetomusic.training.loop import run_training
+from dancetomusic.training.losses import with_total
 from dancetomusic.training.task import TrainingTask, scheduled_adamw
 
 
@@ -86,10 +87,10 @@ class MotionVaeTask(TrainingTask):
         played = model.decode(points, batch.beats, batch.before, batch.codes)
         logits = played.logits.permute(0, 3, 1, 2)
         entropy = functional.cross_entropy(logits, batch.codes, reduction="none")
-        loud = batch.heard[:, None].float()
+        loud = batch.audible[:, None].float()
         # KL divergence of the sound's posterior from both of movement, and of all from N(0, 1).
-        shared = divergence(sound, grams) + divergence(sound, joints)
-        prior = divergence(sound) + divergence(grams) + divergence(joints)
+        shared = kl_divergence(sound, grams) + kl_divergence(sound, joints)
+        prior = kl_divergence(sound) + kl_divergence(grams) + kl_divergence(joints)
         terms = {
             "codes": (entropy * loud).sum() / loud.sum().clamp(min=1) / entropy.shape[1],
             "level": config.level_weight * functional.smooth_l1_loss(played.level, batch.level),
@@ -98,7 +99,7 @@ class MotionVaeTask(TrainingTask):
             "shared": config.shared_weight * shared / 2,
             "prior": config.prior_weight * prior / 3,
         }
-        return {"total": torch.stack(list(terms.values())).sum(), **terms}
+        return with_total(terms)
 
     def validate(self) -> dict[str, float]:
         """Codes and level of held-out dances and instruments, from the movement alone."""
@@ -112,12 +113,12 @@ class MotionVaeTask(TrainingTask):
         self.model.save_pretrained(directory, metadata)
 
 
-def divergence(belief: Belief, other: Belief | None = None) -> Float32[Tensor, ""]:
-    """Kullback-Leibler divergence of a belief from another, by default a standard Gaussian.
+def kl_divergence(one: Belief, other: Belief | None = None) -> Float32[Tensor, ""]:
+    """KL(one ‖ other) of diagonal Gaussians, the other by default a standard one.
 
     Summed over axes, mean over segments, in nats.
     """
-    mean, deviation = belief.mean, belief.log_deviation
+    mean, deviation = one.mean, one.log_deviation
     zeros = torch.zeros_like(mean)
     to_mean, to_deviation = (zeros, zeros) if other is None else other
     ratio = (2 * (deviation - to_deviation)).exp()

@@ -22,7 +22,13 @@ from torch import Tensor
 
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.config import config_to_dict
-from dancetomusic.data.augment import PoseAugmentConfig, retime, retime_beats, vary_pose
+from dancetomusic.data.augment import (
+    PoseAugmentConfig,
+    log_uniform,
+    retime,
+    retime_beats,
+    vary_pose,
+)
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
@@ -51,7 +57,7 @@ from dancetomusic.training.prepared import hash_arrays, load_or_make
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 QUIETEST_DB = -50.0
-HEARD_DB = -40.0
+AUDIBLE_DB = -40.0
 """Codes of quieter sound are not learned: silence is in the level."""
 
 LEVEL_SMOOTHING_S = 0.15
@@ -161,7 +167,7 @@ class SegmentBatch:
         codes: Targets.
         before: The codes one frame earlier, as far as they are a condition.
         level: In units of ``LEVEL_SPREAD_DB``.
-        heard: Frames loud enough that their codes are learned.
+        audible: Frames loud enough that their codes are learned.
     """
 
     motiongram: Float32[Tensor, "batch blocks columns grams"]
@@ -173,7 +179,7 @@ class SegmentBatch:
     codes: Int64[Tensor, "batch codebooks frames"]
     before: Int64[Tensor, "batch codebooks frames"]
     level: Float32[Tensor, "batch frames"]
-    heard: Bool[Tensor, "batch frames"]
+    audible: Bool[Tensor, "batch frames"]
 
 
 def ride_fader(sound: Waveform, poses: PoseSequence) -> Waveform:
@@ -251,8 +257,7 @@ def dance_pairs(
             rng = np.random.default_rng([seed, number, version])
             speed = 1.0
             if version:
-                slowest, fastest = augment.min_retiming, augment.max_retiming
-                speed = float(np.exp(rng.uniform(*np.log([slowest, fastest]))))
+                speed = log_uniform(rng, augment.min_retiming, augment.max_retiming)
             poses, track = _at_speed(dance, speed)
             sound = play_for_dance(
                 track, grooves, rng, sample_rate=codec.sample_rate, held_out=held_out
@@ -278,7 +283,7 @@ def procedural_pairs(
         rng = np.random.default_rng([seed, 1, number])
         dance = choreograph(
             STYLES[number % len(STYLES)],
-            float(np.exp(rng.uniform(np.log(MIN_BPM), np.log(MAX_BPM)))),
+            log_uniform(rng, MIN_BPM, MAX_BPM),
             PROCEDURAL_S,
             int(rng.integers(2**31)),
             intensity=float(rng.uniform(0.5, 1.4)),
@@ -366,11 +371,11 @@ class SegmentCrops(TrainingSet):
         before[:, 1:] = codes[:, :-1]
         if start:
             before[:, 0] = pair.codes[:, start - 1]
-        told = rng.uniform(0.8, 1.0) if rng.random() >= config.untold_share else 0.0
+        known = rng.uniform(0.8, 1.0) if rng.random() >= config.untold_share else 0.0
         level = pair.level[start : start + frames]
-        heard = level > (HEARD_DB - LEVEL_DB) / LEVEL_SPREAD_DB
-        before[:, rng.random(frames) >= told] = self.shape.codebook_size
-        before[:, 1:][:, ~heard[:-1]] = self.shape.codebook_size
+        audible = level > (AUDIBLE_DB - LEVEL_DB) / LEVEL_SPREAD_DB
+        before[:, rng.random(frames) >= known] = self.shape.codebook_size
+        before[:, 1:][:, ~audible[:-1]] = self.shape.codebook_size
         seconds = (start + np.arange(frames)) / shape.frame_rate
         beats = beat_features(None if rng.random() < config.beatless_share else pair.track, seconds)
         at_s = seconds[:: shape.block_frames] + rng.uniform(-0.03, config.segment_s / 2 + 0.03)
@@ -384,7 +389,7 @@ class SegmentCrops(TrainingSet):
             codes,
             before,
             level,
-            heard,
+            audible,
         )
 
 

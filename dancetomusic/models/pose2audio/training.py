@@ -39,6 +39,7 @@ from dancetomusic.training.dataset import to_device
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
 from dancetomusic.training.loop import run_training
+from dancetomusic.training.losses import with_total
 from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, scheduled_adamw
 from dancetomusic.types import CodeSequence
 
@@ -134,7 +135,7 @@ class Pose2AudioTask(TrainingTask):
         if self.adversary is not None:
             loss = self.adversary.generator_loss(logits, batch.rhythm)
             terms["adversarial"] = config.adversarial_weight * loss
-        return {"total": torch.stack(list(terms.values())).sum(), **terms, **_named(by_codebook)}
+        return with_total(terms) | _named(by_codebook)
 
     def logits(self, batch: CodeBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits of all codes, and the losses of the encoder where it is trained."""
@@ -162,7 +163,7 @@ class Pose2AudioTask(TrainingTask):
             past = codes.masked_fill(batch.hidden[:, None], self.decoder.config.empty)
             return self.decoder(
                 past, batch.rhythm, memory, memory_mask,
-                style=batch.style, withheld=batch.withheld,
+                style=batch.style, withheld=batch.unconditional,
             )  # fmt: skip
 
         return scheduled_logits(logits_of, batch.codes, self.config.teacher_forcing_ratio), terms

@@ -170,7 +170,7 @@ class CodeBatch:
     world: Float32[Tensor, "batch poses 33 3"]
     present: Bool[Tensor, "batch poses"]
     style: Int64[Tensor, " batch"]
-    withheld: Bool[Tensor, " batch"]
+    unconditional: Bool[Tensor, " batch"]
     hidden: Bool[Tensor, "batch frames"]
 
 

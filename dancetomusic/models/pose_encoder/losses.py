@@ -11,6 +11,7 @@ from dancetomusic.models.pose_encoder.network import POSE_FPS, PoseEncoder, Pose
 from dancetomusic.models.pose_encoder.tempo import rhythm_signals
 from dancetomusic.models.pose_encoder.training_data import RhythmBatch
 from dancetomusic.rhythm.beats import TEMPI_BPM
+from dancetomusic.training.losses import with_total
 
 TEMPO_SPREAD_OCTAVES = 0.03
 """Standard deviation of the target about the true tempo."""
@@ -77,7 +78,7 @@ def rhythm_loss(
         "tempo": tempo_weight,
     }
     terms = {name: weights[name] * value for name, value in terms.items()}
-    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+    return with_total(terms)
 
 
 def _tempo_loss(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
 from dancetomusic.config import config_to_dict
-from dancetomusic.data.dance import Dance
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
@@ -50,7 +48,6 @@ class PoseEncoderTask(TrainingTask):
     Args:
         config: The settings.
         device: Where the encoder is trained.
-        dances: Dances to learn from instead of the ``train`` split of ``config.data``.
 
     Raises:
         InputError: If the data is missing, malformed, or holds poses that are not finite.
@@ -59,14 +56,9 @@ class PoseEncoderTask(TrainingTask):
 
     config: PoseEncoderTrainingConfig
 
-    def __init__(
-        self,
-        config: PoseEncoderTrainingConfig,
-        device: torch.device,
-        dances: Sequence[Dance] | None = None,
-    ) -> None:
+    def __init__(self, config: PoseEncoderTrainingConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.dances = training_dances(config) if dances is None else list(dances)
+        self.dances = training_dances(config)
         procedural = partial(procedural_sources, duration_s=2 * config.crop_s)
         self.data = DanceCrops(
             config,
@@ -148,23 +140,13 @@ def _middle(source: RhythmSource, seconds: float) -> tuple[PoseSequence, np.ndar
     return clip, beats[(beats >= 0) & (beats < clip.duration_s)]
 
 
-def train_pose_encoder(
-    config: PoseEncoderTrainingConfig,
-    output: Path | str,
-    *,
-    dances: Sequence[Dance] | None = None,
-) -> PoseEncoder:
+def train_pose_encoder(config: PoseEncoderTrainingConfig, output: Path | str) -> PoseEncoder:
     """Train an encoder, or resume a stopped run; write it as a ``pose_encoder`` checkpoint.
-
-    Args:
-        config: The settings.
-        output: Directory of the run.
-        dances: Dances to learn from instead of the ``train`` split of ``config.data``.
 
     Raises:
         DanceToMusicError: See ``PoseEncoderTask`` and ``run_training``.
     """
-    run_training(lambda context: PoseEncoderTask(config, context.device, dances), config, output)
+    run_training(lambda context: PoseEncoderTask(config, context.device), config, output)
     return load_pose_encoder(output)
 
 

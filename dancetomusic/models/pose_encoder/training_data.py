@@ -10,7 +10,13 @@ import numpy as np
 from jaxtyping import Float32
 from torch import Tensor
 
-from dancetomusic.data.augment import PoseAugmentConfig, retime, retime_beats, vary_pose
+from dancetomusic.data.augment import (
+    PoseAugmentConfig,
+    log_uniform,
+    retime,
+    retime_beats,
+    vary_pose,
+)
 from dancetomusic.data.captures import CAPTURES, capture_disjoint
 from dancetomusic.data.dance import Dance, fully_visible, require_beats
 from dancetomusic.data.figures import hold_out
@@ -152,7 +158,7 @@ def procedural_sources(n: int, duration_s: float, seed: int) -> list[RhythmSourc
     for index in range(n):
         dance = choreograph(
             STYLE_CYCLE[index % len(STYLE_CYCLE)],
-            float(np.exp(rng.uniform(np.log(MIN_BPM), np.log(MAX_BPM)))),
+            log_uniform(rng, MIN_BPM, MAX_BPM),
             duration_s,
             int(rng.integers(2**31)),
             intensity=float(rng.uniform(0.4, 1.4)),
@@ -232,8 +238,9 @@ def crop_source(
     # Poses: a stretch at another speed, seen by a poor detector from another side.
     n_frames = round(config.crop_s * POSE_FPS)
     augment = config.augment
-    low, high = np.log(augment.min_retiming), np.log(augment.max_retiming)
-    speed = float(np.exp(rng.uniform(low, high))) if source.retimed else 1.0
+    speed = 1.0
+    if source.retimed:
+        speed = log_uniform(rng, augment.min_retiming, augment.max_retiming)
     start_s = float(rng.uniform(0, max(0.01, source.poses.duration_s - config.crop_s * speed)))
     world = retime(source.poses.world, POSE_FPS, start_s=start_s, speed=speed, n_frames=n_frames)
     shown_s = min(config.crop_s, (source.poses.duration_s - start_s) / speed)

@@ -33,7 +33,7 @@ from dancetomusic.synthesis.corpus import load_or_render
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
 from dancetomusic.training.loop import run_training
-from dancetomusic.training.losses import MelLoss
+from dancetomusic.training.losses import MelLoss, with_total
 from dancetomusic.training.task import TrainingTask, scheduled_adamw
 from dancetomusic.types import Waveform
 
@@ -154,7 +154,7 @@ class WholeCodecTask(CodecTask):
             "spectral": self.config.perceptual_weight * self.spectral(estimate, batch.samples),
             "commitment": COMMITMENT_WEIGHT * commitment,
         }
-        return {"total": torch.stack(list(terms.values())).sum(), **terms}
+        return with_total(terms)
 
 
 class CodecDecoderTask(CodecTask):
@@ -202,7 +202,7 @@ class CodecDecoderTask(CodecTask):
             weight = config.adversarial_weight * min(1.0, step / RAMP_STEPS)
             loss = adversarial_loss(self.critics, batch.samples, estimate)
             terms["adversarial"] = weight * loss
-        return {"total": torch.stack(list(terms.values())).sum(), **terms}
+        return with_total(terms)
 
     def _estimate(self, batch: SoundBatch, step: int) -> Float32[Tensor, "batch samples"]:
         """The sounds through two or four codebooks; the gradient reaches the decoder alone."""

@@ -38,6 +38,7 @@ from dancetomusic.training.dataset import mean_losses
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
 from dancetomusic.training.loop import LOG_FILE, run_training
+from dancetomusic.training.losses import with_total
 from dancetomusic.training.schedules import (
     cosine_rate,
     cyclic_rate,
@@ -94,7 +95,7 @@ def crop_losses(
         known = batch.phase_known & batch.seen[:, None]
         error = (model.phase(read) - beat_harmonics(batch.phase)).square().mean(-1) * known
         terms["phase"] = phase_weight * error.sum() / known.sum().clamp(min=1)
-    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+    return with_total(terms)
 
 
 class WaveNetTask(TrainingTask):

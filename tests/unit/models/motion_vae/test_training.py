@@ -12,7 +12,7 @@ from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.motion_vae import training, training_data
 from dancetomusic.models.motion_vae.network import Belief, MotionVaeConfig, load_motion_vae
-from dancetomusic.models.motion_vae.training import divergence, train_motion_vae
+from dancetomusic.models.motion_vae.training import kl_divergence, train_motion_vae
 from dancetomusic.models.motion_vae.training_data import (
     LEVELLED_DB,
     MotionVaeTrainingConfig,
@@ -88,10 +88,10 @@ def test_divergence_is_torchs():
     beliefs = [Belief(torch.randn(2, 3, 4), 0.3 * torch.randn(2, 3, 4)) for _ in range(2)]
     ours, theirs = (torch.distributions.Normal(b.mean, b.log_deviation.exp()) for b in beliefs)
     expected = torch.distributions.kl_divergence(ours, theirs).sum(-1).mean()
-    assert torch.allclose(divergence(*beliefs), expected, atol=1e-5)
+    assert torch.allclose(kl_divergence(*beliefs), expected, atol=1e-5)
     standard = torch.distributions.Normal(0.0, 1.0)
     expected = torch.distributions.kl_divergence(ours, standard).sum(-1).mean()
-    assert torch.allclose(divergence(beliefs[0]), expected, atol=1e-5)
+    assert torch.allclose(kl_divergence(beliefs[0]), expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
