@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int16
@@ -87,21 +90,8 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     made_by = {**vars(CorpusConfig()), **index["config"]} if index else None
     if made_by != wanted:
         pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
-        entries = []
-        with atomic_output(sound_file) as temporary:
-            samples = np.lib.format.open_memmap(
-                temporary,
-                mode="w+",
-                dtype=np.int16,
-                shape=(config.n_pieces, round(config.seconds * SAMPLE_RATE)),
-            )
-            with ProcessPoolExecutor() as executor:
-                jobs = [(config, number, pool) for number in range(config.n_pieces)]
-                pieces = executor.map(_render_piece, *zip(*jobs, strict=True), chunksize=4)
-                for number, (sound, entry) in enumerate(pieces):
-                    samples[number] = sound
-                    entries.append(entry)
-            samples.flush()
+        shape = (config.n_pieces, round(config.seconds * SAMPLE_RATE))
+        entries = render_rows(sound_file, partial(_render_piece, config, pool), shape, np.int16)
         index = {"config": wanted, "pieces": entries}
         with atomic_output(index_file) as temporary:
             temporary.write_text(json.dumps(index))
@@ -114,13 +104,41 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     )
 
 
+def render_rows(
+    file: Path,
+    render: Callable[[int], tuple[np.ndarray, Any]],
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+) -> list[Any]:
+    """Render the rows of an array with every core into an ``.npy`` file.
+
+    Args:
+        file: The file.
+        render: Gives a row by its number, and what is to be known about it.
+        shape: Of the array.
+        dtype: Of the array.
+
+    Returns:
+        What is to be known about each row.
+    """
+    entries = []
+    with atomic_output(file) as temporary, ProcessPoolExecutor() as executor:
+        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        rendered = executor.map(render, range(shape[0]), chunksize=4)
+        for number, (row, entry) in enumerate(rendered):
+            rows[number] = row
+            entries.append(entry)
+        rows.flush()
+    return entries
+
+
 def waveform_of_piece(corpus: Corpus, number: int) -> Waveform:
     """One piece of the corpus as sound."""
     return Waveform(corpus.samples[number][None].astype(np.float32) / 32768, SAMPLE_RATE)
 
 
 def _render_piece(
-    config: CorpusConfig, number: int, pool: list[Groove]
+    config: CorpusConfig, pool: list[Groove], number: int
 ) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
     rng = np.random.default_rng([config.seed, number])
     balanced = config.balanced_share > 0 and rng.random() < config.balanced_share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from dancetomusic.models.beat_network.network import (
     mel_levels,
     mel_power,
 )
+from dancetomusic.synthesis.corpus import render_rows
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
 from dancetomusic.synthesis.noises import KINDS, make_noise
 from dancetomusic.synthesis.songs import make_song
@@ -318,17 +318,8 @@ def _songs_and_noises(
         grooves = select_grooves(load_grooves(config.grooves), held_out=False)
         count = config.n_songs + config.n_noises
         n_frames = round(config.song_s * FRAME_RATE)
-        entries: list[dict[str, list[float]]] = []
-        with atomic_output(power_file) as temporary, ProcessPoolExecutor() as executor:
-            stored = np.lib.format.open_memmap(
-                temporary, mode="w+", dtype=np.float16, shape=(count, N_MELS, n_frames)
-            )
-            render = partial(_render, config.n_songs, config.song_s, grooves)
-            rendered = executor.map(render, range(count), chunksize=8)
-            for number, (power, entry) in enumerate(rendered):
-                stored[number] = power[:, :n_frames]
-                entries.append(entry)
-            stored.flush()
+        render = partial(_render, config.n_songs, config.song_s, n_frames, grooves)
+        entries = render_rows(power_file, render, (count, N_MELS, n_frames), np.float16)
         index = {"wanted": wanted, "entries": entries}
         with atomic_output(index_file) as temporary:
             temporary.write_text(json.dumps(index))
@@ -341,14 +332,14 @@ def _songs_and_noises(
 
 
 def _render(
-    n_songs: int, seconds: float, grooves: list[Groove], number: int
+    n_songs: int, seconds: float, n_frames: int, grooves: list[Groove], number: int
 ) -> tuple[Float16[np.ndarray, "mels frames"], dict[str, list[float]]]:
     rng = np.random.default_rng([number, 1])
     if number >= n_songs:
         noise = make_noise(KINDS[number % len(KINDS)], seconds, rng)
-        return _log_power(mel_power(noise)), {"beats": [], "downbeats": []}
+        return _log_power(mel_power(noise))[:, :n_frames], {"beats": [], "downbeats": []}
     song = make_song(grooves, seconds, rng)
-    return _log_power(mel_power(song.waveform)), {
+    return _log_power(mel_power(song.waveform))[:, :n_frames], {
         "beats": song.beat_times.round(5).tolist(),
         "downbeats": song.beat_times[song.beat_numbers == 1].round(5).tolist(),
     }
