@@ -39,8 +39,8 @@ def test_settings_of_pose2audio_are_those_that_were_measured(repository, name):
     config = config_from_dict(find_family("pose2audio").training().config, values)
     document = json.loads((released_checkpoint(name) / "config.json").read_text())
     measured = document["metadata"]["training"]
-    places = {"codec", "pose_encoder", "start_from", "threads"}
-    for key in measured.keys() - places:
+    machine = {"codec", "pose_encoder", "start_from", "threads"}
+    for key in measured.keys() - machine:
         value = getattr(config, key)
         written = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
         assert json.loads(json.dumps(written)) == measured[key], key

@@ -1,4 +1,4 @@
-"""The recipe of the pose encoder, with encoders and dances small enough for seconds."""
+"""The training task of the pose encoder, with encoders and dances small enough for seconds."""
 
 from __future__ import annotations
 
@@ -207,9 +207,9 @@ def test_poses_of_the_wrong_shape_are_one_line_before_the_first_step(tmp_path):
     """In a process of its own, without the checks that tests add to every call."""
     write_dances(tmp_path / "dances", np.zeros((240, 17, 3), np.float32))
     command = [sys.executable, "-m", "dancetomusic.cli", "train", "--model", "pose_encoder"]
-    places = ["--config", str(write_config(tmp_path)), "--output", str(tmp_path / "run")]
+    options = ["--config", str(write_config(tmp_path)), "--output", str(tmp_path / "run")]
     done = subprocess.run(
-        [*command, *places, f"data={tmp_path / 'dances'}"],
+        [*command, *options, f"data={tmp_path / 'dances'}"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 2

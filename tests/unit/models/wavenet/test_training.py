@@ -1,4 +1,4 @@
-"""The recipe of the WaveNet and its model, small enough for seconds."""
+"""The training task of the WaveNet and its model, small enough for seconds."""
 
 from __future__ import annotations
 
