@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from dancetomusic.errors import InputError
-from dancetomusic.types import PoseSequence
+from dancetomusic.io.audio import read_audio
+from dancetomusic.types import PoseSequence, Waveform
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -82,6 +83,19 @@ class Dance:
     def beat_numbers(self) -> Int[np.ndarray, " beats"]:
         """Position of each beat in its bar, from 1, where beat 0 is a downbeat."""
         return np.arange(self.beat_times.size) % self.beats_per_bar + 1
+
+    def music(self, sample_rate: int = 24_000) -> Waveform:
+        """The music, as one channel at ``sample_rate`` in Hz.
+
+        Raises:
+            InputError: If it is missing, unreadable, or has no sound.
+        """
+        music = read_audio(self.audio_path, sample_rate)
+        if music is None:
+            raise InputError(
+                f"{self.audio_path} has no sound", "Restore it, or leave the dance out."
+            )
+        return music
 
 
 def require_beats(dance: Dance) -> None:

@@ -130,12 +130,9 @@ def songs_of_dances(
         InputError: If a song is missing, unreadable, silent or shorter than a second.
     """
     for dance in dances:
-        song = read_audio(dance.audio_path, sample_rate)
-        if song is None:
-            raise InputError(f"{dance.audio_path} has no sound", "Leave the dance out.")
         yield dance_sound(
-            dance.dance_id, song, sample_rate=sample_rate, fps=fps, genre=dance.genre,
-            poses=dance.poses, beat_times=dance.beat_times,
+            dance.dance_id, dance.music(sample_rate), sample_rate=sample_rate, fps=fps,
+            genre=dance.genre, poses=dance.poses, beat_times=dance.beat_times,
         )  # fmt: skip
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from dancetomusic.data.augment import log_uniform, retime
 from dancetomusic.data.dance import Dance, require_beats
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.errors import ConfigError, InputError
-from dancetomusic.io.audio import read_audio
+from dancetomusic.errors import ConfigError
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
 from dancetomusic.models.dance_gan.mel import SOUND_RATE, beat_position, hear
 from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, DanceGanConfig, clock, knot_shares
@@ -150,10 +149,7 @@ def _read_song(dance: Dance) -> DancedSong:
     poses = dance.poses
     if poses.fps != POSE_FPS:
         poses = resample_poses(poses, POSE_FPS)
-    music = read_audio(dance.audio_path)
-    if music is None:
-        raise InputError(f"{dance.audio_path} has no sound", "Give the music of every dance.")
-    return DancedSong(poses.world, dance.beat_times.astype(np.float64), hear(music))
+    return DancedSong(poses.world, dance.beat_times.astype(np.float64), hear(dance.music()))
 
 
 class SongSamples(TrainingSet):

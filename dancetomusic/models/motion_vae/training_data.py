@@ -33,7 +33,7 @@ from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import ConfigError, InputError
-from dancetomusic.io.audio import fit_length, read_audio
+from dancetomusic.io.audio import fit_length
 from dancetomusic.models.motion_vae.motion_input import MovementTrack, read_pictures, read_poses
 from dancetomusic.models.motion_vae.network import (
     LEVEL_DB,
@@ -264,10 +264,8 @@ def dance_pairs(
             )
             pairs.append(pair_up(codec, poses, track, ride_fader(sound, poses)))
         if recorded:
-            music = read_audio(dance.audio_path, codec.sample_rate)
-            if music is None:
-                raise InputError(f"{dance.audio_path} has no sound", "Restore the file.")
             poses, track = _at_speed(dance, 1.0)
+            music = dance.music(codec.sample_rate)
             music = fit_length(music, round(poses.duration_s * codec.sample_rate))
             stem = HpssSeparator().drum_and_bass([Mix(f"dance-{number}", music)])[0]
             pairs.append(pair_up(codec, poses, track, ride_fader(stem, poses)))
