@@ -23,7 +23,7 @@ from dancetomusic.models.motion_vae.motion_input import N_FEATURES, read_poses
 from dancetomusic.models.motion_vae.network import MotionVae, load_motion_vae
 from dancetomusic.models.motion_vae.paced_video import perform_video
 from dancetomusic.models.motion_vae.sampler import MotionSampler, play
-from dancetomusic.models.motion_vae.training import ride_fader
+from dancetomusic.models.motion_vae.training_data import ride_fader
 from dancetomusic.pose.silhouette import draw_silhouettes
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.beats import steady_grid

@@ -48,15 +48,6 @@ def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
     return config
 
 
-def load_config(cls: type[T], path: Path | str) -> T:
-    """Read a ``.json``, ``.yaml`` or ``.yml`` file into ``cls``.
-
-    Raises:
-        ConfigError: If the file is missing, malformed or does not fit ``cls``.
-    """
-    return config_from_dict(cls, load_config_values(path))
-
-
 def load_config_values(path: Path | str) -> dict[str, Any]:
     """The mapping that a ``.json``, ``.yaml`` or ``.yml`` file holds; empty for an empty file.
 

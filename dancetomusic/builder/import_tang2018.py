@@ -15,8 +15,9 @@ from dancetomusic.builder.settings import BuildSettings
 from dancetomusic.builder.stages.assemble import Performance, add_performances
 from dancetomusic.codec.base import Codec
 from dancetomusic.data.clip import ClipRecord
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.manifest import Manifest
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import read_audio
 from dancetomusic.pose.landmarks import resample_poses

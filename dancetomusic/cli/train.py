@@ -19,7 +19,7 @@ def train(
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[
-        Path, typer.Option("--output", help="Directory of the run; one found there goes on.")
+        Path, typer.Option("--output", help="Directory of the run; a run found there is resumed.")
     ],
     overrides: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def train(
         int | None, typer.Option("--epochs", help="Passes over the data, instead of steps.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch_size", help="Examples a process takes at once.")
+        int | None, typer.Option("--batch_size", help="Samples a process takes at once.")
     ] = None,
     accumulate: Annotated[
         int | None, typer.Option("--accumulate", help="Batches that make one step.")
@@ -42,7 +42,8 @@ def train(
         float | None, typer.Option("--learning_rate", help="Peak learning rate.")
     ] = None,
     ema_decay: Annotated[
-        float | None, typer.Option("--ema_decay", help="Of averaged weights; 0 for none.")
+        float | None,
+        typer.Option("--ema_decay", help="Decay of the averages of weights (EMA); 0 for none."),
     ] = None,
     patience: Annotated[
         int | None,
@@ -52,20 +53,20 @@ def train(
         str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", callback=check_seed, help="Of all that is random.")
+        int | None, typer.Option("--seed", callback=check_seed, help="Seed of all randomness.")
     ] = None,
     teacher_forcing_ratio: Annotated[
         float | None,
         typer.Option(
             "--teacher_forcing_ratio",
-            help="Share of true codes that the decoder reads; of the others its own.",
+            help="Share of past codes that are the true ones; the others are the model's samples.",
         ),
     ] = None,
     perceptual_weight: Annotated[
-        float | None, typer.Option("--perceptual_weight", help="Of the loss on sound.")
+        float | None, typer.Option("--perceptual_weight", help="Weight of the loss on sound.")
     ] = None,
     adversarial_weight: Annotated[
-        float | None, typer.Option("--adversarial_weight", help="Of the critic.")
+        float | None, typer.Option("--adversarial_weight", help="Weight of the adversarial loss.")
     ] = None,
 ) -> None:
     """Train a model; under torchrun, with all processes together."""

@@ -18,10 +18,10 @@ class PoseAugmentConfig:
 
     Attributes:
         mirror_share: Share of crops shown as in a mirror.
-        max_retiming: Speed is drawn between ``min_retiming`` and this; 1 is unchanged.
+        max_retiming: Speed is chosen between ``min_retiming`` and this; 1 is unchanged.
         min_retiming: The slowest speed.
         scale: Body size varies by this share either way.
-        limb_jitter_m: Noise of a landmark, drawn anew each frame.
+        limb_jitter_m: Noise of a landmark, another in each frame.
         limb_bias_m: Constant displacement of a landmark.
         depth_noise: Noise along the line of sight, as a multiple of the rest.
         min_depth: Depth may shrink to this share, as monocular detectors see it.
@@ -45,6 +45,11 @@ class PoseAugmentConfig:
             raise ConfigError("retiming or mirror_share is out of range", "Give 0 < min ≤ max.")
         if min(self.limb_jitter_m, self.limb_bias_m, self.gaps_per_min, self.longest_gap_s) < 0:
             raise ConfigError("an augmentation is negative", "Give 0 to switch it off.")
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A random number whose logarithm is uniform between those of ``low`` and ``high``."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def retime(

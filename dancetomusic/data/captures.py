@@ -2,8 +2,8 @@
 
 Dances of one set are often cut from the same takes and laid onto other music: a dance held out by
 its name alone has then been seen in training, movement for movement. Two windows of four beats
-are the same capture where their joints, turned to one view and read at the same places of the
-beat, lie within 10 mm of each other on average. Captures are the connected components of that
+are the same capture where their joints, turned to one view and sampled at the same positions within
+the beat, lie within 10 mm of each other on average. Captures are the connected components of that
 relation.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from dancetomusic.data.tang2018 import Dance
+from dancetomusic.data.dance import Dance
 
 CAPTURES = "captures"
 """Name of what is held out where no capture may be shared."""
@@ -106,7 +106,7 @@ def capture_disjoint(
 
 
 def _window(dance: Dance, beats: np.ndarray) -> Float32[np.ndarray, "samples joints 3"]:
-    """Joints at sixteen places of four beats, turned so that the hips first face one way."""
+    """Joints at sixteen positions in four beats, turned so that the hips first face one way."""
     count = np.arange(WINDOW_BEATS * _SAMPLES_PER_BEAT) / _SAMPLES_PER_BEAT
     at = np.interp(count, np.arange(WINDOW_BEATS + 1), beats) * dance.poses.fps
     below = np.minimum(at.astype(int), len(dance.poses) - 2)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
 from dancetomusic.codec.mulaw import SILENCE, encode_mulaw
 from dancetomusic.data.clip import Clip
-from dancetomusic.data.tang2018 import Dance
+from dancetomusic.data.dance import Dance
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import read_audio, resample
 from dancetomusic.io.folder import find_videos
@@ -79,7 +79,7 @@ class Crop:
         world: Landmarks of the stretch; no frames without poses.
         present: Frames of it with a dancer.
         pictures: Pictures of the stretch; no frames without.
-        classes: µ-law classes: history, then what is to be foretold.
+        classes: µ-law classes: history, then what is to be predicted.
         phase: Cosine and sine of the beat phase at each condition frame of the stretch.
         phase_known: Frames at which it is known.
     """
@@ -130,12 +130,9 @@ def songs_of_dances(
         InputError: If a song is missing, unreadable, silent or shorter than a second.
     """
     for dance in dances:
-        song = read_audio(dance.audio_path, sample_rate)
-        if song is None:
-            raise InputError(f"{dance.audio_path} has no sound", "Leave the dance out.")
         yield dance_sound(
-            dance.dance_id, song, sample_rate=sample_rate, fps=fps, genre=dance.genre,
-            poses=dance.poses, beat_times=dance.beat_times,
+            dance.dance_id, dance.music(sample_rate), sample_rate=sample_rate, fps=fps,
+            genre=dance.genre, poses=dance.poses, beat_times=dance.beat_times,
         )  # fmt: skip
 
 
@@ -204,19 +201,19 @@ def cut(
         sound: To cut from; beyond its ends movement is absent and sound silent.
         first_frame: Frame of movement at which the stretch begins.
         n_frames: Frames of movement in it.
-        crop_step: Where the sound to be foretold begins within the stretch, in
+        crop_step: Where the sound to be predicted begins within the stretch, in
             ``1 / steps_per_frame`` frames.
         steps_per_frame: Frames of the condition for each of movement.
         history: Samples before that.
-        n_samples: Samples to be foretold.
+        n_samples: Samples to be predicted.
     """
     per_step = round(sound.sample_rate / (sound.fps * steps_per_frame))
     start = (first_frame * steps_per_frame + crop_step) * per_step
-    heard = np.full(history + n_samples, SILENCE, np.uint8)
+    classes = np.full(history + n_samples, SILENCE, np.uint8)
     first = start - history
     inside = sound.samples[max(0, first) : start + n_samples]
     at = max(0, -first)
-    heard[at : at + inside.size] = encode_mulaw(inside / 32767)
+    classes[at : at + inside.size] = encode_mulaw(inside / 32767)
     world, present = np.zeros((0, 33, 3), np.float32), np.zeros(0, bool)
     if sound.poses is not None:
         part = slice(first_frame, first_frame + n_frames)
@@ -234,7 +231,7 @@ def cut(
         world=world,
         present=present,
         pictures=pictures,
-        classes=heard,
+        classes=classes,
         phase=np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32),
         phase_known=known,
     )

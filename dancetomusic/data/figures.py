@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dancetomusic.data.tang2018 import Dance, Figure
+from dancetomusic.data.dance import Dance, Figure
 from dancetomusic.errors import InputError
 
 FIGURES = "figures"
@@ -63,16 +63,19 @@ def figure_blocks(dances: Sequence[Dance], n_blocks: int = N_BLOCKS) -> tuple[fr
                     seconds[family] = seconds.get(family, 0.0) + end - start
             for pair in pairwise(families):
                 follows[pair] = follows.get(pair, 0) + 1
+        # Similarity of figures: how often one follows the other, either way.
         names = sorted(seconds)
         linked = np.array([[follows.get((a, b), 0) for b in names] for a in names], float)
         linked = linked + linked.T
         np.fill_diagonal(linked, 0.0)
         linked += 1e-3
+        # Fiedler vector: second eigenvector of I - D^(-1/2) W D^(-1/2), with a fixed sign.
         degree = np.sqrt(linked.sum(axis=1))
         _, vectors = np.linalg.eigh(np.eye(len(names)) - linked / np.outer(degree, degree))
-        place = vectors[:, 1] / degree
-        place *= np.sign(place[np.argmax(np.abs(place))])
-        order = np.argsort(place, kind="stable")
+        fiedler = vectors[:, 1] / degree
+        fiedler *= np.sign(fiedler[np.argmax(np.abs(fiedler))])
+        # Blocks: the order of its values, cut at equal shares of danced time.
+        order = np.argsort(fiedler, kind="stable")
         lasting = np.array([seconds[names[index]] for index in order])
         middle = (np.cumsum(lasting) - lasting / 2) / lasting.sum()
         for index, share in zip(order, middle, strict=True):

@@ -1,22 +1,20 @@
 """Fragments of street and pop dance with known tempi, read from a folder.
 
-Li et al., "AI Choreographer: Music Conditioned 3D Dance Generation with AIST++", ICCV 2021,
-and others in the same form.
-
 Layout: ``NAME.npz`` with ``mp33_24`` landmarks in metres at 24 frames a second and ``bpm``;
 where they are known also ``genre``, ``beats`` in seconds, ``seams`` (frames, at ``fps``, at
-which pieces were joined) and ``z_valid``. No licence is stated for some of them: nothing of
-them is kept here.
+which pieces were joined) and ``z_valid``. Nothing of the recordings is in this package.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from dancetomusic.data.dance import fully_visible, require_no_split
 from dancetomusic.errors import InputError
 from dancetomusic.types import POSE_FPS, PoseSequence
 
@@ -45,16 +43,34 @@ class StreetClip:
     flat: bool
 
 
-def load_street(root: Path | str) -> list[StreetClip]:
-    """Read every fragment of a folder, in the order of their names.
+@dataclass(frozen=True)
+class Street:
+    """The fragments in a folder; a ``DanceDataset`` of ``StreetClip``."""
 
-    Raises:
-        InputError: If the folder has none, or a file is unreadable.
-    """
-    files = sorted(Path(root).glob("*.npz"))
-    if not files:
-        raise InputError(f"{root} has no NAME.npz", "Name a folder of dance fragments.")
-    return [_read_clip(file) for file in files]
+    root: Path
+    name: ClassVar[str] = "street"
+    citation: ClassVar[str] = (
+        'Li et al., "AI Choreographer: Music Conditioned 3D Dance Generation with AIST++",'
+        " ICCV 2021, and others in the same form"
+    )
+    licence: ClassVar[str] = "none stated for some"
+
+    def dances(self, split: str | None = None) -> list[StreetClip]:
+        """All fragments, in the order of their names.
+
+        Raises:
+            InputError: If the folder has none, a file is unreadable, or a split is named.
+        """
+        require_no_split(self.name, split)
+        files = sorted(self.root.glob("*.npz"))
+        if not files:
+            raise InputError(f"{self.root} has no NAME.npz", "Name a folder of dance fragments.")
+        return [_read_clip(file) for file in files]
+
+
+def load_street(root: Path | str) -> list[StreetClip]:
+    """Every fragment of the folder ``root``; see ``Street``."""
+    return Street(Path(root)).dances()
 
 
 def _read_clip(file: Path) -> StreetClip:
@@ -71,7 +87,7 @@ def _read_clip(file: Path) -> StreetClip:
         if "seams" in given:
             for seam in np.rint(given["seams"] * (POSE_FPS / float(given["fps"]))).astype(int):
                 present[max(0, seam - 1) : seam + 1] = False
-        poses = PoseSequence(world, present, np.ones(world.shape[:2], np.float32), POSE_FPS)
+        poses = fully_visible(world, POSE_FPS, present)
     except (OSError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"cannot read {file} ({error})", "Give mp33_24 and bpm as in the other files."

@@ -1,10 +1,8 @@
 """Ballroom dances with exact beats, read from a folder.
 
-Tang, Jia and Mao, "Dance with Melody", ACM Multimedia 2018.
-
 Layout: ``index.csv`` (one row per dance), ``motion/ID.npz`` (``mp33`` landmarks in metres at
 ``mp_fps``, ``beat_times`` in seconds, ``cau*`` the figure danced at each moment) and
-``audio/ID.opus``. No licence is stated for the recordings: nothing of them is kept here.
+``audio/ID.opus``. Nothing of the recordings is in this package.
 """
 
 from __future__ import annotations
@@ -12,88 +10,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
 
+from dancetomusic.data.dance import Dance, Figure, fully_visible
 from dancetomusic.data.index import read_index
 from dancetomusic.errors import InputError
-from dancetomusic.types import PoseSequence
 
 _REMEDY = "Name a folder with index.csv and motion/ID.npz."
 _COLUMNS = {"id", "genre", "split", "sync_quality", "bpm", "snap"}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One movement figure: its name and the beats that it takes."""
-
-    name: str
-    first_beat: float
-    n_beats: float
-
-
-@dataclass(frozen=True)
-class Dance:
-    """One dance with its exact beats.
+class Tang2018:
+    """The dataset in a folder; a ``DanceDataset`` of ``Dance``.
 
     Attributes:
-        dance_id: Name of the recording.
-        genre: ``cha-cha``, ``rumba``, ``tango`` or ``waltz``.
-        split: ``train`` or ``val``; by dance.
-        sync_quality: How well movement and music agree: ``A``, ``B``, or ``C`` (train only).
-        bpm: Tempo in beats a minute.
-        poses: The dancer.
-        beat_times: In seconds from the first pose.
-        beats_per_bar: 3 for the waltz, else 4.
-        downbeat_known: Whether beat 0 is certainly the first of its bar.
-        figures: In order of time.
-        audio_path: The music, from the same start; may be absent.
+        root: The folder.
+        qualities: Synchronisation qualities that are read.
     """
 
-    dance_id: str
-    genre: str
-    split: str
-    sync_quality: str
-    bpm: float
-    poses: PoseSequence
-    beat_times: Float[np.ndarray, " beats"]
-    beats_per_bar: int
-    downbeat_known: bool
-    figures: tuple[Figure, ...]
-    audio_path: Path
+    root: Path
+    qualities: Sequence[str] = ("A", "B", "C")
+    name: ClassVar[str] = "tang2018"
+    citation: ClassVar[str] = 'Tang, Jia and Mao, "Dance with Melody", ACM Multimedia 2018'
+    licence: ClassVar[str] = "none stated"
+
+    def dances(self, split: str | None = None) -> list[Dance]:
+        """The dances of a split, in the order of the index.
+
+        Raises:
+            InputError: If the folder has another layout, a file is unreadable, or no dance fits.
+        """
+        dances = [
+            _read_dance(self.root, row)
+            for row in read_index(self.root, _COLUMNS, _REMEDY)
+            if (split is None or row["split"] == split) and row["sync_quality"] in self.qualities
+        ]
+        if not dances:
+            raise InputError(f"{self.root} has no dance of split {split!r}", "Name another split.")
+        return dances
 
 
 def load_dances(
     root: Path | str, *, split: str | None = None, qualities: Sequence[str] = ("A", "B", "C")
 ) -> list[Dance]:
-    """Read the dances of a split, in the order of the index.
-
-    Raises:
-        InputError: If the folder has another layout, a file is unreadable, or no dance fits.
-    """
-    folder = Path(root)
-    dances = [
-        _read_dance(folder, row)
-        for row in read_index(folder, _COLUMNS, _REMEDY)
-        if (split is None or row["split"] == split) and row["sync_quality"] in qualities
-    ]
-    if not dances:
-        raise InputError(f"{folder} has no dance of split {split!r}", "Name another split.")
-    return dances
-
-
-def require_beats(dance: Dance) -> None:
-    """Refuse a dance of which no tempo can be told.
-
-    Raises:
-        InputError: If its beats are fewer than two, or do not increase.
-    """
-    if dance.beat_times.size < 2 or not np.all(np.diff(dance.beat_times) > 0):
-        raise InputError(
-            f"the beats of {dance.dance_id} do not increase, or are fewer than two",
-            "Correct them, or leave the dance out.",
-        )
+    """The dances of a split of the folder ``root``; see ``Tang2018``."""
+    return Tang2018(Path(root), qualities).dances(split)
 
 
 def _read_dance(folder: Path, row: dict[str, str]) -> Dance:
@@ -112,14 +76,8 @@ def _read_dance(folder: Path, row: dict[str, str]) -> Dance:
             )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"cannot read {file} ({error})", _REMEDY) from error
-    waltz = row["genre"] == "waltz"
     try:
-        poses = PoseSequence(
-            world=world,
-            present=np.ones(world.shape[0], bool),
-            visibility=np.ones(world.shape[:2], np.float32),
-            fps=fps,
-        )
+        poses = fully_visible(world, fps)
     except InputError as error:
         raise InputError(f"{file}: {error.problem}", error.remedy) from error
     return Dance(
@@ -130,7 +88,7 @@ def _read_dance(folder: Path, row: dict[str, str]) -> Dance:
         bpm=float(row["bpm"]),
         poses=poses,
         beat_times=beat_times,
-        beats_per_bar=3 if waltz else 4,
+        beats_per_bar=3 if row["genre"] == "waltz" else 4,
         downbeat_known=row["snap"] == "downbeat",
         figures=figures,
         audio_path=folder / "audio" / f"{row['id']}.opus",

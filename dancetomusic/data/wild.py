@@ -6,7 +6,7 @@ two trackers found in its sound, and the poses that MediaPipe found in its pictu
 Layout: ``index.csv`` (one row per clip), ``ID.npz`` (``beats`` in seconds, ``bars`` = time and
 place in the bar, ``beats_second`` by the second tracker; where there are poses also ``poses``
 in metres, ``present`` and ``fps``) and ``ID.opus``, the clip's sound on the clock of its poses.
-Most clips state no licence: nothing of them is kept here.
+Nothing of the recordings is in this package.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from dancetomusic.data.dance import fully_visible, require_no_split
 from dancetomusic.data.index import read_index
 from dancetomusic.errors import InputError
 from dancetomusic.types import PoseSequence
@@ -81,14 +83,29 @@ class WildClip:
         return float(60.0 / np.median(np.diff(self.beat_times)))
 
 
-def load_wild(directory: Path | str) -> list[WildClip]:
-    """Read all clips of a folder, in the order of its index.
+@dataclass(frozen=True)
+class Wild:
+    """The clips in a folder; a ``DanceDataset`` of ``WildClip``."""
 
-    Raises:
-        InputError: If the folder has another layout, holds no clip, or a file is unreadable.
-    """
-    folder = Path(directory)
-    return [_read_clip(folder, row) for row in read_index(folder, _COLUMNS, _REMEDY)]
+    root: Path
+    name: ClassVar[str] = "wild"
+    citation: ClassVar[str] = "short videos of many people and styles, from public collections"
+    licence: ClassVar[str] = "none stated for most"
+
+    def dances(self, split: str | None = None) -> list[WildClip]:
+        """All clips, in the order of the index.
+
+        Raises:
+            InputError: If the folder has another layout, holds no clip, a file is unreadable, or
+                a split is named.
+        """
+        require_no_split(self.name, split)
+        return [_read_clip(self.root, row) for row in read_index(self.root, _COLUMNS, _REMEDY)]
+
+
+def load_wild(directory: Path | str) -> list[WildClip]:
+    """All clips of a folder; see ``Wild``."""
+    return Wild(Path(directory)).dances()
 
 
 def trusted_clips(clips: Iterable[WildClip]) -> list[WildClip]:
@@ -113,12 +130,7 @@ def _read_clip(folder: Path, row: dict[str, str]) -> WildClip:
             poses = None
             if "poses" in arrays:
                 world = arrays["poses"].astype(np.float32)
-                poses = PoseSequence(
-                    world=world,
-                    present=arrays["present"].astype(bool),
-                    visibility=np.ones(world.shape[:2], np.float32),
-                    fps=float(arrays["fps"]),
-                )
+                poses = fully_visible(world, float(arrays["fps"]), arrays["present"].astype(bool))
             return WildClip(
                 id=row["id"],
                 group=ONE_COUPLE if style == ONE_COUPLE else row["group"],

@@ -26,7 +26,7 @@ class Family:
     Attributes:
         name: As in ``config.json`` of its checkpoints, and as ``--model`` of ``train``.
         package: The folder, as a dotted name. Its module ``training`` defines
-            ``TASK: TrainingTask``; of a family that plays, its module ``model`` defines
+            ``TRAINING: TrainingEntry``; of a family that plays, its module ``model`` defines
             ``open_model(directory, codec) -> MusicModel``.
         plays: Whether it makes music for a dance.
     """
@@ -35,11 +35,11 @@ class Family:
     package: str
     plays: bool = False
 
-    def training_task(self) -> TrainingTask:
+    def training(self) -> TrainingEntry:
         """How the family is trained; imports PyTorch."""
-        task = import_module(f"{self.package}.training").TASK
-        assert isinstance(task, TrainingTask)
-        return task
+        entry = import_module(f"{self.package}.training").TRAINING
+        assert isinstance(entry, TrainingEntry)
+        return entry
 
     def open(self, directory: Path, codec: Path | str | None = None) -> MusicModel:
         """Load a checkpoint of a family that plays; imports PyTorch.
@@ -53,8 +53,8 @@ class Family:
 
 
 @dataclass(frozen=True)
-class TrainingTask:
-    """What trains a model.
+class TrainingEntry:
+    """How a model is trained.
 
     Attributes:
         config: Dataclass of its settings.
@@ -143,11 +143,11 @@ def train(model: str, config: Path | str, overrides: dict[str, Any], output: Pat
     """
     from dancetomusic.config import config_from_dict, load_config_values
 
-    task = find_family(model).training_task()
+    entry = find_family(model).training()
     values = load_config_values(config)
     for key, value in overrides.items():
         values = _with_value(values, key.split("."), value)
-    task.run(config_from_dict(task.config, values), Path(output))
+    entry.run(config_from_dict(entry.config, values), Path(output))
 
 
 def _with_value(values: Mapping[str, Any], keys: list[str], value: Any) -> dict[str, Any]:

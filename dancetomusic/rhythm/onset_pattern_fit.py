@@ -34,7 +34,7 @@ class Song:
     Attributes:
         waveform: The sound.
         beat_times: In seconds.
-        beat_numbers: Place of each beat in its bar; empty where it is not known.
+        beat_numbers: Position of each beat in its bar; empty where it is not known.
     """
 
     waveform: Waveform
@@ -57,7 +57,7 @@ class BeatPatternConfig:
 
 def fit_beat_pattern(
     songs: Iterable[Song], config: BeatPatternConfig
-) -> tuple[Float32[np.ndarray, "bands places"], Float32[np.ndarray, " weights"]]:
+) -> tuple[Float32[np.ndarray, "bands positions"], Float32[np.ndarray, " weights"]]:
     """Fit the pattern of two beats, and the log-odds of downbeats, to songs.
 
     Returns:
@@ -87,10 +87,10 @@ def fit_beat_pattern(
 
 def grid_f(
     beat_times: Float[np.ndarray, " beats"], rates: Float[np.ndarray, " tempi"], window_s: float
-) -> Float32[np.ndarray, "tempi places"]:
+) -> Float32[np.ndarray, "tempi phases"]:
     """F-measure at ±70 ms of steady beats at every tempo and phase, in a window around 0 s.
 
-    Place ``p`` has a beat ``p`` sixteenths of a beat after 0 s.
+    Phase ``p`` has a beat ``p`` sixteenths of a beat after 0 s.
     """
     half = window_s / 2
     reach = int(np.ceil(half * rates.max())) + 1
@@ -106,26 +106,28 @@ def grid_f(
 
 def _fit_pattern(
     spectra: Complex64[np.ndarray, "windows bands tempi harmonics"],
-    gains: Float32[np.ndarray, "windows tempi places"],
+    gains: Float32[np.ndarray, "windows tempi phases"],
     rates: Float[np.ndarray, " tempi"],
     config: BeatPatternConfig,
-) -> Float32[np.ndarray, "bands 2*places"]:
-    """Raise the expected gain of a grid drawn with the likelihood that is scored."""
-    n_places = 2 * STEPS_PER_BEAT
-    start = np.tile(np.cos(2 * np.pi * np.arange(n_places) / STEPS_PER_BEAT), (4, 1))
+) -> Float32[np.ndarray, "bands positions"]:
+    """Maximise the expected gain of a grid sampled by its score: Σ softmax(scores) · gains."""
+    n_positions = 2 * STEPS_PER_BEAT
+    start = np.tile(np.cos(2 * np.pi * np.arange(n_positions) / STEPS_PER_BEAT), (4, 1))
     pattern = torch.tensor(0.1 * start, dtype=torch.float32, requires_grad=True)
     k = torch.arange(1, STEPS_PER_BEAT + 1)
-    angles = 2 * torch.pi * k[:, None] * torch.arange(n_places) / n_places
-    places = torch.polar(torch.ones_like(angles), angles)
+    angles = 2 * torch.pi * k[:, None] * torch.arange(n_positions) / n_positions
+    phases = torch.polar(torch.ones_like(angles), angles)
     prior = torch.from_numpy(tempo_prior(rates))[:, None]
     optimizer = torch.optim.Adam([pattern], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     generator = torch.Generator().manual_seed(config.seed)
     for _ in range(config.steps):
         chosen = torch.randint(len(spectra), (config.batch_size,), generator=generator).numpy()
-        coefficients = torch.fft.rfft(pattern).conj()[:, 1:] * (2 / n_places)
-        heard = torch.from_numpy(spectra[chosen])
-        scores = (torch.einsum("wbfk,bk->wfk", heard, coefficients) @ places).real + prior
+        # Score of each tempo and phase: correlation of the pattern with the onsets, by Fourier
+        # series, plus the log prior of the tempo.
+        coefficients = torch.fft.rfft(pattern).conj()[:, 1:] * (2 / n_positions)
+        windows = torch.from_numpy(spectra[chosen])
+        scores = (torch.einsum("wbfk,bk->wfk", windows, coefficients) @ phases).real + prior
         shares = scores.flatten(1).softmax(1)
         gain = (shares * torch.from_numpy(np.tile(gains[chosen], 2)).flatten(1)).sum(1).mean()
         optimizer.zero_grad()

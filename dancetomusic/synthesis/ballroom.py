@@ -35,14 +35,14 @@ class _Line:
 
     Attributes:
         pitch: The piece.
-        velocity: How hard it is struck.
-        places: In beats, over two bars.
+        velocity: Of MIDI, 1 to 127.
+        onsets: In beats, over two bars.
         share: Share of grooves in which it plays.
     """
 
     pitch: int
     velocity: int
-    places: tuple[float, ...]
+    onsets: tuple[float, ...]
     share: float = 1.0
 
 
@@ -132,7 +132,7 @@ def ballroom_groove(style: str, grooves: Sequence[Groove], rng: np.random.Genera
 def compose_ballroom(style: str, rng: np.random.Generator) -> Groove:
     """Eight bars of a ballroom style, each time a little different.
 
-    Lines come and go between grooves, strokes vary in strength and time as a drummer's do,
+    Lines come and go between grooves, hits vary in strength and time as a drummer's do,
     and the fourth and eighth bar may end in a fill.
 
     Args:
@@ -145,16 +145,16 @@ def compose_ballroom(style: str, rng: np.random.Generator) -> Groove:
     fill_every = int(rng.choice([4, 8]))
     notes = []
 
-    def strike(pitch: int, velocity: int, place: float) -> None:
-        time = max(0.0, place + rng.normal(0, 0.008))
+    def strike(pitch: int, velocity: int, onset: float) -> None:
+        time = max(0.0, onset + rng.normal(0, 0.008))
         strength = int(np.clip(velocity * rng.normal(1.0, 0.07), 20, 127))
         notes.append(Note(time, 0.2, pitch, strength, DRUM_CHANNEL))
 
     for start in range(0, N_BARS * bar, 2 * bar):
         for line in lines:
-            for place in line.places:
+            for onset in line.onsets:
                 if rng.random() > 0.04:
-                    strike(line.pitch, line.velocity, start + place)
+                    strike(line.pitch, line.velocity, start + onset)
     for number in range(fill_every, N_BARS + 1, fill_every):
         if rng.random() < 0.6:
             last = number * bar - 1

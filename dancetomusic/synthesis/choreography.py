@@ -25,7 +25,7 @@ MIN_BPM, MAX_BPM = 70.0, 180.0
 
 LEFT, RIGHT = 1, -1
 _LANDMARK_AXES = np.array([1.0, -1.0, -1.0])
-_ROOM_RADIUS = 0.4  # the dancer is drawn back when further from the middle, in metres
+_ROOM_RADIUS = 0.4  # the dancer is pulled back when further from the middle, in metres
 _MAX_HAND_SPEED = 6.5  # relative to the shoulder, in m/s
 _SOLE_HEIGHT = 0.02  # of the heel and toe landmarks above the floor, in metres
 
@@ -41,7 +41,7 @@ class Choreography:
             ``world + root[:, None]`` is the dancer in the room.
         yaw: Heading in radians; 0 faces the camera, positive turns to the dancer's left.
         beat_times: In seconds, at exactly ``bpm``.
-        beat_numbers: Place of each beat in its bar; 1 is the downbeat.
+        beat_numbers: Position of each beat in its bar; 1 is the downbeat.
         style: One of ``STYLES``.
         bpm: Beats a minute.
         fps: Frames a second.
@@ -558,7 +558,7 @@ def _upright(dance: _Dance, b: float, n: int) -> None:
 
 @dataclass(frozen=True)
 class _Style:
-    """What a style draws from; ``bounce`` in metres, ``accents`` by place in the bar."""
+    """What a style chooses from; ``bounce`` in metres, ``accents`` by position in the bar."""
 
     legs: tuple[Figure, ...]
     arms: tuple[ArmFigure, ...]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int16
@@ -51,7 +54,7 @@ class CorpusConfig:
     harmony_share: float = 0.0
     """Share of pieces with chords and a melody."""
     balanced_share: float = 0.0
-    """Share of pieces of which the style is drawn first, evenly and with the composed ballroom
+    """Share of pieces of which the style is chosen first, evenly and with the composed ballroom
     grooves; of the others it is a groove."""
     swing_share: float = 0.0
     """Share of pieces whose off-beats are delayed, of those that do not swing by themselves."""
@@ -65,7 +68,7 @@ class Corpus:
     Attributes:
         samples: Sound as 16-bit integers at 24 kHz, memory-mapped.
         beat_times: Per piece, in seconds.
-        beat_numbers: Per piece, place in the bar from 1.
+        beat_numbers: Per piece, position in the bar from 1.
         styles: Per piece, the groove's style.
         swings: Per piece, how late its off-beats were made, from 0 to 1.
     """
@@ -87,21 +90,8 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     made_by = {**vars(CorpusConfig()), **index["config"]} if index else None
     if made_by != wanted:
         pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
-        entries = []
-        with atomic_output(sound_file) as temporary:
-            samples = np.lib.format.open_memmap(
-                temporary,
-                mode="w+",
-                dtype=np.int16,
-                shape=(config.n_pieces, round(config.seconds * SAMPLE_RATE)),
-            )
-            with ProcessPoolExecutor() as executor:
-                jobs = [(config, number, pool) for number in range(config.n_pieces)]
-                pieces = executor.map(_render_piece, *zip(*jobs, strict=True), chunksize=4)
-                for number, (sound, entry) in enumerate(pieces):
-                    samples[number] = sound
-                    entries.append(entry)
-            samples.flush()
+        shape = (config.n_pieces, round(config.seconds * SAMPLE_RATE))
+        entries = render_rows(sound_file, partial(_render_piece, config, pool), shape, np.int16)
         index = {"config": wanted, "pieces": entries}
         with atomic_output(index_file) as temporary:
             temporary.write_text(json.dumps(index))
@@ -114,17 +104,45 @@ def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str)
     )
 
 
+def render_rows(
+    file: Path,
+    render: Callable[[int], tuple[np.ndarray, Any]],
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+) -> list[Any]:
+    """Render the rows of an array with every core into an ``.npy`` file.
+
+    Args:
+        file: The file.
+        render: Gives a row by its number, and what is to be known about it.
+        shape: Of the array.
+        dtype: Of the array.
+
+    Returns:
+        What is to be known about each row.
+    """
+    entries = []
+    with atomic_output(file) as temporary, ProcessPoolExecutor() as executor:
+        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        rendered = executor.map(render, range(shape[0]), chunksize=4)
+        for number, (row, entry) in enumerate(rendered):
+            rows[number] = row
+            entries.append(entry)
+        rows.flush()
+    return entries
+
+
 def waveform_of_piece(corpus: Corpus, number: int) -> Waveform:
     """One piece of the corpus as sound."""
     return Waveform(corpus.samples[number][None].astype(np.float32) / 32768, SAMPLE_RATE)
 
 
 def _render_piece(
-    config: CorpusConfig, number: int, pool: list[Groove]
+    config: CorpusConfig, pool: list[Groove], number: int
 ) -> tuple[Int16[np.ndarray, " samples"], dict[str, object]]:
     rng = np.random.default_rng([config.seed, number])
     balanced = config.balanced_share > 0 and rng.random() < config.balanced_share
-    groove = _draw_of_any_style(pool, rng) if balanced else pool[rng.integers(len(pool))]
+    groove = _choose_of_any_style(pool, rng) if balanced else pool[rng.integers(len(pool))]
     if rng.random() < config.waltz_share:
         groove = ballroom_groove("waltz", pool, rng) if balanced else to_waltz(groove)
     if groove.n_beats > 64:
@@ -159,8 +177,8 @@ def _render_piece(
     return (scaled * 32767).astype(np.int16), entry
 
 
-def _draw_of_any_style(pool: list[Groove], rng: np.random.Generator) -> Groove:
-    """A groove of a style drawn first; most ballroom grooves are composed."""
+def _choose_of_any_style(pool: list[Groove], rng: np.random.Generator) -> Groove:
+    """A groove of a style chosen first; most ballroom grooves are composed."""
     style = STYLES[rng.integers(len(STYLES))]
     played = [groove for groove in pool if groove.style == style]
     if style in BALLROOM_STYLES and (not played or rng.random() < 0.8):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16
 
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.dance_sound import DanceSound
-from dancetomusic.data.tang2018 import Dance
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import danced_rhythm

@@ -330,7 +330,7 @@ def arrange(
         groove: The drum part; repeated as often as the beats need.
         parts: Further notes in the groove's own beats.
         beat_times: Where the beats are, in seconds.
-        beat_numbers: Place in the bar, from 1; bar length must equal the groove's.
+        beat_numbers: Position in the bar, from 1; bar length must equal the groove's.
         start_beat: Beat of the groove (a bar start) that the first downbeat plays.
         dynamics: Intensity per beat in [0, 1]: scales loudness and thins weak notes.
         rng: For the thinning; needed with ``dynamics``.

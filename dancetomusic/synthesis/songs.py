@@ -55,13 +55,13 @@ class Pattern(NamedTuple):
         beats_per_bar: Beats of a bar.
         steps_per_beat: Steps that a beat is divided into.
         bpm: Range of tempi that it is played at.
-        strokes: Per General MIDI drum, the steps of the bar that it plays.
+        onsets: Per General MIDI drum, the steps of the bar that it plays.
     """
 
     beats_per_bar: int
     steps_per_beat: int
     bpm: tuple[float, float]
-    strokes: dict[int, tuple[int, ...]]
+    onsets: dict[int, tuple[int, ...]]
 
 
 PATTERNS = {
@@ -118,7 +118,7 @@ PATTERNS = {
         4, 3, (140, 178), {41: (0, 5, 6), 45: (2, 3, 8, 9, 11), 64: (0, 3, 6, 9), 39: (3, 9)}
     ),
     "sticks": Pattern(4, 4, (66, 110), {76: (0, 4, 8, 12), 77: (2, 10, 14)}),
-    "strokes in threes": Pattern(3, 4, (80, 140), {60: (0, 4, 8), 64: (2, 6, 10), 75: (0,)}),
+    "threes": Pattern(3, 4, (80, 140), {60: (0, 4, 8), 64: (2, 6, 10), 75: (0,)}),
     "waltz": Pattern(3, 4, (84, 160), {36: (0,), 42: (4, 8), 38: (4, 8)}),
     "shuffle": Pattern(
         4, 3, (84, 140), {36: (0, 6), 38: (3, 9), 42: (0, 2, 3, 5, 6, 8, 9, 11)}
@@ -137,7 +137,7 @@ class Song:
     Attributes:
         waveform: Mono sound.
         beat_times: In seconds.
-        beat_numbers: Place in the bar, from 1.
+        beat_numbers: Position in the bar, from 1.
     """
 
     waveform: Waveform
@@ -184,17 +184,17 @@ def make_song(grooves: Sequence[Groove], seconds: float, rng: np.random.Generato
 def program_groove(pattern: Pattern, rng: np.random.Generator) -> tuple[Groove, float]:
     """Eight bars of a drum pattern, each bar a little different, and a tempo for it."""
     steps = pattern.beats_per_bar * pattern.steps_per_beat
-    loudness = {drum: rng.uniform(55, 115) for drum in pattern.strokes}
-    missing = {drum: rng.random() < 0.15 for drum in pattern.strokes}
+    loudness = {drum: rng.uniform(55, 115) for drum in pattern.onsets}
+    missing = {drum: rng.random() < 0.15 for drum in pattern.onsets}
     looseness = rng.uniform(0.0, 0.012)
     notes = []
     for bar in range(8):
         fill = bar % 4 == 3 and rng.random() < 0.5
-        for drum, strokes in pattern.strokes.items():
-            varied = [s for s in strokes if rng.random() > 0.06]
+        for drum, onsets in pattern.onsets.items():
+            varied = [s for s in onsets if rng.random() > 0.06]
             if rng.random() < 0.2:
                 varied.append(int(rng.integers(steps)))
-            if missing[drum] and len(pattern.strokes) > 2:
+            if missing[drum] and len(pattern.onsets) > 2:
                 continue
             for step in sorted(set(varied)):
                 if fill and step >= steps - pattern.steps_per_beat:
@@ -235,7 +235,7 @@ def wandering_beats(
 
 
 def compose_chords(groove: Groove, rng: np.random.Generator) -> list[Note]:
-    """A chord for each bar, held, struck on the beats or off them, or broken."""
+    """A chord for each bar, held, played on the beats or off them, or broken."""
     habit = str(rng.choice(["held", "beats", "off-beats", "eighths", "broken", "syncopated"]))
     key, chord = int(rng.integers(48, 62)), _CHORDS[rng.integers(len(_CHORDS))]
     progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]

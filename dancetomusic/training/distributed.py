@@ -14,65 +14,63 @@ from torch import Tensor, distributed
 
 from dancetomusic.errors import ConfigError
 
-PATIENCE = timedelta(hours=4)
+TIMEOUT = timedelta(hours=4)
 """How long a process waits for the others: one of them may render music before the first step."""
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """This process among all that train together.
 
     Attributes:
         rank: Its number, from 0.
-        size: How many they are.
+        world_size: How many they are.
         device: Where it computes.
     """
 
     rank: int
-    size: int
+    world_size: int
     device: torch.device
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that validates, writes and speaks."""
+    def is_rank_zero(self) -> bool:
+        """Whether this is the process that validates, logs and writes."""
         return self.rank == 0
 
-    def add_up(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    def all_reduce(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """The sum over all processes, in place."""
-        if self.size > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
         return values
 
-    def gather(self, values: Shaped[Tensor, "*shape"]) -> list[Tensor]:
-        """The values of each process, by rank."""
-        if self.size == 1:
+    def all_gather(self, values: Shaped[Tensor, "*shape"]) -> list[Tensor]:
+        """The values of each process, by rank, on the CPU."""
+        if self.world_size == 1:
             return [values]
         held = values.to(self.device)
-        gathered = [torch.empty_like(held) for _ in range(self.size)]
+        gathered = [torch.empty_like(held) for _ in range(self.world_size)]
         distributed.all_gather(gathered, held)
         return [other.cpu() for other in gathered]
 
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.all_reduce(torch.zeros(1, device=self.device))
+
     @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
-        """Let the first process run the block, then all others at once.
-
-        What it leaves on disk, the others find.
-        """
-        if not self.is_first:
-            self._meet()
+    def rank_zero_first(self) -> Iterator[None]:
+        """Let rank 0 run the block, then all others, which find on disk what it wrote."""
+        if not self.is_rank_zero:
+            self.barrier()
         yield
-        if self.is_first:
-            self._meet()
-
-    def _meet(self) -> None:
-        self.add_up(torch.zeros(1, device=self.device))
+        if self.is_rank_zero:
+            self.barrier()
 
 
 @contextmanager
-def open_world(device: str = "auto") -> Iterator[World]:
+def distributed_context(device: str = "auto") -> Iterator[DistributedContext]:
     """Join the processes that ``torchrun`` started; alone without it.
 
-    Processes talk by NCCL on GPUs, one each, and by Gloo otherwise.
+    Processes communicate by NCCL on GPUs, one each, and by Gloo otherwise.
 
     Args:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -80,14 +78,14 @@ def open_world(device: str = "auto") -> Iterator[World]:
     Raises:
         ConfigError: If there is no such device.
     """
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = _choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
-    if size == 1:
-        yield World(0, 1, chosen)
+    if world_size == 1:
+        yield DistributedContext(0, 1, chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield World(rank, size, chosen)
+        yield DistributedContext(rank, world_size, chosen)
     finally:
         distributed.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""Exponential moving averages of weights."""
+"""Exponential moving averages (EMA) of weights."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 
-class WeightAverage:
+class EMA:
     """Averages of weights over the steps of training.
 
-    The early ones, still close to the random start, are forgotten faster: after ``n`` steps
-    the decay is at most ``(1 + n) / (10 + n)``.
+    After ``n`` steps the decay is at most ``(1 + n) / (10 + n)``: early weights, close to the
+    random initialisation, are forgotten faster.
 
     Args:
-        weights: What to average; they go on being trained.
+        weights: What to average while it is trained.
         decay: Share that an average keeps at each step, in [0, 1); 0 for no averaging.
     """
 
@@ -27,14 +27,14 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step number ``step``, from 0."""
+        """Average in the weights after step number ``step``, from 0."""
         if self.weights:
             decay = min(self.decay, (1 + step) / (10 + step))
             torch._foreach_lerp_(self.averages, self.weights, 1 - decay)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Have the averages in the weights' place during the block."""
+    def applied(self) -> Iterator[None]:
+        """Exchange the weights for their averages during the block."""
         self._swap()
         try:
             yield
@@ -48,12 +48,8 @@ class WeightAverage:
             weight.copy_(average)
             average.copy_(held)
 
-    def state_dict(self) -> list[Tensor]:
-        """The averages, in the order of the weights."""
-        return self.averages
-
     @torch.no_grad()
-    def load_state_dict(self, averages: list[Tensor]) -> None:
-        """Copy what ``state_dict`` gave."""
+    def load(self, averages: list[Tensor]) -> None:
+        """Copy the ``averages`` of another."""
         for ours, theirs in zip(self.averages, averages, strict=True):
             ours.copy_(theirs)

@@ -1,4 +1,4 @@
-"""Where a run is watched: curves, sounds with their spectrograms, and dancers with their beats."""
+"""Scalars, sounds with their spectrograms, and pictures, for TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jaxtyping import Float, UInt8
 from dancetomusic.types import Waveform
 
 
-class Board:
+class Logger:
     """Writes TensorBoard's event files, and to Weights & Biases where that is asked for.
 
-    What is not installed is left out; ``problem`` says so.
+    What is not installed is left out; ``problem`` is then a line for the user.
 
     Args:
         directory: Where to; ``None`` for nowhere.
-        first: Step from which earlier events are to be forgotten.
+        first_step: Earlier events from this step on are discarded.
         tensorboard: Whether TensorBoard is wanted.
         wandb: Whether Weights & Biases is. Its own environment variables say who and where;
             with ``WANDB_MODE=offline`` it writes into the directory alone.
@@ -28,7 +28,7 @@ class Board:
     def __init__(
         self,
         directory: Path | None,
-        first: int = 0,
+        first_step: int = 0,
         *,
         tensorboard: bool = True,
         wandb: bool = False,
@@ -43,11 +43,11 @@ class Board:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 self.problem = (
-                    "tensorboard is not installed, so nothing is drawn:"
+                    "tensorboard is not installed, so no event files are written:"
                     " pip install 'dancetomusic[train]'"
                 )
             else:
-                self._writer = SummaryWriter(str(directory), purge_step=first or None)
+                self._writer = SummaryWriter(str(directory), purge_step=first_step or None)
         if wandb:
             try:
                 import wandb as weights_and_biases
@@ -61,21 +61,21 @@ class Board:
 
     @property
     def is_open(self) -> bool:
-        """Whether what is shown is seen; making pictures and sounds can be spared otherwise."""
+        """Whether anything is logged; making pictures and sounds can be skipped otherwise."""
         return self._writer is not None or self._run is not None
 
-    def curves(self, values: Mapping[str, float], step: int) -> None:
-        """One point on the curve of each name."""
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """One value of each name."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
         if self._run is not None:
             self._run.log(dict(values), step=step)
 
-    def sound(
+    def audio(
         self, name: str, sound: Waveform, beats: Float[np.ndarray, " beats"], step: int
     ) -> None:
-        """A sound to listen to, and its spectrogram with the beats drawn, in seconds."""
+        """A sound, and its spectrogram with a line at each beat, in seconds."""
         if not self.is_open:
             return
         from dancetomusic.training.pictures import draw_spectrogram
@@ -84,19 +84,19 @@ class Board:
         if self._writer is not None:
             self._writer.add_audio(name, samples, step, sample_rate=sound.sample_rate)
         if self._run is not None:
-            heard = self._wandb.Audio(samples[0], sample_rate=sound.sample_rate)
-            self._run.log({name: heard}, step=step)
-        self.picture(f"{name}/spectrogram", draw_spectrogram(sound, beats), step)
+            audio = self._wandb.Audio(samples[0], sample_rate=sound.sample_rate)
+            self._run.log({name: audio}, step=step)
+        self.image(f"{name}/spectrogram", draw_spectrogram(sound, beats), step)
 
-    def picture(self, name: str, picture: UInt8[np.ndarray, "height width 3"], step: int) -> None:
+    def image(self, name: str, image: UInt8[np.ndarray, "height width 3"], step: int) -> None:
         """A picture in RGB."""
         if self._writer is not None:
-            self._writer.add_image(name, picture, step, dataformats="HWC")
+            self._writer.add_image(name, image, step, dataformats="HWC")
         if self._run is not None:
-            self._run.log({name: self._wandb.Image(picture)}, step=step)
+            self._run.log({name: self._wandb.Image(image)}, step=step)
 
     def close(self) -> None:
-        """Write out what is held back."""
+        """Write what is buffered."""
         if self._writer is not None:
             self._writer.close()
         if self._run is not None:

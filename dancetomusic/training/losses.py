@@ -1,7 +1,4 @@
-"""Losses: of codes, of the sound that they stand for, and of a critic.
-
-Each is a mean over its batch and can be switched off by its weight in the recipe.
-"""
+"""Losses that several models share: spectra, and critics with a gradient penalty."""
 
 from __future__ import annotations
 
@@ -9,110 +6,15 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dancetomusic.codec.soft import SoftDecoder
 from dancetomusic.codec.spectral import mel_filters
 
 
-def codebook_losses(
-    logits: Float[Tensor, "batch codebooks frames classes"],
-    codes: Int[Tensor, "batch codebooks frames"],
-) -> Float[Tensor, " codebooks"]:
-    """Mean cross-entropy of each codebook, in nats a code.
-
-    Codes equal to the number of classes are padding.
-    """
-    losses = functional.cross_entropy(
-        logits.float().flatten(0, 2),
-        codes.flatten(),
-        ignore_index=logits.shape[-1],
-        reduction="none",
-    ).view(codes.shape)
-    known = (codes != logits.shape[-1]).sum((0, 2)).clamp(min=1)
-    return losses.sum((0, 2)) / known
-
-
-def scheduled_logits(
-    logits_of: Callable[[Tensor], Tensor],
-    codes: Int[Tensor, "batch codebooks frames"],
-    teacher_forcing_ratio: float,
-) -> Float[Tensor, "batch codebooks frames classes"]:
-    """Logits after a past that is in part the model's own: scheduled sampling in two passes.
-
-    The first pass reads the true codes and draws a code at every place; the second reads the
-    true code with probability ``teacher_forcing_ratio``, else the drawn one. Both run in
-    parallel over time, and the gradient goes through the second alone.
-
-    Args:
-        logits_of: Gives the logits of all codes from the codes before them, as
-            ``TokenDecoder`` does.
-        codes: The true codes, padded at the end with the number of classes.
-        teacher_forcing_ratio: In [0, 1]; at 1 there is one pass.
-
-    References:
-        Mihaylova and Martins, "Scheduled Sampling for Transformers", 2019;
-        Bengio et al., "Scheduled Sampling for Sequence Prediction", 2015.
-    """
-    if teacher_forcing_ratio == 1:
-        return logits_of(codes)
-    with torch.no_grad():
-        first = logits_of(codes)
-        drawn = (first.float() + _gumbel(first)).argmax(-1)
-    own = torch.rand(codes.shape, device=codes.device) >= teacher_forcing_ratio
-    own &= codes != first.shape[-1]
-    return logits_of(torch.where(own, drawn, codes))
-
-
-def draw_shares(
-    logits: Float[Tensor, "batch codebooks frames classes"], temperature: float = 1.0
-) -> Float32[Tensor, "batch codebooks frames classes"]:
-    """One code drawn at each place, as shares of 0 and 1 with the gradient of soft shares.
-
-    References:
-        Jang et al., "Categorical Reparameterization with Gumbel-Softmax", 2017.
-    """
-    noisy = logits.float() + _gumbel(logits)
-    soft = (noisy / temperature).softmax(-1)
-    hard = functional.one_hot(noisy.argmax(-1), logits.shape[-1]).to(soft.dtype)
-    return hard + (soft - soft.detach())
-
-
-def _gumbel(like: Tensor) -> Tensor:
-    return -torch.empty(like.shape, device=like.device).exponential_().clamp_min(1e-20).log()
-
-
-class PerceptualLoss(nn.Module):
-    """How far the sound of drawn codes is from that of the true ones, to the ear.
-
-    The drawn codes go through the codec's books and its frozen decoder, and so does the
-    gradient, which argmax would stop.
-
-    Args:
-        codec: Its own weights stay as they are.
-        temperature: Of ``draw_shares``.
-    """
-
-    def __init__(self, codec: SoftDecoder, *, temperature: float = 1.0) -> None:
-        super().__init__()
-        self.codec = codec
-        self.temperature = temperature
-        self.distance = MelLoss(codec.sample_rate)
-
-    def forward(
-        self,
-        logits: Float[Tensor, "batch codebooks frames classes"],
-        codes: Int[Tensor, "batch codebooks frames"],
-    ) -> Float32[Tensor, ""]:
-        """Multi-resolution mel distance; ``codes`` without padding."""
-        with torch.autocast(logits.device.type, enabled=False):
-            shares = draw_shares(logits, self.temperature)
-            with torch.no_grad():
-                truth = functional.one_hot(codes.long(), logits.shape[-1]).float()
-                target = self.codec.decode_latent(self.codec.embed(truth))
-            return self.distance(self.codec.decode_latent(self.codec.embed(shares)), target)
+def with_total(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of a loss, and their sum as ``total``."""
+    return {"total": torch.stack(list(terms.values())).sum(), **terms}
 
 
 class MelLoss(nn.Module):
@@ -155,58 +57,51 @@ class MelLoss(nn.Module):
         return total
 
 
-class CodeCritic(nn.Module):
-    """Tells embedded codes of true music from drawn ones, given the rhythm that they play on.
+def gradient_penalty(
+    critic: Callable[[Tensor], Float[Tensor, " batch"]],
+    real: Float[Tensor, "batch ..."],
+    generated: Float[Tensor, "batch ..."],
+    share: Float[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """Mean of (‖∇critic(x)‖ - 1)², at points x between real and generated examples.
 
     Args:
-        latent_channels: Width of the codec's embedding.
-        rhythm_features: Columns of the rhythm features.
-        channels: Width of the critic.
+        critic: Scores of examples, each by itself.
+        real: True examples.
+        generated: As many.
+        share: Of the real example in x, in [0, 1].
+
+    References:
+        Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
+    """
+    weight = share.reshape(-1, *(1,) * (real.dim() - 1))
+    between = (weight * real.detach() + (1 - weight) * generated.detach()).requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def critic_losses(
+    critic: Callable[[Tensor], Float[Tensor, " batch"]],
+    real: Float[Tensor, "batch ..."],
+    generated: Float[Tensor, "batch ..."],
+    share: Float[Tensor, " batch"],
+    penalty_weight: float,
+) -> dict[str, Tensor]:
+    """Losses of a WGAN-GP critic: the weighted gradient penalty minus the Wasserstein distance.
+
+    Args:
+        critic: See ``gradient_penalty``, as the next three.
+        real: True examples.
+        generated: As many.
+        share: Where the gradient is penalised.
+        penalty_weight: Of the gradient penalty in ``total``.
 
     References:
         Arjovsky et al., "Wasserstein GAN", 2017.
     """
-
-    def __init__(self, latent_channels: int, rhythm_features: int, channels: int = 128) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv1d(inputs, channels, 9, stride=3, padding=4)
-            for inputs in (latent_channels + rhythm_features, channels, channels)
-        )
-        self.score = nn.Conv1d(channels, 1, 3, padding=1)
-
-    def forward(
-        self,
-        latent: Float32[Tensor, "batch frames channels"],
-        rhythm: Float32[Tensor, "batch frames features"],
-    ) -> Float32[Tensor, " batch"]:
-        """A score without bounds, the higher the truer."""
-        hidden = torch.cat([latent, rhythm], dim=-1).transpose(1, 2)
-        for layer in self.layers:
-            hidden = functional.leaky_relu(layer(hidden), 0.2)
-        return self.score(hidden).mean((1, 2))
-
-
-def critic_loss(
-    critic: CodeCritic,
-    true: Float32[Tensor, "batch frames channels"],
-    drawn: Float32[Tensor, "batch frames channels"],
-    rhythm: Float32[Tensor, "batch frames features"],
-    *,
-    penalty_weight: float = 10.0,
-) -> dict[str, Tensor]:
-    """What a WGAN-GP critic is to lower: score of drawn minus true, and the gradient penalty.
-
-    References:
-        Gulrajani et al., "Improved Training of Wasserstein GANs", 2017.
-    """
-    true, drawn = true.detach(), drawn.detach()
-    share = torch.rand(len(true), 1, 1, device=true.device)
-    between = torch.lerp(true, drawn, share).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(between, rhythm).sum(), between, create_graph=True)
-    norm = (gradient.square().sum((1, 2)) + 1e-12).sqrt()
-    penalty = (norm - 1).square().mean()
-    distance = critic(true, rhythm).mean() - critic(drawn, rhythm).mean()
+    real, generated = real.detach(), generated.detach()
+    penalty = gradient_penalty(critic, real, generated, share)
+    distance = critic(real).mean() - critic(generated).mean()
     return {
         "total": penalty_weight * penalty - distance,
         "distance": distance,

@@ -1,4 +1,4 @@
-"""Pictures of training: spectrograms, and dancers above the beats that were read from them."""
+"""Pictures logged during training: spectrograms, and dancers above their estimated beats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dancetomusic.types import Waveform
 
 PIXELS_PER_S = 100
 BEAT_COLOUR = (255, 255, 255)
-SAID_COLOUR = (56, 189, 248)
+PROBABILITY_COLOUR = (56, 189, 248)
 BACKGROUND = 24
 
 
@@ -20,7 +20,7 @@ def draw_spectrogram(
     """Log-mel spectrogram over 80 dB, low tones below, a white line at each beat.
 
     Args:
-        sound: What to draw; channels are mixed.
+        sound: Channels are mixed.
         beats: In seconds.
         n_mels: Height, in pixels.
     """
@@ -50,19 +50,19 @@ def draw_spectrogram(
 def draw_rhythm(
     world: Float32[np.ndarray, "frames 33 3"],
     fps: float,
-    said: Float[np.ndarray, " said"],
+    probability: Float[np.ndarray, " curve"],
     frame_rate: float,
     beats: Float[np.ndarray, " beats"],
     *,
     n_dancers: int = 12,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The dancer at even times, above the curve of what was said and a line at each true beat.
+    """The dancer at even times, above the beat probability with a line at each true beat.
 
     Args:
         world: World landmarks in metres, y down.
         fps: Frames a second of ``world``.
-        said: Probability of a beat, in [0, 1].
-        frame_rate: Values a second of ``said``.
+        probability: Of a beat, in [0, 1].
+        frame_rate: Values a second of ``probability``.
         beats: True beats, in seconds.
         n_dancers: How often the dancer is drawn.
     """
@@ -83,9 +83,9 @@ def draw_rhythm(
         column = round(float(beat) / duration_s * width)
         if 0 <= column < width:
             plot[:, column] = BEAT_COLOUR
-    if len(said) > 1:
-        x = np.arange(len(said)) / frame_rate / duration_s * width
-        y = (1 - np.clip(said, 0, 1)) * (curve - 3) + 1
+    if len(probability) > 1:
+        x = np.arange(len(probability)) / frame_rate / duration_s * width
+        y = (1 - np.clip(probability, 0, 1)) * (curve - 3) + 1
         points = np.stack([x, y], axis=1).round().astype(np.int32)[:, None]
-        cv2.polylines(plot, [points], False, SAID_COLOUR, 1, cv2.LINE_AA)
+        cv2.polylines(plot, [points], False, PROBABILITY_COLOUR, 1, cv2.LINE_AA)
     return np.concatenate([strip, plot])

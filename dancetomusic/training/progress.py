@@ -1,4 +1,4 @@
-"""How far training is: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress of training: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Progress:
-    """Says lines, and counts steps.
+class TrainingProgress:
+    """Prints lines and counts steps.
 
     Args:
         first: Steps done before.
@@ -28,12 +28,12 @@ class Progress:
         self._began = time.monotonic()
 
     def advance(self, done: int) -> None:
-        """Count up to ``done`` steps."""
+        """Set the number of finished steps."""
         if self._bars is not None:
             self._bars.update(self._task, completed=done)
 
-    def say(self, line: str) -> None:
-        """Show a line of its own."""
+    def print(self, line: str) -> None:
+        """Print a line."""
         if self._bars is not None:
             self._bars.console.print(line, highlight=False, markup=False)
         elif self.shown:
@@ -47,20 +47,20 @@ class Progress:
 
 
 @contextmanager
-def show_progress(first: int, steps: int, *, shown: bool) -> Iterator[Progress]:
-    """A ``Progress`` for the block."""
+def show_progress(first: int, steps: int, *, shown: bool) -> Iterator[TrainingProgress]:
+    """A ``TrainingProgress`` for the block."""
     if not (shown and sys.stdout.isatty()):
-        yield Progress(first, steps, shown=shown)
+        yield TrainingProgress(first, steps, shown=shown)
         return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
+        Progress,
         ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-    from rich.progress import Progress as Bars
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -68,5 +68,7 @@ def show_progress(first: int, steps: int, *, shown: bool) -> Iterator[Progress]:
             return Text(f"{task.speed:.2f} steps/s" if task.speed else "")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
-    with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=300) as b:
-        yield Progress(first, steps, shown=shown, bars=b)
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=300
+    ) as b:
+        yield TrainingProgress(first, steps, shown=shown, bars=b)

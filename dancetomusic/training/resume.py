@@ -1,4 +1,4 @@
-"""The resume file: everything that a stopped run needs to go on exactly where it was."""
+"""The resume file: the state of a stopped run, from which it resumes exactly."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from dancetomusic.errors import CheckpointError
 from dancetomusic.io.atomic import atomic_output
 
 RESUME_FILE = "resume.pt"
-FREE_KEYS = frozenset({"device", "threads", "log_every", "save_every", "tensorboard", "wandb"})
-"""Keys of a recipe that may change between the parts of a run: they decide no weight."""
+FREE_KEYS = frozenset(
+    {"device", "threads", "log_every", "save_every", "num_workers", "tensorboard", "wandb"}
+)
+"""Settings that may change when a run resumes: they decide no weight."""
 GROWING_KEYS = frozenset({"max_steps", "epochs"})
-"""Keys that may be raised, to train a run for longer."""
+"""Settings that may be raised, to train a run for longer."""
 
 
-def write_resume(path: Path, recipe: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write a state, and what decides the run that it belongs to.
+def write_resume(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a state, and the settings of the run that it belongs to.
 
     Args:
         path: Where to.
-        recipe: Plain values, all of which must be the same when the run goes on.
+        settings: Plain values, all of which must be the same when the run resumes.
         state: Tensors and plain values.
 
     Raises:
         OutputError: If it cannot be written.
     """
     with atomic_output(path) as temporary:
-        torch.save({"recipe": json.dumps(_plain(recipe)), "state": state}, temporary)
+        torch.save({"recipe": json.dumps(_plain(settings)), "state": state}, temporary)
 
 
-def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
+def read_resume(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The state that ``write_resume`` wrote, on the CPU; ``None`` if there is none.
 
     Raises:
-        CheckpointError: If the file is damaged, or of a run with another recipe.
+        CheckpointError: If the file is damaged, or of a run with other settings.
     """
     if not path.is_file():
         return None
@@ -51,9 +53,9 @@ def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{path} is no intact resume file ({str(error).splitlines()[0]})",
-            "Remove it to start anew.",
+            "Remove it to start again.",
         ) from error
-    ours = _plain(recipe)
+    ours = _plain(settings)
     changed = sorted(
         key
         for key in ours.keys() | theirs.keys()
@@ -62,8 +64,8 @@ def read_resume(path: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     if changed:
         was = ", ".join(f"{key} {theirs.get(key)!r}, now {ours.get(key)!r}" for key in changed)
         raise CheckpointError(
-            f"{path} is of another recipe (it had {was[:300]})",
-            "Go on with its own recipe, or name another output.",
+            f"{path} was written with other settings (it had {was[:300]})",
+            "Resume with its own settings, or name another output.",
         )
     return dict(state)
 
@@ -74,13 +76,13 @@ def _grew(key: str, before: object, now: object) -> bool:
     )
 
 
-def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Values as JSON gives them back, without the keys that are free to change.
 
     Of ``batch_size`` and ``accumulate`` only the product counts: half the batches, twice as
     often, make the same steps in less memory.
     """
-    kept = {key: value for key, value in recipe.items() if key not in FREE_KEYS}
+    kept = {key: value for key, value in settings.items() if key not in FREE_KEYS}
     if "batch_size" in kept:
         kept["batch_size x accumulate"] = kept.pop("batch_size") * kept.pop("accumulate", 1)
     return dict(json.loads(json.dumps(kept)))

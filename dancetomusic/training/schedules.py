@@ -12,7 +12,7 @@ def cosine_rate(peak: float, step: int, steps: int, warmup: int) -> float:
     """Learning rate of a step, from 0: linear warm-up to ``peak``, under a cosine to 0.
 
     Args:
-        peak: The highest rate; met only as far as the cosine is still near 1 after warm-up.
+        peak: The highest rate; reached only as far as the cosine is still near 1 after warm-up.
         step: Which step.
         steps: All steps.
         warmup: Steps of warm-up; 0 for none.
@@ -70,8 +70,8 @@ def cyclic_rate(low: float, peak: float, step: int, *, half_cycle: int) -> float
     References:
         Smith, "Cyclical Learning Rates for Training Neural Networks", 2017.
     """
-    place = step % (2 * half_cycle)
-    return low + (peak - low) * min(place, 2 * half_cycle - place) / half_cycle
+    phase = step % (2 * half_cycle)
+    return low + (peak - low) * min(phase, 2 * half_cycle - phase) / half_cycle
 
 
 def range_test_rate(low: float, peak: float, step: int, steps: int) -> float:

@@ -21,15 +21,12 @@ from dancetomusic.data.clip import clip_directory, write_record
 from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose2audio.training import (
-    Pose2AudioRecipe,
-    Pose2AudioTrainingConfig,
-    train_pose2audio,
-)
+from dancetomusic.models.pose2audio.training import Pose2AudioTask, train_pose2audio
+from dancetomusic.models.pose2audio.training_data import Pose2AudioTrainingConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
-from dancetomusic.training.distributed import open_world
+from dancetomusic.training.distributed import distributed_context
 from tests.clip_factory import add_clip
 from tests.unit.synthesis.test_groove import write_groove_folder
 
@@ -86,7 +83,7 @@ def config(shared_data, tmp_path_factory):
 def prepared(config, tmp_path_factory):
     """What a run renders and encodes before its first step."""
     directory = tmp_path_factory.mktemp("prepared")
-    recipe_of(config, directory)
+    task_of(config, directory)
     return directory
 
 
@@ -96,10 +93,10 @@ def run(prepared, tmp_path):
     return Path(shutil.copytree(prepared, tmp_path / "run"))
 
 
-def recipe_of(config, output):
+def task_of(config, output):
     output.mkdir(exist_ok=True)
-    with open_world("cpu") as world:
-        return Pose2AudioRecipe(config, output, world)
+    with distributed_context("cpu") as context:
+        return Pose2AudioTask(config, output, context)
 
 
 def log_of(output):
@@ -108,33 +105,35 @@ def log_of(output):
 
 @pytest.mark.slow
 def test_it_learns_and_what_it_writes_can_be_loaded(config, run):
-    recipe = recipe_of(config, run)
-    assert [len(item.memory) > 0 for item in recipe.paired] == [True, True]
+    task = task_of(config, run)
+    assert [len(item.memory) > 0 for item in task.data.paired] == [True, True]
     # The music of a pair is as long as its dance, and memory and codes share their time.
-    for item in recipe.paired:
+    for item in task.data.paired:
         assert item.memory.shape[0] / 12 == pytest.approx(item.codes.shape[1] / 75, abs=0.2)
     with torch.no_grad():
-        before = recipe.validate()["loss"]
+        before = task.validate()["loss"]
     model = train_pose2audio(config, run)
     assert log_of(run)[-1]["validation"]["loss"] < before - 0.2
-    assert model.config.codec_id == recipe.codec.identity
+    assert model.config.codec_id == task.codec.identity
     metadata = json.loads((run / "config.json").read_text())["metadata"]
     assert metadata["training"]["window_s"] == 3 and metadata["steps"] == 30
-    assert metadata["data"] == recipe.data_hash and metadata["pose_encoder"]["package_version"]
+    assert (
+        metadata["data"] == task.data.content_hash and metadata["pose_encoder"]["package_version"]
+    )
 
 
 def test_an_example_depends_on_its_place_and_not_on_the_batch(config, run):
-    recipe = recipe_of(config, run)
-    both, second = recipe.batch(3, range(2)), recipe.batch(3, range(1, 2))
+    task = task_of(config, run)
+    both, second = task.data.batch(3, range(2)), task.data.batch(3, range(1, 2))
     assert torch.equal(both.codes[1:], second.codes)
     assert torch.equal(both.memory[1:], second.memory)
-    assert not torch.equal(recipe.batch(4, range(2)).rhythm, both.rhythm)
+    assert not torch.equal(task.data.batch(4, range(2)).rhythm, both.rhythm)
 
 
 @pytest.mark.slow
 def test_every_loss_can_be_switched_on(config, run):
     """Sampled past, sound, critic, and an encoder that learns beside the decoder."""
-    before = recipe_of(config, run).encoder.state_dict()
+    before = task_of(config, run).encoder.state_dict()
     everything = replace(
         config, max_steps=2, teacher_forcing_ratio=0.5, perceptual_weight=0.1, perceptual_s=1,
         adversarial_weight=0.1, train_encoder=True, encoder_rate=1.0, paired_share=1.0,
@@ -151,8 +150,7 @@ def test_every_loss_can_be_switched_on(config, run):
     assert model.config.decoder.styles == ("waltz", "funk")
 
 
-@pytest.mark.slow
-def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
+def test_it_starts_from_a_released_decoder(config, run, prepared, tmp_path):
     train_pose2audio(config, run)
     again = replace(config, start_from=str(run), max_steps=1)
     shutil.copytree(prepared, tmp_path / "again")
@@ -168,28 +166,28 @@ def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
 def test_a_causal_decoder_with_fewer_layers_and_styles_begins_with_what_there_is(config, run):
     deep = replace(config, n_layers=3, max_steps=1)
     start = train_pose2audio(deep, run).decoder
-    recipe = recipe_of(
+    task = task_of(
         replace(config, start_from=str(run), n_layers=2, memory_layers=0, causal=True,
                 styles=("funk",)),
         run,
     )  # fmt: skip
-    for ours, theirs in zip(recipe.decoder.blocks, (start.blocks[0], start.blocks[2]), strict=True):
+    for ours, theirs in zip(task.decoder.blocks, (start.blocks[0], start.blocks[2]), strict=True):
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-2)
-    assert recipe.decoder.styles is not None and not recipe.decoder.styles.weight.any()
+    assert task.decoder.styles is not None and not task.decoder.styles.weight.any()
 
 
 def test_past_codes_are_hidden_in_a_share_of_windows(config, run):
-    recipe = recipe_of(replace(config, hidden_share=0.6), run)
-    hidden = torch.cat([recipe.batch(step, range(4)).hidden for step in range(40)])
+    task = task_of(replace(config, hidden_share=0.6), run)
+    hidden = torch.cat([task.data.batch(step, range(4)).hidden for step in range(40)])
     shares = hidden.float().mean(1)
     assert 0.1 < (shares == 1).float().mean() < 0.4 and 0.25 < (shares == 0).float().mean() < 0.55
-    batch = recipe.batch(0, range(2))
+    batch = task.data.batch(0, range(2))
     with torch.no_grad():
-        recipe.decoder.eval()
+        task.decoder.eval()
         blind = replace(batch, hidden=torch.ones_like(batch.hidden))
         other = replace(blind, codes=(blind.codes + 1) % 16)
-        torch.testing.assert_close(recipe._logits(blind)[0], recipe._logits(other)[0])
+        torch.testing.assert_close(task.logits(blind)[0], task.logits(other)[0])
 
 
 @pytest.fixture
@@ -207,8 +205,8 @@ def clips(config, tmp_path):
 
 
 def test_it_learns_from_a_set_of_clips(config, clips, run):
-    recipe = replace(config, clips=str(clips), window_s=1, paired_share=1.0, max_steps=3)
-    train_pose2audio(recipe, run)
+    settings = replace(config, clips=str(clips), window_s=1, paired_share=1.0, max_steps=3)
+    train_pose2audio(settings, run)
     metadata = json.loads((run / "config.json").read_text())["metadata"]
     assert len(metadata["data"].split()[1]) == 64
 
@@ -228,14 +226,13 @@ def start(config_file, output):
     )  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared, tmp_path):
+def test_a_killed_run_resumes_as_if_it_had_not_been(config, clips, run, prepared, tmp_path):
     """Music from memory and clips from a stream, with a real SIGKILL in between."""
-    recipe = replace(
+    settings = replace(
         config, clips=str(clips), window_s=1, paired_share=0.5, max_steps=60, save_every=5,
         validate_every=20, ema_decay=0.9, dropout=0.1,
     )  # fmt: skip
-    file = write_yaml(recipe, tmp_path / "config.yaml")
+    file = write_yaml(settings, tmp_path / "config.yaml")
     whole = Path(shutil.copytree(prepared, tmp_path / "whole"))
     process = start(file, run)
     while not (run / "resume.pt").is_file() or len((run / "log.jsonl").read_text()) < 2500:
@@ -245,7 +242,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared
     assert process.wait() == -signal.SIGKILL
     stopped = len(log_of(run))
     assert start(file, run).wait() == 0
-    train_pose2audio(recipe, whole)
+    train_pose2audio(settings, whole)
     assert stopped < len(log_of(run))
     assert log_of(run) == log_of(whole)
     ours, theirs = (Pose2Audio.from_pretrained(d).state_dict() for d in (run, whole))
@@ -256,10 +253,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared
 @pytest.mark.slow
 def test_two_processes_share_the_clips(config, clips, run, repository, tmp_path):
     """Five clips: three for one process, two for the other."""
-    recipe = replace(config, clips=str(clips), window_s=1, paired_share=1.0, save_every=2)
+    settings = replace(config, clips=str(clips), window_s=1, paired_share=1.0, save_every=2)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    recipe = replace(recipe, max_steps=4)
-    file = write_yaml(recipe, tmp_path / "c.yaml")
+    settings = replace(settings, max_steps=4)
+    file = write_yaml(settings, tmp_path / "c.yaml")
     subprocess.run(
         [sys.executable, *torchrun, str(repository / "train.py"), "--model", "pose2audio",
          "--config", str(file), "--output", str(run)],
@@ -271,7 +268,7 @@ def test_two_processes_share_the_clips(config, clips, run, repository, tmp_path)
     assert state["positions"] == [{"epoch": 2, "given": 2}, {"epoch": 3, "given": 2}]
     assert [entry["step"] for entry in log_of(run) if "total" in entry] == [1, 2, 3, 4]
     with pytest.raises(CheckpointError, match="processes 2, now 1"):
-        train_pose2audio(recipe, run)
+        train_pose2audio(settings, run)
 
 
 def test_a_set_that_does_not_fit_is_refused(config, clips, run, tmp_path):
@@ -311,6 +308,6 @@ def test_a_checkpoint_of_another_schema_is_refused(config, run, tmp_path):
     [{"teacher_forcing_ratio": 1.5}, {"perceptual_weight": -1.0}, {"window_s": 0},
      {"paired_share": float("nan")}],
 )  # fmt: skip
-def test_impossible_recipes_are_refused(values):
+def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):
         Pose2AudioTrainingConfig(**values)

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.dance import Dance
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import DanceToMusicError, InputError
 from dancetomusic.evaluation.tasks.music.grid import speed_minima
 from dancetomusic.generate.one import DanceToMusic

@@ -25,9 +25,10 @@ import numpy as np
 
 from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.data.captures import CAPTURES
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import FIGURES, N_BLOCKS
 from dancetomusic.data.street import StreetClip, load_street
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError
 from dancetomusic.evaluation.tasks.generalization_clips import (
     ClipScore,

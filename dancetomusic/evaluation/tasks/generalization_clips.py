@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import figure_span
 from dancetomusic.data.street import StreetClip
-from dancetomusic.data.tang2018 import Dance
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.tasks.music.grid import (
     RANDOM_DRAWS,

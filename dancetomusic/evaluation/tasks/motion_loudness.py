@@ -18,7 +18,8 @@ import numpy as np
 
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.dance import Dance
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import fit_duration, white_noise
 from dancetomusic.io.audio import read_audio

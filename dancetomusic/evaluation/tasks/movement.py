@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import minimize
 
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.street import StreetClip
-from dancetomusic.data.tang2018 import Dance
 from dancetomusic.data.wild import WildClip, trusted_clips
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.tasks.generalization_clips import (

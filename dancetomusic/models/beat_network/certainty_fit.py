@@ -1,4 +1,4 @@
-"""How certain beats found in sound are: fitted to recordings that the network never heard.
+"""How certain beats found in sound are: fitted to recordings that the network did not learn from.
 
 References:
     Platt, "Probabilistic outputs for support vector machines", 1999: a logistic regression from
@@ -17,7 +17,6 @@ from scipy.optimize import minimize
 
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.data.wild import load_wild
-from dancetomusic.errors import InputError
 from dancetomusic.io.audio import read_audio
 from dancetomusic.metrics.beats import beat_f
 from dancetomusic.models.beat_network.audio_beats import sound_evidence
@@ -39,7 +38,7 @@ class Evidence:
     """What was measured on recordings.
 
     Attributes:
-        values: One row of ``rhythm.audio_beats.EVIDENCE`` per recording.
+        values: One row of ``models.beat_network.audio_beats.EVIDENCE`` per recording.
         right: Whether its beats have an F-measure of at least ``RIGHT``.
         groups: Recordings of one group share a song or a dancer.
     """
@@ -82,9 +81,7 @@ def gather_evidence(wild: Path | str, dances: Path | str, networks: Sequence[Pat
             add(sound, clip.beat_times, clip.group, held_out.of(clip.group))
     network = held_out.of("")  # no network learned from these
     for dance in load_dances(dances, split="val"):
-        sound = read_audio(dance.audio_path, SAMPLE_RATE)
-        if sound is None:
-            raise InputError(f"{dance.audio_path} has no sound", "Copy it again.")
+        sound = dance.music(SAMPLE_RATE)
         length = round(PIECE_S * SAMPLE_RATE)
         for first in range(0, sound.samples.shape[1] - length, 2 * length):
             start = first / SAMPLE_RATE

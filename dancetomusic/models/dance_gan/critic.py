@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -149,26 +147,3 @@ def near_knots(
 ) -> Float[Tensor, "batch knots values"]:
     """Means over the frames near each knot."""
     return shares @ values / (shares.sum(dim=2, keepdim=True) + 1e-3)
-
-
-def gradient_penalty(
-    critic: Callable[[Tensor], Float[Tensor, " batch"]],
-    real: Float[Tensor, batch * size],
-    made: Float[Tensor, batch * size],
-    share: Float[Tensor, " batch"],
-) -> Float[Tensor, ""]:
-    """How far the critic's slope between real and made examples is from 1, squared.
-
-    Args:
-        critic: Scores of examples, each by itself.
-        real: Examples.
-        made: As many.
-        share: Of the real one in what lies between, in [0, 1].
-
-    References:
-        Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
-    """
-    weight = share.reshape(-1, *(1,) * (real.dim() - 1))
-    between = (weight * real.detach() + (1 - weight) * made.detach()).requires_grad_(True)
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()

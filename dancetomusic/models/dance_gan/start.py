@@ -1,4 +1,4 @@
-"""How the generator of sequences begins: with the best linear maps to and from its noise."""
+"""The initialisation of the generator of sequences: linear maps to and from its noise."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from dancetomusic.models.dance_gan.network import (
 
 RIDGE = 3.0
 MIN_SEEN = 6.0
-"""Frames near a knot from which its noise can be read."""
+"""Frames near a knot from which its noise can be inferred."""
 
 
 @torch.no_grad()
 def start_linear(generator: DanceGenerator, reader: MovementReader, crops: DanceBatch) -> None:
-    """Begin with the best straight way from movement to noise and back.
+    """Initialise with the best linear maps from movement to noise and back.
 
-    The reader's noise begins as the whitened principal components of movement near knots, of
-    poses as they are and as they swing with the beat; the generator's patterns as the ridge
-    regression from that noise to movement; what noise follows, as that from the noise before.
+    The reader's noise is the whitened principal components of movement near knots, of poses as
+    they are and multiplied by the swings of the beat; the generator's patterns are the ridge
+    regression from that noise to movement; the noise of a knot is that from the knot before.
     """
-    counted, shares = crops.count(), crops.share()
+    clock, shares = crops.count(), crops.share()
     seen = shares.sum(dim=2) > MIN_SEEN
     latent = generator.pose.read(crops.directions)
-    near = near_knots(swinging_movement(latent, crops.turning, counted), shares)
+    near = near_knots(swinging_movement(latent, crops.turning, clock), shares)
     _start_reader(reader, near[seen])
-    read = reader.straight(near)
-    _start_patterns(generator, crops, latent, shares.transpose(1, 2) @ read)
-    _start_chain(generator, read, seen)
+    noise = reader.straight(near)
+    _start_patterns(generator, crops, latent, shares.transpose(1, 2) @ noise)
+    _start_chain(generator, noise, seen)
 
 
 def _start_reader(reader: MovementReader, rows: Float[Tensor, "rows products"]) -> None:
@@ -58,7 +58,7 @@ def _start_patterns(
     latent: Float[Tensor, "batch frames latent"],
     noise: Float[Tensor, "batch frames noise"],
 ) -> None:
-    """From noise that swings with the beat to what each state of the cell says."""
+    """From noise that swings with the beat to the outputs of each state of the cell."""
     n_states = crops.beats.shape[1] // FRAMES_PER_STATE
     states = slice(0, n_states * FRAMES_PER_STATE, FRAMES_PER_STATE)
     inputs = swings(noise[:, states], crops.count()[:, states]).flatten(0, 1)
@@ -76,17 +76,20 @@ def _start_patterns(
 
 def _start_chain(
     generator: DanceGenerator,
-    read: Float[Tensor, "batch knots noise"],
+    noise: Float[Tensor, "batch knots noise"],
     seen: Bool[Tensor, "batch knots"],
 ) -> None:
-    """From the noise of a knot to that of the next, with the spread that is left."""
+    """From the noise of a knot to that of the next, with the spread of the residual."""
     pairs = seen[:, 1:] & seen[:, :-1]
-    before, then = read[:, :-1][pairs], read[:, 1:][pairs]
-    _fit_linear(generator.carry_on, before, then)
-    left = (then - generator.carry_on(before)).std(dim=0).clamp(min=0.1) - MIN_SPREAD
+    before, after = noise[:, :-1][pairs], noise[:, 1:][pairs]
+    _fit_linear(generator.carry_on, before, after)
+    # The bias is the spread through the inverse of softplus.
+    residual = (after - generator.carry_on(before)).std(dim=0).clamp(min=0.1) - MIN_SPREAD
     generator.to_noise.weight.mul_(0.1)
     generator.to_noise.bias.zero_()
-    generator.to_noise.bias[generator.config.noise :] = left.expm1().log()
+    generator.to_noise.bias[generator.config.noise :] = (
+        residual.expm1().log()
+    )  # inverse of softplus
 
 
 def _fit_linear(

@@ -496,11 +496,3 @@ def _places_in_bar(
     apart = (place - torch.arange(STYLE_PLACES, device=rhythm.device)) % STYLE_PLACES
     apart = torch.minimum(apart, STYLE_PLACES - apart)
     return (1 - apart).clamp(min=0) * (cos.abs() + sin.abs() > 0)[..., None]
-
-
-def code_loss(
-    logits: Float[Tensor, "batch codebooks frames classes"],
-    codes: Int[Tensor, "batch codebooks frames"],
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats a code; codes equal to the number of classes are padding."""
-    return F.cross_entropy(logits.flatten(0, 2), codes.flatten(), ignore_index=logits.shape[-1])

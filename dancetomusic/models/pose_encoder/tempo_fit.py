@@ -15,12 +15,13 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from dancetomusic.data.augment import PoseAugmentConfig, vary_pose
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.street import StreetClip
-from dancetomusic.data.tang2018 import Dance
 from dancetomusic.data.wild import ONE_COUPLE, WildClip, trusted_clips
 from dancetomusic.errors import InputError
+from dancetomusic.models.pose_encoder.losses import TEMPO_SPREAD_OCTAVES
 from dancetomusic.models.pose_encoder.movement_tempo import N_TAPS, repetition, template_taps
-from dancetomusic.models.pose_encoder.training import procedural_sources
+from dancetomusic.models.pose_encoder.training_data import procedural_sources
 from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.types import PoseSequence
 
@@ -30,9 +31,6 @@ SHARES: Mapping[str, float] = {WILD: 0.4, STREET: 0.2, BALLROOM: 0.2, PROCEDURAL
 
 RIDGE, SMOOTHNESS = 3e-3, 1e-2
 """Half of these times the squares of the weights, and of their steps, is added to the loss."""
-
-TEMPO_SPREAD_OCTAVES = 0.03
-"""Standard deviation of the target about the true tempo."""
 
 CROP_S = (5.0, 16.0)
 WHOLE_S = 20.0
@@ -167,8 +165,7 @@ def make_examples(
             if number > 0:
                 world, seen = vary_pose(world, poses.fps, settings, rng)
                 present = present & seen
-            crop = PoseSequence(world, present, np.ones(world.shape[:2], np.float32), poses.fps)
-            likeness.append(repetition([crop]))
+            likeness.append(repetition([fully_visible(world, poses.fps, present)]))
             bpm.append(source.bpm)
             group.append(source.group)
             kind.append(source.kind)

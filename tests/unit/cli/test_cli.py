@@ -17,7 +17,7 @@ from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.models import registry
-from dancetomusic.training.loop import LoopConfig
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 
 

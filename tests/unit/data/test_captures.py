@@ -11,7 +11,8 @@ from dancetomusic.data.captures import (
     capture_disjoint,
     find_captures,
 )
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.dance import Dance
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.types import PoseSequence
 
 FPS = 24.0

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import Dance, Figure
 from dancetomusic.data.figures import (
     figure_block,
     figure_blocks,
@@ -14,7 +15,6 @@ from dancetomusic.data.figures import (
     stretches_of,
     without_figures,
 )
-from dancetomusic.data.tang2018 import Dance, Figure
 from dancetomusic.errors import InputError
 from dancetomusic.types import PoseSequence
 

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from dancetomusic.config import config_from_dict, load_config
+from dancetomusic.config import config_from_dict, load_config_values
 from dancetomusic.models.registry import _with_value, families, find_family
 from dancetomusic.released import released_checkpoint, released_checkpoints
-from dancetomusic.training.loop import LoopConfig
+from dancetomusic.training.config import LoopConfig
 
 
 def test_shipped_settings_load(repository):
@@ -18,29 +18,29 @@ def test_shipped_settings_load(repository):
     assert len(files) > 5
     for file in files:
         model = max((name for name in families() if file.stem.startswith(name)), key=len)
+        values = load_config_values(file)
         assert isinstance(
-            load_config(find_family(model).training_task().config, file), LoopConfig
-        ), file.name
+            config_from_dict(find_family(model).training().config, values), LoopConfig
+        )
 
 
 @pytest.mark.parametrize("name", sorted(released_checkpoints()))
 def test_settings_of_released_checkpoints_still_load(name):
     document = json.loads((released_checkpoint(name) / "config.json").read_text())
     values = document["metadata"]["training"]
-    config = config_from_dict(find_family(document["model"]).training_task().config, values)
+    config = config_from_dict(find_family(document["model"]).training().config, values)
     assert config.max_steps == values["max_steps"]
 
 
 @pytest.mark.parametrize("name", ["pose2audio", "pose2audio_causal"])
 def test_settings_of_pose2audio_are_those_that_were_measured(repository, name):
     """Each loss beyond the cross-entropy of codes is off until it is asked for."""
-    config = load_config(
-        find_family("pose2audio").training_task().config, repository / "configs" / f"{name}.yaml"
-    )
+    values = load_config_values(repository / "configs" / f"{name}.yaml")
+    config = config_from_dict(find_family("pose2audio").training().config, values)
     document = json.loads((released_checkpoint(name) / "config.json").read_text())
     measured = document["metadata"]["training"]
-    places = {"codec", "pose_encoder", "start_from", "threads"}
-    for key in measured.keys() - places:
+    machine = {"codec", "pose_encoder", "start_from", "threads"}
+    for key in measured.keys() - machine:
         value = getattr(config, key)
         written = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
         assert json.loads(json.dumps(written)) == measured[key], key

@@ -7,29 +7,29 @@ import importlib.util
 import numpy as np
 import pytest
 
-from dancetomusic.training.logger import Board
+from dancetomusic.training.logger import Logger
 from dancetomusic.types import Waveform
 
 
 def test_without_a_place_nothing_is_written(tmp_path):
-    board = Board(None, wandb=True)
-    board.curves({"loss": 1.0}, 0)
-    assert not board.is_open and not board.problem
+    logger = Logger(None, wandb=True)
+    logger.scalars({"loss": 1.0}, 0)
+    assert not logger.is_open and not logger.problem
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
 def test_weights_and_biases_is_left_out_where_it_is_not_installed(tmp_path):
-    board = Board(tmp_path, tensorboard=False, wandb=True)
-    assert not board.is_open and "pip install wandb" in board.problem
+    logger = Logger(tmp_path, tensorboard=False, wandb=True)
+    assert not logger.is_open and "pip install wandb" in logger.problem
 
 
 def test_weights_and_biases_receives_curves_sounds_and_pictures(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    board = Board(tmp_path, tensorboard=False, wandb=True)
-    board.curves({"train/loss": 1.0}, 1)
-    board.sound("played", Waveform(np.zeros((1, 16_000), np.float32), 16_000), np.zeros(0), 1)
-    board.close()
+    logger = Logger(tmp_path, tensorboard=False, wandb=True)
+    logger.scalars({"train/loss": 1.0}, 1)
+    logger.audio("played", Waveform(np.zeros((1, 16_000), np.float32), 16_000), np.zeros(0), 1)
+    logger.close()
     (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     assert run.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""The loop itself, on a recipe that fits a line."""
+"""The loop itself, on a task that fits a line."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ import pytest
 import torch
 from torch import nn
 
-from dancetomusic.errors import CheckpointError, ConfigError, TrainingError
-from dancetomusic.training.distributed import open_world
-from dancetomusic.training.ema import WeightAverage
-from dancetomusic.training.loop import LOG_FILE, Group, LoopConfig, Recipe, run_recipe
+from dancetomusic.errors import CheckpointError, ConfigError, InputError, TrainingError
+from dancetomusic.training.config import LoopConfig
+from dancetomusic.training.dataset import TrainingSet
+from dancetomusic.training.distributed import distributed_context
+from dancetomusic.training.ema import EMA
+from dancetomusic.training.loop import LOG_FILE, run_training
 from dancetomusic.training.resume import RESUME_FILE
 from dancetomusic.training.schedules import cosine_rate
+from dancetomusic.training.task import ScheduledOptimizer, TrainingTask
 
 CONFIG = LoopConfig(
     max_steps=12, batch_size=4, learning_rate=0.1, warmup_steps=2, log_every=1,
-    validate_every=4, save_every=3, device="cpu", tensorboard=False,
+    validate_every=4, save_every=3, device="cpu", tensorboard=False, num_workers=0,
 )  # fmt: skip
 
 
@@ -33,11 +36,30 @@ class Points:
     y: torch.Tensor
 
 
-class Line(Recipe):
+class PointSet(TrainingSet):
+    batch_type = Points
+    content_hash, epoch_size = "line", 40
+
+    def __init__(self, seed, spoil_at=None):
+        self.seed, self.spoil_at, self.seen = seed, spoil_at, []
+
+    def sample(self, rng, step):
+        x = rng.normal(size=1).astype(np.float32)
+        return x, 2 * x + 1
+
+    def batch(self, step, indices):
+        self.seen.append(list(indices))
+        points = super().batch(step, indices)
+        if step == self.spoil_at:
+            points.x[0] = np.nan
+        return points
+
+
+class Line(TrainingTask):
     """Fits y = 2 x + noise with dropout; a second optimiser moves the offset every third step."""
 
     def __init__(
-        self, config, world=None, validation=None, spoil_at=None, stop_at=None, dropout=0.1
+        self, config, context=None, validation=None, spoil_at=None, stop_at=None, dropout=0.1
     ):
         self.config, self.dropout = config, dropout
         self.slope, self.offset = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -47,24 +69,23 @@ class Line(Recipe):
             kind(part.parameters(), lr=1.0)
             for kind, part in ((torch.optim.AdamW, self.slope), (torch.optim.SGD, self.offset))
         )
-        self.groups = {
-            "slope": Group(adam, config.learning_rate),
-            "offset": Group(sgd, 0.01, every=3),
+        self.optimizers = {
+            "slope": ScheduledOptimizer(adam, config.learning_rate),
+            "offset": ScheduledOptimizer(sgd, 0.01, every=3),
         }
-        self.data_hash, self.epoch_size = "line", 40
-        self.validation, self.spoil_at, self.stop_at = validation, spoil_at, stop_at
-        self.seen, self.written = [], []
+        self.data = PointSet(config.seed, spoil_at)
+        self.validation, self.stop_at = validation, stop_at
+        self.written = []
 
-    def batch(self, step, places):
+    @property
+    def seen(self):
+        return self.data.seen
+
+    def begin(self, step):
         if step == self.stop_at:
             raise KeyboardInterrupt
-        self.seen.append(list(places))
-        x = np.array([self.rng(step, place).normal(size=1) for place in places], np.float32)
-        if step == self.spoil_at:
-            x[0] = np.nan
-        return Points(torch.from_numpy(x), torch.from_numpy(2 * x + 1))
 
-    def losses(self, group, batch, step):
+    def losses(self, optimizer, batch, step):
         dropped = nn.functional.dropout(self.slope(batch.x), self.dropout, self.slope.training)
         error = dropped + self.offset(torch.ones_like(batch.x)) - batch.y
         return {"total": error.square().mean()}
@@ -80,11 +101,11 @@ class Line(Recipe):
 def run(output, config=CONFIG, **options):
     made = []
 
-    def make(world):
-        made.append(Line(config, world, **options))
+    def make(context):
+        made.append(Line(config, context, **options))
         return made[0]
 
-    run_recipe(make, config, output)
+    run_training(make, config, output)
     return made[0]
 
 
@@ -92,7 +113,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / LOG_FILE).read_text().splitlines()]
 
 
-def test_it_learns_and_says_what_it_did(tmp_path):
+def test_it_learns_and_logs_what_it_did(tmp_path):
     line = run(tmp_path, replace(CONFIG, max_steps=80, learning_rate=0.3))
     assert line.slope.weight.item() == pytest.approx(2, abs=0.3)
     log = [entry for entry in log_of(tmp_path) if "validation" not in entry]
@@ -106,7 +127,7 @@ def test_it_learns_and_says_what_it_did(tmp_path):
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 10])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, stop_at):
+def test_a_resumed_run_is_what_it_would_have_been(tmp_path, stop_at):
     config = replace(CONFIG, ema_decay=0.9)
     whole = run(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
@@ -134,7 +155,7 @@ def test_a_finished_run_is_trained_for_longer(tmp_path):
         run(tmp_path, replace(CONFIG, max_steps=15))
 
 
-def test_half_the_batch_twice_as_often_goes_on(tmp_path):
+def test_half_the_batch_twice_as_often_resumes(tmp_path):
     config = CONFIG
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, config, stop_at=7)
@@ -153,7 +174,7 @@ def test_a_run_that_is_asked_to_end_saves_first(tmp_path):
     line.begin = terminate
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        run_recipe(lambda world: line, CONFIG, tmp_path)
+        run_training(lambda context: line, CONFIG, tmp_path)
     assert end.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     resumed = run(tmp_path)
@@ -171,7 +192,7 @@ def test_a_line_of_the_log_that_was_cut_off_is_dropped(tmp_path):
     assert [e["step"] for e in log_of(tmp_path) if "validation" not in e] == list(range(1, 13))
 
 
-def test_another_recipe_or_other_data_is_not_gone_on_with(tmp_path):
+def test_other_settings_or_other_data_do_not_resume(tmp_path):
     run(tmp_path)
     with pytest.raises(CheckpointError, match=r"learning_rate 0\.1, now 0\.2"):
         run(tmp_path, replace(CONFIG, learning_rate=0.2))
@@ -186,13 +207,69 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
     large, small = replace(config, batch_size=8), replace(config, accumulate=2)
     one, two = Line(large), Line(small)
     for line in (one, two):
-        line.losses = lambda group, batch, step, line=line: {
+        line.losses = lambda optimizer, batch, step, line=line: {
             "total": (line.slope(batch.x) - batch.y).square().mean()
         }
-    run_recipe(lambda world: one, large, tmp_path / "one")
-    run_recipe(lambda world: two, small, tmp_path / "two")
+    run_training(lambda context: one, large, tmp_path / "one")
+    run_training(lambda context: two, small, tmp_path / "two")
     assert one.seen[0] == two.seen[0] + two.seen[1] == list(range(8))
     torch.testing.assert_close(one.slope.weight, two.slope.weight)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(tmp_path, workers):
+    """Batches are the same, also where a run resumes with other workers in the middle."""
+    config = replace(CONFIG, accumulate=2)
+    alone = run(tmp_path / "alone", config)
+    together = run(tmp_path / "together", replace(config, num_workers=workers))
+    assert torch.equal(alone.slope.weight, together.slope.weight)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", replace(config, num_workers=workers), stop_at=7)
+    run(tmp_path / "parts", replace(config, num_workers=2))
+    assert log_of(tmp_path / "alone") == log_of(tmp_path / "together")
+    assert log_of(tmp_path / "alone") == log_of(tmp_path / "parts")
+
+
+class CountedSet(PointSet):
+    """A stream: each sample is the number of those before it."""
+
+    given = 0
+
+    def sample(self, rng, step):
+        self.given += 1
+        if self.given == 40:
+            raise InputError("sample 40 is damaged", "Remove it.")
+        x = np.array([self.given / 10], np.float32)
+        return x, 2 * x + 1
+
+    def state_dict(self):
+        return {"given": self.given}
+
+    def load_state_dict(self, state):
+        self.given = state["given"]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_stream_resumes_after_the_batches_that_were_used_not_those_made_ahead(tmp_path, workers):
+    def start(output, stop_at=None, **changes):
+        config = replace(CONFIG, num_workers=workers, max_steps=9, **changes)
+
+        def make(context):
+            line = Line(config, stop_at=stop_at)
+            line.data = CountedSet(0)
+            return line
+
+        run_training(make, config, output)
+
+    start(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "parts", stop_at=5)
+    state = torch.load(tmp_path / "parts" / RESUME_FILE, weights_only=True)["state"]
+    assert state["positions"] == [{"given": 12}] and state["step"] == 3
+    start(tmp_path / "parts")
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
+    with pytest.raises(InputError, match=r"sample 40 is damaged\. Remove it\."):
+        start(tmp_path / "long", batch_size=5)
 
 
 def test_an_epoch_is_a_pass_over_the_data(tmp_path):
@@ -208,12 +285,12 @@ def test_averaged_weights_are_what_is_written(tmp_path):
 
 def test_early_decay_is_small():
     weight = nn.Parameter(torch.zeros(1))
-    average = WeightAverage([weight], 0.999)
+    average = EMA([weight], 0.999)
     with torch.no_grad():
         weight.fill_(1.0)
     average.update(0)
     assert average.averages[0].item() == pytest.approx(0.9)
-    with average.in_place():
+    with average.applied():
         assert weight.item() == pytest.approx(0.9)
     assert weight.item() == 1
 
@@ -249,17 +326,17 @@ def test_a_batch_too_large_for_memory_is_one_clear_error(tmp_path):
     """The process may use little memory; the batch asks for 64 GiB."""
     code = f"""
 import dataclasses, pathlib, torch
-from tests.unit.training.test_loop import CONFIG, Line, Points, run_recipe
+from tests.unit.training.test_loop import CONFIG, Line, Points, run_training
 from dancetomusic.errors import TrainingError
 
 class Huge(Line):
-    def losses(self, group, batch, step):
+    def losses(self, optimizer, batch, step):
         return {{"total": self.slope(torch.ones(2**34, 1)).mean()}}
 
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30,) * 2)
 try:
-    run_recipe(lambda world: Huge(CONFIG), CONFIG, pathlib.Path({str(tmp_path)!r}))
+    run_training(lambda context: Huge(CONFIG), CONFIG, pathlib.Path({str(tmp_path)!r}))
 except TrainingError as error:
     print(error)
 """
@@ -270,9 +347,9 @@ except TrainingError as error:
 
 def test_other_errors_of_torch_are_bugs_and_stay(tmp_path):
     line = Line(CONFIG)
-    line.losses = lambda group, batch, step: {"total": torch.ones(2, 3) @ torch.ones(2, 3)}
+    line.losses = lambda optimizer, batch, step: {"total": torch.ones(2, 3) @ torch.ones(2, 3)}
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        run_recipe(lambda world: line, CONFIG, tmp_path)
+        run_training(lambda context: line, CONFIG, tmp_path)
 
 
 def test_tensorboard_gets_curves(tmp_path):
@@ -293,7 +370,7 @@ def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, capsys):
     "values",
     [{"max_steps": 0}, {"batch_size": 0}, {"ema_decay": 1.0}, {"learning_rate": 0.0},
      {"epochs": 0}, {"patience": -1}, {"seed": -1}, {"seed": 2**64},
-     {"learning_rate": float("nan")}],
+     {"learning_rate": float("nan")}, {"num_workers": -1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):
@@ -308,7 +385,7 @@ def test_the_rate_rises_and_falls():
 
 @pytest.mark.parametrize("device", ["tpu0", "cuda:99", "mps"])
 def test_a_device_that_is_not_there_is_refused(device):
-    with pytest.raises(ConfigError), open_world(device):
+    with pytest.raises(ConfigError), distributed_context(device):
         pass
 
 

@@ -18,10 +18,11 @@ from dancetomusic.data.clip import (
     clip_directory,
     load_clip,
 )
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import FIGURES, figure_block, stretches_of
 from dancetomusic.data.index import INDEX
 from dancetomusic.data.manifest import MANIFEST_FILE, open_manifest
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import fit_length, read_audio
 from dancetomusic.stems.base import Mix

@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Int
 
 from dancetomusic.data import wild
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.index import INDEX
 from dancetomusic.data.street import StreetClip, load_street
-from dancetomusic.data.tang2018 import Dance, load_dances
+from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError, PoseError
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.tasks.generalization_clips import OFFSETS

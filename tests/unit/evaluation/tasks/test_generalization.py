@@ -11,8 +11,8 @@ pytest.importorskip("mir_eval")
 
 from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.config import config_to_dict
+from dancetomusic.data.dance import Dance, Figure
 from dancetomusic.data.street import StreetClip
-from dancetomusic.data.tang2018 import Dance, Figure
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.tasks import generalization as unseen
 from dancetomusic.evaluation.tasks.generalization_clips import (

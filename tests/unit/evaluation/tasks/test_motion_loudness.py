@@ -1,7 +1,7 @@
 import numpy as np
 
 from dancetomusic.evaluation.tasks.motion_loudness import score_loudness
-from dancetomusic.models.motion_vae.training import ride_fader
+from dancetomusic.models.motion_vae.training_data import ride_fader
 from tests.unit.models.motion_vae.test_training import dancer, noise
 
 

@@ -13,12 +13,12 @@ from dancetomusic.models.beat_network.network import (
     BeatNetworkConfig,
     load_beat_network,
 )
-from dancetomusic.models.beat_network.training import (
-    BeatNetworkRecipe,
+from dancetomusic.models.beat_network.training import train_beat_network
+from dancetomusic.models.beat_network.training_data import (
     BeatNetworkTrainingConfig,
     Recording,
+    RecordingCrops,
     _cut,
-    train_beat_network,
 )
 from tests.rhythm_factory import write_clips
 
@@ -102,14 +102,14 @@ def test_a_run_lowers_its_loss_and_writes_a_network(cache, tmp_path):
     assert load_beat_network(tmp_path / "run").config == TINY
 
 
-def test_examples_are_the_same_for_the_same_step_and_place(cache):
-    recipe = BeatNetworkRecipe(settings(cache))
-    one, two = recipe.batch(5, range(2, 4)), recipe.batch(5, range(0, 4))
+def test_samples_are_the_same_for_the_same_step_and_index(cache):
+    data = RecordingCrops(settings(cache))
+    one, two = data.batch(5, range(2, 4)), data.batch(5, range(0, 4))
     np.testing.assert_array_equal(one.levels.numpy(), two.levels[2:].numpy())
 
 
 def test_noise_has_no_beat(cache):
-    batch = BeatNetworkRecipe(settings(cache, noise_share=1.0, cut_share=0.0)).batch(0, range(4))
+    batch = RecordingCrops(settings(cache, noise_share=1.0, cut_share=0.0)).batch(0, range(4))
     assert batch.targets.max() == 0 and batch.weights.max() == 1
 
 

@@ -6,9 +6,15 @@ import torch
 
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.crops import DancedSong, cut_crops, cut_poses, read_songs
+from dancetomusic.models.dance_gan.crops import (
+    DancedSong,
+    DanceGanTrainingConfig,
+    PoseSamples,
+    SongCrops,
+    read_songs,
+)
 from dancetomusic.models.dance_gan.network import DanceGanConfig, load_dance_gan
-from dancetomusic.models.dance_gan.training import DanceGanTrainingConfig, train_dance_gan
+from dancetomusic.models.dance_gan.training import train_dance_gan
 from dancetomusic.pose.skeleton import Skeleton, directions_of, turn_by
 from dancetomusic.types import POSE_FPS
 from tests.evaluation_factory import write_dances
@@ -67,9 +73,8 @@ def song():
     return DancedSong(world, np.arange(0.5, 20, 0.5), np.repeat(bands, 32, axis=1))
 
 
-def test_movement_beats_and_sound_of_a_crop_are_of_the_same_time(song):
-    rngs = [np.random.default_rng(n) for n in range(8)]
-    batch = cut_crops([song], rngs, n_frames=48, speeds=(0.75, 1.35), mirror_share=0.5)
+def test_movement_beats_and_sound_of_a_crop_are_of_the_same_time(song, config):
+    batch = SongCrops([song], config).batch(0, range(8))
     assert batch.count().shape[:2] == (8, 48)
     assert torch.allclose(batch.share().sum(dim=1), torch.ones(8, 48))
     assert batch.directions.shape == (8, 48, 24, 3)
@@ -84,11 +89,11 @@ def test_movement_beats_and_sound_of_a_crop_are_of_the_same_time(song):
     assert speed.std() > 0.05
 
 
-def test_still_poses_face_the_camera(song):
+def test_still_poses_face_the_camera(song, config):
     turned = torch.from_numpy(song.world)
     known = turn_by(turned, torch.full((len(turned),), 1.1)).numpy()
-    rngs = [np.random.default_rng(n) for n in range(8)]
-    batch = cut_poses([DancedSong(known, song.beat_times, song.bands)], rngs)
+    songs = [DancedSong(known, song.beat_times, song.bands)]
+    batch = PoseSamples(songs, config).batch(0, range(8))
     hips, shoulders = batch.directions[:, 0], batch.directions[:, 2]
     assert batch.directions.shape == (8, 24, 3)
     lengths = Skeleton().lengths

@@ -1,4 +1,4 @@
-"""The sampler's recipe: pairs, their levels, learning, going on."""
+"""The sampler's training: pairs, their levels, learning, resuming."""
 
 import json
 import shutil
@@ -10,18 +10,22 @@ import torch
 
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
-from dancetomusic.models.motion_vae import training as recipe
-from dancetomusic.models.motion_vae.network import Belief, MotionVaeConfig, load_motion_vae
-from dancetomusic.models.motion_vae.training import (
+from dancetomusic.models.motion_vae.network import (
+    Belief,
+    MotionVaeConfig,
+    load_motion_vae,
+    training,
+    training_data,
+)
+from dancetomusic.models.motion_vae.training import kl_divergence, train_motion_vae
+from dancetomusic.models.motion_vae.training_data import (
     LEVELLED_DB,
     MotionVaeTrainingConfig,
-    divergence,
     ride_fader,
     smooth_noise,
     split_level,
-    train_motion_vae,
 )
-from dancetomusic.models.registry import train
+from dancetomusic.models.registry import TrainingEntry, train
 from dancetomusic.synthesis.groove import SOUND_FONT
 from dancetomusic.types import PoseSequence, Waveform
 from tests.unit.synthesis.test_groove import write_groove_folder
@@ -89,10 +93,10 @@ def test_divergence_is_torchs():
     beliefs = [Belief(torch.randn(2, 3, 4), 0.3 * torch.randn(2, 3, 4)) for _ in range(2)]
     ours, theirs = (torch.distributions.Normal(b.mean, b.log_deviation.exp()) for b in beliefs)
     expected = torch.distributions.kl_divergence(ours, theirs).sum(-1).mean()
-    assert torch.allclose(divergence(*beliefs), expected, atol=1e-5)
+    assert torch.allclose(kl_divergence(*beliefs), expected, atol=1e-5)
     standard = torch.distributions.Normal(0.0, 1.0)
     expected = torch.distributions.kl_divergence(ours, standard).sum(-1).mean()
-    assert torch.allclose(divergence(beliefs[0]), expected, atol=1e-5)
+    assert torch.allclose(kl_divergence(beliefs[0]), expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +115,7 @@ def config(tmp_path_factory, request):
 
 @pytest.fixture(autouse=True)
 def short_dances(monkeypatch):
-    monkeypatch.setattr(recipe, "PROCEDURAL_S", 4.0)
+    monkeypatch.setattr(training_data, "PROCEDURAL_S", 4.0)
 
 
 def log_of(output):
@@ -120,7 +124,7 @@ def log_of(output):
 
 @pytest.mark.slow
 @needs_fluidsynth
-def test_it_learns_and_goes_on_where_it_was_stopped(config, tmp_path, monkeypatch):
+def test_it_learns_and_resumes_where_it_was_stopped(config, tmp_path, monkeypatch):
     train_motion_vae(config, tmp_path / "whole")
     log = [line for line in log_of(tmp_path / "whole") if "total" in line]
     assert {"codes", "level", "movement", "shared", "prior"} <= set(log[0])
@@ -131,16 +135,16 @@ def test_it_learns_and_goes_on_where_it_was_stopped(config, tmp_path, monkeypatc
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     for name in ("resume.pt", "log.jsonl"):
         (tmp_path / "parts" / name).unlink()
-    original = recipe.MotionVaeRecipe.losses
+    original = training.MotionVaeTask.losses
 
-    def stop_at_seven(self, group, batch, step):
+    def stop_at_seven(self, optimizer, batch, step):
         if step == 7:
             raise KeyboardInterrupt
-        return original(self, group, batch, step)
+        return original(self, optimizer, batch, step)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(recipe.MotionVaeRecipe, "losses", stop_at_seven)
-        patch.setattr(recipe.MotionVaeRecipe, "_make_pairs", lambda self: pytest.fail("are kept"))
+        patch.setattr(training.MotionVaeTask, "losses", stop_at_seven)
+        patch.setattr(training_data, "_make_pairs", lambda *_: pytest.fail("are kept"))
         train_motion_vae(config, tmp_path / "parts")
     train_motion_vae(config, tmp_path / "parts")
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
@@ -164,6 +168,7 @@ def test_bad_settings_are_refused(config, tmp_path):
 @pytest.mark.parametrize("name", ["motion_vae", "motion_vae_500ms"])
 def test_shipped_settings_load(repository, name, monkeypatch):
     seen = []
-    monkeypatch.setattr(recipe, "train_motion_vae", lambda config, output: seen.append(config))
+    entry = TrainingEntry(MotionVaeTrainingConfig, lambda config, output: seen.append(config))
+    monkeypatch.setattr(training, "TRAINING", entry)
     train("motion_vae", repository / "configs" / f"{name}.yaml", {}, repository / "none")
     assert seen[0].segment_s == (0.1 if name == "motion_vae" else 0.5)

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.pose2audio.losses import codebook_losses
 from dancetomusic.models.pose2audio.token_decoder import (
     ANY_STYLE,
     STYLE_PLACES,
     TokenDecoder,
     TokenDecoderConfig,
-    code_loss,
 )
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
@@ -179,7 +179,7 @@ def test_padding_does_not_count_in_the_loss() -> None:
     logits, codes = torch.randn(1, K, 5, V), torch.randint(0, V, (1, K, 5))
     padded = functional.pad(codes, (0, 3), value=V)
     more = torch.cat([logits, torch.randn(1, K, 3, V)], 2)
-    torch.testing.assert_close(code_loss(more, padded), code_loss(logits, codes))
+    torch.testing.assert_close(codebook_losses(more, padded), codebook_losses(logits, codes))
 
 
 def test_a_prefix_is_kept_and_continued_as_if_never_interrupted(model: TokenDecoder) -> None:
@@ -255,7 +255,7 @@ def test_one_batch_is_learned_to_the_last_code(model: TokenDecoder) -> None:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(300):
-        loss = code_loss(model(codes, *conditions), codes)
+        loss = codebook_losses(model(codes, *conditions), codes).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -271,10 +271,10 @@ def test_no_frames_give_no_codes(model: TokenDecoder) -> None:
 def test_bfloat16_autocast_trains_close_to_float32(model: TokenDecoder) -> None:
     codes, *conditions = inputs()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = code_loss(model(codes, *conditions).float(), codes)
+        loss = codebook_losses(model(codes, *conditions), codes).mean()
     loss.backward()
     torch.testing.assert_close(
-        loss, code_loss(model(codes, *conditions), codes), atol=0.05, rtol=0.02
+        loss, codebook_losses(model(codes, *conditions), codes).mean(), atol=0.05, rtol=0.02
     )
 
 
@@ -364,7 +364,7 @@ def test_a_decoder_without_styles_ignores_them() -> None:
 def test_no_style_in_particular_is_not_trained() -> None:
     model = styled()
     codes, *conditions = inputs()
-    code_loss(model(codes, *conditions, style=torch.tensor([0, 1])), codes).backward()
+    codebook_losses(model(codes, *conditions, style=torch.tensor([0, 1])), codes).mean().backward()
     assert model.styles is not None and model.styles.weight.grad is not None
     moved = model.styles.weight.grad.abs().sum(1) > 0
     assert moved.tolist() == [False, True, False]

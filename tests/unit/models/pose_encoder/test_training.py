@@ -1,4 +1,4 @@
-"""The recipe of the pose encoder, with encoders and dances small enough for seconds."""
+"""The training task of the pose encoder, with encoders and dances small enough for seconds."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.config import config_to_dict, load_config
-from dancetomusic.data.tang2018 import Dance
+from dancetomusic.config import config_from_dict, config_to_dict, load_config_values
+from dancetomusic.data.dance import Dance
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
+from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
     PoseEncoderConfig,
     load_pose_encoder,
 )
-from dancetomusic.models.pose_encoder.training import (
+from dancetomusic.models.pose_encoder.training import train_pose_encoder
+from dancetomusic.models.pose_encoder.training_data import (
+    DanceCrops,
     PoseEncoderTrainingConfig,
-    make_batch,
     procedural_sources,
-    rhythm_loss,
     source_of_dance,
-    train_pose_encoder,
 )
 from dancetomusic.models.registry import train
 from dancetomusic.types import PoseSequence
@@ -36,7 +36,7 @@ from dancetomusic.types import PoseSequence
 TINY = PoseEncoderConfig(
     channels=16, dilations=(1, 2), dropout=0.0, tempo_dropout=0.0, gain_spread=0.0
 )
-RECIPE = PoseEncoderTrainingConfig(
+SETTINGS = PoseEncoderTrainingConfig(
     model=TINY,
     procedural_share=1.0,
     n_procedural=2,
@@ -53,8 +53,8 @@ RECIPE = PoseEncoderTrainingConfig(
 )
 
 
-def rngs(n):
-    return [np.random.default_rng([0, place]) for place in range(n)]
+def crops(sources, indices):
+    return DanceCrops(SETTINGS, [], sources).batch(0, indices)
 
 
 def log_of(output):
@@ -66,7 +66,7 @@ def test_loss_falls_on_one_batch_until_the_phase_is_known():
     torch.manual_seed(0)
     encoder = PoseEncoder(dataclasses.replace(TINY, channels=32, dilations=(1, 2, 4, 8)))
     sources = procedural_sources(2, 12.0, seed=0)
-    batch = make_batch([], sources, RECIPE, rngs(2))
+    batch = crops(sources, range(2))
     first = rhythm_loss(encoder, batch)["phase"].item()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2)
     for _ in range(80):
@@ -79,7 +79,7 @@ def test_loss_falls_on_one_batch_until_the_phase_is_known():
 
 def test_labels_mark_the_true_beats():
     sources = procedural_sources(1, 12.0, seed=1)
-    batch = make_batch([], sources, RECIPE, rngs(2))
+    batch = crops(sources, range(2))
     on_beat = batch.beats == 1
     assert (batch.phase[..., 0][on_beat] > 0.9).all()
     assert (batch.downbeats <= batch.beats).all()
@@ -87,16 +87,16 @@ def test_labels_mark_the_true_beats():
     assert batch.phase.shape == (2, 450, 2)
 
 
-def test_an_example_depends_on_its_place_and_not_on_the_batch():
+def test_a_sample_depends_on_its_index_and_not_on_the_batch():
     sources = procedural_sources(2, 12.0, seed=1)
-    both = make_batch([], sources, RECIPE, rngs(2))
-    alone = make_batch([], sources, RECIPE, rngs(2)[1:])
+    both = crops(sources, range(2))
+    alone = crops(sources, range(1, 2))
     assert torch.equal(both.world[1:], alone.world)
 
 
 def test_each_term_can_be_switched_off():
     encoder = PoseEncoder(TINY).eval()
-    batch = make_batch([], procedural_sources(1, 12.0, seed=1), RECIPE, rngs(1))
+    batch = crops(procedural_sources(1, 12.0, seed=1), range(1))
     whole = rhythm_loss(encoder, batch)
     without = rhythm_loss(encoder, batch, beat_weight=0.0, energy_weight=0.0)
     kept = whole["phase"] + whole["downbeat"] + whole["tempo"]
@@ -104,7 +104,7 @@ def test_each_term_can_be_switched_off():
 
 
 def test_what_is_written_can_be_loaded_and_says_where_it_is_from(tmp_path):
-    trained = train_pose_encoder(RECIPE, tmp_path)
+    trained = train_pose_encoder(SETTINGS, tmp_path)
     loaded = load_pose_encoder(tmp_path)
     assert config_to_dict(loaded.config) == config_to_dict(TINY)
     world, present = torch.randn(1, 96, 33, 3) * 0.3, torch.ones(1, 96, dtype=torch.bool)
@@ -117,9 +117,9 @@ def test_what_is_written_can_be_loaded_and_says_where_it_is_from(tmp_path):
     assert last == metadata["metrics"]
 
 
-def test_it_goes_on_from_another_encoder(tmp_path):
-    train_pose_encoder(RECIPE, tmp_path / "first")
-    again = dataclasses.replace(RECIPE, start_from=str(tmp_path / "first"), max_steps=1)
+def test_it_starts_from_another_encoder(tmp_path):
+    train_pose_encoder(SETTINGS, tmp_path / "first")
+    again = dataclasses.replace(SETTINGS, start_from=str(tmp_path / "first"), max_steps=1)
     train_pose_encoder(again, tmp_path / "second")
     first = log_of(tmp_path / "first")
     second = log_of(tmp_path / "second")
@@ -132,8 +132,8 @@ def test_it_goes_on_from_another_encoder(tmp_path):
 @pytest.mark.slow
 def test_pictures_and_beat_scores_reach_tensorboard(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    recipe = dataclasses.replace(RECIPE, tensorboard=True, max_steps=1)
-    train_pose_encoder(recipe, tmp_path)
+    settings = dataclasses.replace(SETTINGS, tensorboard=True, max_steps=1)
+    train_pose_encoder(settings, tmp_path)
     board = events.EventAccumulator(str(tmp_path)).Reload()
     assert {"train/phase", "validation/loss", "validation/beat_f"} <= set(board.Tags()["scalars"])
     (picture,) = board.Images("dancer")
@@ -144,8 +144,8 @@ def test_pictures_and_beat_scores_reach_tensorboard(tmp_path):
 def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
     script = (
         "import sys, dataclasses\n"
-        "from tests.unit.models.pose_encoder.test_training import RECIPE, train_pose_encoder\n"
-        "train_pose_encoder(RECIPE, sys.argv[1])\n"
+        "from tests.unit.models.pose_encoder.test_training import SETTINGS, train_pose_encoder\n"
+        "train_pose_encoder(SETTINGS, sys.argv[1])\n"
     )
     (tmp_path / "script.py").write_text(script)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -154,7 +154,7 @@ def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
         check=True, capture_output=True, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    one = train_pose_encoder(dataclasses.replace(RECIPE, batch_size=4), tmp_path / "one")
+    one = train_pose_encoder(dataclasses.replace(SETTINGS, batch_size=4), tmp_path / "one")
     two = load_pose_encoder(tmp_path / "two")
     for ours, theirs in zip(log_of(tmp_path / "two"), log_of(tmp_path / "one"), strict=True):
         if "validation" not in theirs:
@@ -211,9 +211,9 @@ def test_poses_of_the_wrong_shape_are_one_line_before_the_first_step(tmp_path):
     """In a process of its own, without the checks that tests add to every call."""
     write_dances(tmp_path / "dances", np.zeros((240, 17, 3), np.float32))
     command = [sys.executable, "-m", "dancetomusic.cli", "train", "--model", "pose_encoder"]
-    places = ["--config", str(write_config(tmp_path)), "--output", str(tmp_path / "run")]
+    options = ["--config", str(write_config(tmp_path)), "--output", str(tmp_path / "run")]
     done = subprocess.run(
-        [*command, *places, f"data={tmp_path / 'dances'}"],
+        [*command, *options, f"data={tmp_path / 'dances'}"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 2
@@ -244,8 +244,11 @@ def test_no_dances_and_no_such_key_are_refused(tmp_path):
         train("pose_encoder", config, {"crop_s.width": 3}, tmp_path / "run")
 
 
-def test_shipped_recipe_loads(repository):
-    config = load_config(PoseEncoderTrainingConfig, repository / "configs" / "pose_encoder.yaml")
+def test_shipped_settings_load(repository):
+    config = config_from_dict(
+        PoseEncoderTrainingConfig,
+        load_config_values(repository / "configs" / "pose_encoder.yaml"),
+    )
     assert config.model.frame_rate == 75.0
 
 
@@ -259,6 +262,6 @@ def test_shipped_recipe_loads(repository):
         {"data": "x", "n_procedural": 0},
     ],
 )
-def test_impossible_recipes_are_refused(values):
+def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):
         PoseEncoderTrainingConfig(**values)

@@ -8,8 +8,9 @@ import torch
 
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.errors import ConfigError, InputError
-from dancetomusic.models.spectral_codec import training as recipe
-from dancetomusic.models.spectral_codec.training import CodecTrainingConfig, train_codec
+from dancetomusic.models.spectral_codec import training
+from dancetomusic.models.spectral_codec.training import train_codec
+from dancetomusic.models.spectral_codec.training_data import CodecTrainingConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
 from dancetomusic.training.losses import MelLoss
@@ -84,18 +85,20 @@ def whole(short, tmp_path_factory):
 
 
 @needs_fluidsynth
-@pytest.mark.parametrize("stage", ["WholeCodecRecipe", "CodecDecoderRecipe"])
-def test_either_stage_goes_on_where_it_was_stopped(short, whole, tmp_path, monkeypatch, stage):
-    """Books with their averages, and discriminators with their optimiser, included."""
-    shutil.copytree(whole / "corpus", tmp_path / "parts" / "corpus")
-    shutil.copytree(whole / "validation", tmp_path / "parts" / "validation")
-    kind = getattr(recipe, stage)
+@pytest.mark.parametrize("stage", ["WholeCodecTask", "CodecDecoderTask"])
+def test_either_stage_resumes_where_it_was_stopped(config, tmp_path, monkeypatch, stage):
+    """Codebooks with their averages, and discriminators with their optimiser, included."""
+    short = replace(config, max_steps=10, decoder_steps=10, codebook_start=3)
+    train_codec(short, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole" / "corpus", tmp_path / "parts" / "corpus")
+    shutil.copytree(tmp_path / "whole" / "validation", tmp_path / "parts" / "validation")
+    kind = getattr(training, stage)
     original = kind.losses
 
-    def stop_at_five(self, group, batch, step):
-        if step == 5:
+    def stop_at_six(self, optimizer, batch, step):
+        if step == 6:
             raise Stopped
-        return original(self, group, batch, step)
+        return original(self, optimizer, batch, step)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(kind, "losses", stop_at_five)
@@ -125,7 +128,7 @@ def test_bad_settings_are_refused(config, tmp_path):
         train_codec(replace(config, crop_s=7.0), tmp_path)
     with pytest.raises(InputError, match=r"info\.csv"):
         train_codec(replace(config, grooves=str(tmp_path)), tmp_path)
-    with pytest.raises(ConfigError, match="weight is negative"):
+    with pytest.raises(ConfigError, match="buzz_weight is -1"):
         replace(config, buzz_weight=-1.0)
-    with pytest.raises(ConfigError, match="length"):
+    with pytest.raises(ConfigError, match="decoder_steps is 0"):
         replace(config, decoder_steps=0)

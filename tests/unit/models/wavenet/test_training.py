@@ -1,4 +1,4 @@
-"""The recipe of the WaveNet and its model, small enough for seconds."""
+"""The training task of the WaveNet and its model, small enough for seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.config import config_to_dict, load_config
+from dancetomusic.config import config_from_dict, config_to_dict, load_config_values
 from dancetomusic.data.augment import turn
 from dancetomusic.data.dance_sound import DanceSound
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
@@ -33,15 +33,10 @@ from dancetomusic.models.wavenet.network import (
     pose_movement,
     read_movement,
 )
-from dancetomusic.models.wavenet.training import (
-    WaveNetRecipe,
-    WaveNetTrainingConfig,
-    crop_losses,
-    train_wavenet,
-)
+from dancetomusic.models.wavenet.training import WaveNetTask, crop_losses, train_wavenet
+from dancetomusic.models.wavenet.training_data import WaveNetTrainingConfig
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.training.distributed import World
-from dancetomusic.training.loop import Group
+from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.schedules import (
     cyclic_rate,
     one_cycle_rate,
@@ -49,18 +44,19 @@ from dancetomusic.training.schedules import (
     steepest_rate,
     step_rate,
 )
+from dancetomusic.training.task import ScheduledOptimizer
 from dancetomusic.types import PoseSequence
 
 TINY = WaveNetConfig(
     channels=8, skip_channels=16, stacks=1, layers_per_stack=6, movement_channels=16,
     movement_dilations=(1, 2, 4), condition_channels=8, genres=("waltz",),
 )  # fmt: skip
-RECIPE = WaveNetTrainingConfig(
+SETTINGS = WaveNetTrainingConfig(
     model=TINY, window_s=2.0, crop_s=0.1, batch_size=4, max_steps=4, learning_rate=5e-3,
     warmup_steps=1, log_every=1, validation_crops=4, withheld_share=0.3, device="cpu",
     tensorboard=False,
 )  # fmt: skip
-CPU = World(0, 1, torch.device("cpu"))
+CPU = DistributedContext(0, 1, torch.device("cpu"))
 
 
 def stepping(seconds, period, seed=0):
@@ -104,12 +100,11 @@ def learned(tmp_path_factory):
     """A model that has learned the clicks, after some hundred small steps."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    config = replace(RECIPE, max_steps=250, batch_size=8, learning_rate=2e-2, log_every=50)
+    config = replace(SETTINGS, max_steps=250, batch_size=8, learning_rate=2e-2, log_every=50)
     return train_wavenet(config, tmp_path_factory.mktemp("run"), sounds=SOUNDS)
 
 
-@pytest.mark.slow
-def test_sound_that_comes_with_movement_is_better_foretold_with_it(learned):
+def test_sound_that_comes_with_movement_is_better_predicted_with_it(learned):
     found = score_likelihood(learned, [SOUNDS[2], stepping(8.0, 0.5, 3)], crops=16)
     assert found.bits[TRUE].mean() < min(found.bits[SHUFFLED].mean(), found.bits[NONE].mean())
     near, far = (costs[SHUFFLED] - costs[TRUE] for costs in (found.bits_near, found.bits))
@@ -130,7 +125,7 @@ def test_likelihood_refuses_what_cannot_be_shuffled(learned):
 
 @pytest.mark.slow
 def test_it_is_written_loaded_and_played(tmp_path):
-    trained = train_wavenet(RECIPE, tmp_path, sounds=SOUNDS)
+    trained = train_wavenet(SETTINGS, tmp_path, sounds=SOUNDS)
     loaded = load_wavenet(tmp_path)
     assert config_to_dict(loaded.config) == config_to_dict(TINY)
     metadata = json.loads((tmp_path / "config.json").read_text())["metadata"]
@@ -154,15 +149,15 @@ def test_it_is_written_loaded_and_played(tmp_path):
     ],
 )
 def test_every_shape_learns(tmp_path, model):
-    recipe = WaveNetRecipe(replace(RECIPE, model=model), tmp_path, CPU, SOUNDS)
-    batch = recipe.batch(0, range(4))
-    first = recipe.losses("wavenet", batch, 0)
+    task = WaveNetTask(replace(SETTINGS, model=model), tmp_path, CPU, SOUNDS)
+    batch = task.data.batch(0, range(4))
+    first = task.losses("wavenet", batch, 0)
     assert ("kl" in first) == bool(model.latent_dim)
     assert ("phase" in first) == (model.movement == "pose")
     assert abs(first["nats"].item() - np.log(256)) < 1
-    optimizer = recipe.groups["wavenet"].optimizer
+    optimizer = task.optimizers["wavenet"].optimizer
     for _ in range(15):
-        losses = recipe.losses("wavenet", batch, 0)
+        losses = task.losses("wavenet", batch, 0)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
@@ -173,7 +168,7 @@ def test_pictures_pass_the_same_interface(tmp_path):
     grey = np.random.default_rng(0).integers(0, 255, (200, 64, 64)).astype(np.uint8)
     seen = [replace(sound, poses=None, pictures=grey) for sound in SOUNDS]
     model = replace(TINY, movement="pictures", genres=())
-    config = replace(RECIPE, model=model, source="videos", max_steps=1, batch_size=2)
+    config = replace(SETTINGS, model=model, source="videos", max_steps=1, batch_size=2)
     trained = train_wavenet(config, tmp_path, sounds=seen)
     assert read_movement(trained, grey).shape == (1, 800, 8)
     assert play(trained, grey[:30]).duration_s == pytest.approx(1.2)
@@ -193,22 +188,22 @@ def test_movement_read_in_blocks_is_movement_read_at_once():
         torch.testing.assert_close(whole, parts)
 
 
-def test_movement_withheld_changes_what_is_foretold(tmp_path):
+def test_movement_withheld_changes_the_prediction(tmp_path):
     torch.manual_seed(0)
-    recipe = WaveNetRecipe(RECIPE, tmp_path, CPU, SOUNDS)
-    batch = recipe.batch(0, range(4))
+    task = WaveNetTask(SETTINGS, tmp_path, CPU, SOUNDS)
+    batch = task.data.batch(0, range(4))
     assert batch.movement.shape == (4, 50, POSE_FEATURES) and batch.classes.shape == (4, 64 + 1600)
     blind = replace(batch, seen=torch.zeros(4, dtype=torch.bool))
     shown = replace(batch, seen=torch.ones(4, dtype=torch.bool))
-    terms = [crop_losses(recipe.model, b, RECIPE.crop_steps) for b in (blind, shown)]
+    terms = [crop_losses(task.model, b, SETTINGS.crop_steps) for b in (blind, shown)]
     assert terms[0]["phase"] == 0 < terms[1]["phase"]
     assert terms[0]["nats"] != terms[1]["nats"]
-    again = recipe.batch(0, range(2, 4))
+    again = task.data.batch(0, range(2, 4))
     assert torch.equal(again.classes, batch.classes[2:])
 
 
 def test_each_schedule_is_followed(tmp_path):
-    group = Group(torch.optim.SGD([torch.zeros(1)], lr=1.0), rate=1.0)
+    optimizer = ScheduledOptimizer(torch.optim.SGD([torch.zeros(1)], lr=1.0), peak_rate=1.0)
     expected = {
         "one_cycle": one_cycle_rate(1.0, 7, 100),
         "step": step_rate(1.0, 7, every=5, factor=0.5),
@@ -216,16 +211,16 @@ def test_each_schedule_is_followed(tmp_path):
         "range_test": range_test_rate(1e-4, 1.0, 7, 100),
     }
     for name, rate in expected.items():
-        config = replace(RECIPE, schedule=name, cycle_steps=5)
-        assert WaveNetRecipe(config, tmp_path, CPU, SOUNDS).rate(group, 7, 100) == rate
+        config = replace(SETTINGS, schedule=name, cycle_steps=5)
+        assert WaveNetTask(config, tmp_path, CPU, SOUNDS).rate(optimizer, 7, 100) == rate
     assert max(one_cycle_rate(1.0, s, 100) for s in range(100)) == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(ConfigError):
-        replace(RECIPE, schedule="step", step_factor=1.5)
+        replace(SETTINGS, schedule="step", step_factor=1.5)
 
 
 @pytest.mark.slow
 def test_a_range_test_says_which_rate_to_try(tmp_path, capsys):
-    config = replace(RECIPE, schedule="range_test", max_steps=30, learning_rate=1.0)
+    config = replace(SETTINGS, schedule="range_test", max_steps=30, learning_rate=1.0)
     train_wavenet(config, tmp_path, sounds=SOUNDS)
     said = capsys.readouterr().out
     assert "receptive field 4.0 ms (64 samples, 6 layers)" in said
@@ -239,10 +234,10 @@ def test_settings_and_sounds_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="multiple of 100"):
         replace(TINY, sample_rate=22_050)
     with pytest.raises(ConfigError, match="crop_s does not fit"):
-        replace(RECIPE, crop_s=2.0)
+        replace(SETTINGS, crop_s=2.0)
     with pytest.raises(InputError, match="receptive field of 4096 ms"):
         wide = replace(TINY, layers_per_stack=16)
-        WaveNetRecipe(replace(RECIPE, model=wide, window_s=9.0, crop_s=6.0), tmp_path, CPU, SOUNDS)
+        WaveNetTask(replace(SETTINGS, model=wide, window_s=9.0, crop_s=6.0), tmp_path, CPU, SOUNDS)
     model = WaveNet(TINY)
     with pytest.raises(InputError, match=r"3\.9 ms are shorter than the receptive field of 4\.0"):
         model(torch.zeros(1, 63, dtype=torch.long), torch.zeros(1, 6, 16, 2))
@@ -252,7 +247,9 @@ def test_every_shipped_setting_loads(repository):
     files = sorted((repository / "configs").glob("wavenet*.yaml"))
     assert len(files) >= 6
     for file in files:
-        assert isinstance(load_config(WaveNetTrainingConfig, file), WaveNetTrainingConfig)
+        assert isinstance(
+            config_from_dict(WaveNetTrainingConfig, load_config_values(file)), WaveNetTrainingConfig
+        )
 
 
 def test_poses_at_another_rate_are_the_same_movement():

@@ -1,4 +1,4 @@
-"""Beat scores to watch during training, where the packages that score are installed."""
+"""Beat scores logged during training, where the packages that score are installed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jaxtyping import Float
 from dancetomusic.metrics.beats import score_beats
 
 
-def fit_of_beats(
+def beat_scores(
     reference: Float[np.ndarray, " reference"], estimated: Float[np.ndarray, " estimated"]
 ) -> dict[str, float]:
-    """Beat F at ±70 ms and whether the tempo is right; empty without the extra ``evaluate``."""
+    """Beat F-measure (±70 ms) and whether the tempo is right; empty without ``mir_eval``."""
     if find_spec("mir_eval") is None:
         return {}
     scores = score_beats(reference, estimated)
     return {"beat_f": scores.f, "tempo": scores.tempo}
 
 
-def mean_of(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of each metric."""
     return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}

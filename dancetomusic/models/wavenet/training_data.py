@@ -1,0 +1,275 @@
+"""What the WaveNet learns from: movement and raw sound cut at the same instants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+from torch import Tensor
+
+from dancetomusic.data.augment import PoseAugmentConfig, vary_pose
+from dancetomusic.data.clip import Clip
+from dancetomusic.data.clip_stream import ClipStream
+from dancetomusic.data.dance_sound import (
+    Crop,
+    DanceSound,
+    cut,
+    songs_of_dances,
+    sound_of_clip,
+    sounds_of_videos,
+)
+from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.wavenet.network import (
+    ANY_GENRE,
+    MOVEMENT_FPS,
+    PICTURE_SIDE,
+    STEPS_PER_FRAME,
+    WaveNetConfig,
+    pose_features,
+)
+from dancetomusic.synthesis.danced_grooves import danced_grooves
+from dancetomusic.training.clips import EndlessClips
+from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.dataset import Sample, TrainingSet
+from dancetomusic.training.distributed import DistributedContext
+from dancetomusic.training.prepared import hash_arrays
+
+HELD_OUT_CLIPS = 64
+
+
+@dataclass(frozen=True)
+class WaveNetTrainingConfig(LoopConfig):
+    """How the WaveNet is trained."""
+
+    model: WaveNetConfig = field(default_factory=WaveNetConfig)
+    source: Literal["grooves", "songs", "clips", "videos"] = "grooves"
+    """Grooves rendered on the beats of recorded dances, the songs that they were
+    danced to, clips of the dataset builder with their drums and bass, or videos as pictures."""
+    data: str = "../shared/data/tang2018"
+    """Folder of the dances, the clips or the videos."""
+    grooves: str = "../shared/data/groove"
+    """Directory of the Groove MIDI Dataset."""
+    versions: int = 2
+    """Grooves for each dance; all but the first at another speed."""
+    augment: PoseAugmentConfig = field(default_factory=PoseAugmentConfig)
+    """How poses are varied; the speeds in it are not used."""
+    window_s: float = 12.0
+    """Length of movement that is read at once, in seconds."""
+    crop_s: float = 0.4
+    """Length of sound that is predicted, within it, in seconds."""
+    phase_weight: float = 3.0
+    """Of the error of the beat phase estimated from movement, where beats are known."""
+    withheld_share: float = 0.15
+    """Share of unconditional crops, without movement."""
+    unnamed_share: float = 0.5
+    """Share of crops without a genre."""
+    kl_weight: float = 1.0
+    """Of what the bottleneck knows beyond the prior, in nats a sample."""
+    validation_crops: int = 48
+    schedule: Literal["cosine", "one_cycle", "step", "cyclic", "range_test"] = "cosine"
+    """Of the learning rate; ``range_test`` raises it from a ten-thousandth to ``learning_rate``
+    and says at which the loss fell fastest."""
+    cycle_steps: int = 500
+    """Half a cycle of ``cyclic``, and how long ``step`` keeps a rate."""
+    step_factor: float = 0.5
+    """What ``step`` multiplies the rate with; ``cyclic`` begins at a tenth of the peak."""
+    max_steps: int = 1500
+    learning_rate: float = 3e-3
+    ema_decay: float = 0.99
+    keep_best: bool = False
+    """The last weights are kept: choosing them on ``val`` would flatter scores on ``val``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(
+            self,
+            shares="withheld_share unnamed_share",
+            weights="phase_weight kl_weight",
+            counts="versions validation_crops cycle_steps",
+        )
+        if not 1 <= self.crop_steps < self.window_frames * STEPS_PER_FRAME:
+            raise ConfigError("crop_s does not fit into window_s", "Give 0.01 to window_s.")
+        if not 0 < self.step_factor < 1:
+            raise ConfigError(f"step_factor is {self.step_factor}", "Give a share in (0, 1).")
+        pictured = self.model.movement == "pictures"
+        if self.model.movement != "none" and pictured != (self.source == "videos"):
+            raise ConfigError(
+                f"{self.source} have no {self.model.movement}",
+                "Learn pictures from videos, and poses from the other sources.",
+            )
+
+    @property
+    def window_frames(self) -> int:
+        """Frames of movement in a window."""
+        return round(self.window_s * MOVEMENT_FPS)
+
+    @property
+    def crop_steps(self) -> int:
+        """Frames of the condition in a crop."""
+        return round(self.crop_s * MOVEMENT_FPS * STEPS_PER_FRAME)
+
+
+@dataclass(frozen=True)
+class SoundCrops:
+    """Windows of movement, and crops of sound within them.
+
+    Attributes:
+        movement: Features of poses, or pictures.
+        seen: Samples with movement; the others are unconditional.
+        classes: History, then what is predicted.
+        first: Step of the condition at which that begins.
+        phase: Cosine and sine of the beat phase in the window.
+        phase_known: Where it is known.
+        genre: Index of the genre.
+    """
+
+    movement: Float32[Tensor, "batch frames features"] | UInt8[Tensor, "batch frames side side"]
+    seen: Bool[Tensor, " batch"]
+    classes: UInt8[Tensor, "batch samples"]
+    first: Int64[Tensor, " batch"]
+    phase: Float32[Tensor, "batch steps 2"]
+    phase_known: Bool[Tensor, "batch steps"]
+    genre: Int64[Tensor, " batch"]
+
+
+class DanceSoundCrops(TrainingSet):
+    """Crops at random places; dances are chosen in proportion to their length.
+
+    Args:
+        config: The settings.
+        sounds: Dances with their sound.
+        clips: A stream of them in place of ``sounds``.
+
+    Raises:
+        InputError: If a sound is shorter than a crop with its receptive field.
+    """
+
+    batch_type = SoundCrops
+
+    def __init__(
+        self,
+        config: WaveNetTrainingConfig,
+        sounds: Sequence[DanceSound],
+        clips: EndlessClips[DanceSound] | None = None,
+    ) -> None:
+        self.config, self.seed = config, config.seed
+        self.sounds, self.clips = [require_length(sound, config) for sound in sounds], clips
+        seconds = np.array([sound.duration_s for sound in sounds])
+        if clips is not None:
+            self.content_hash, self.epoch_size = clips.stream.content_hash, clips.stream.n_clips
+        else:
+            self.shares = seconds / seconds.sum()
+            self.content_hash = hash_arrays(a for s in sounds for a in (s.samples, s.beat_times))
+            self.epoch_size = max(1, round(seconds.sum() / config.crop_s))
+
+    def sample(self, rng: np.random.Generator, step: int = 0) -> Sample:
+        """A random crop of a random dance, varied."""
+        if self.clips is not None:
+            sound = next(self.clips)
+        else:
+            sound = self.sounds[int(rng.choice(len(self.sounds), p=self.shares))]
+        return self.crop(sound, rng, varied=True)
+
+    def crop(self, sound: DanceSound, rng: np.random.Generator, *, varied: bool) -> Sample:
+        """A random crop of a dance; ``varied`` in its poses and in what conditions are left out."""
+        config, model = self.config, self.config.model
+        frames, steps = config.window_frames, config.crop_steps
+        first_frame = int(rng.integers(max(1, sound.n_frames - frames + 1)))
+        with_sound = min(frames, sound.n_frames - first_frame) * STEPS_PER_FRAME
+        crop_step = int(rng.integers(max(1, with_sound - steps + 1)))
+        crop = cut(
+            sound,
+            first_frame=first_frame,
+            n_frames=frames,
+            crop_step=crop_step,
+            steps_per_frame=STEPS_PER_FRAME,
+            history=model.receptive_field,
+            n_samples=steps * model.hop_length,
+        )
+        shown = rng.random() >= config.withheld_share if varied else True
+        named = varied and rng.random() >= config.unnamed_share
+        return (
+            self._movement(crop, rng, varied),
+            np.array(shown),
+            crop.classes,
+            np.array(crop_step),
+            crop.phase,
+            crop.phase_known,
+            np.array(model.genre_index(sound.genre) if named else ANY_GENRE),
+        )
+
+    def _movement(self, crop: Crop, rng: np.random.Generator, varied: bool) -> np.ndarray:
+        kind = self.config.model.movement
+        if kind == "none":
+            return np.zeros((self.config.window_frames, 1), np.float32)
+        if kind == "pictures":
+            return crop.pictures
+        world, present = crop.world, crop.present
+        if varied:
+            world, seen = vary_pose(world, MOVEMENT_FPS, self.config.augment, rng)
+            present = present & seen
+        return pose_features(world, present)
+
+
+def open_crops(
+    config: WaveNetTrainingConfig, output: Path, context: DistributedContext
+) -> tuple[DanceSoundCrops, list[DanceSound]]:
+    """The crops to learn from and the held-out dances; what is rendered is kept in ``output``.
+
+    Raises:
+        InputError: If data is missing, malformed, silent or too short.
+        DependencyError: If music is to be rendered and FluidSynth is missing.
+    """
+    rate = config.model.sample_rate
+    if config.source == "clips":
+
+        def as_sound(clip: Clip) -> DanceSound:
+            return require_length(sound_of_clip(clip, sample_rate=rate, fps=MOVEMENT_FPS), config)
+
+        clips = EndlessClips(config.data, as_sound, config.seed, context)
+        val = ClipStream(config.data, split="val", shuffle=False, transform=as_sound)
+        return DanceSoundCrops(config, [], clips), list(islice(val, HELD_OUT_CLIPS))
+    if config.source == "videos":
+        *sounds, last = sounds_of_videos(
+            config.data, sample_rate=rate, fps=MOVEMENT_FPS, side=PICTURE_SIDE
+        )
+        held_out = [last]
+        if not sounds:
+            raise InputError(f"{config.data} has one video", "Give one more, to validate on.")
+    elif config.source == "songs":
+        songs = partial(songs_of_dances, sample_rate=rate, fps=MOVEMENT_FPS)
+        sounds, held_out = (
+            list(songs(load_dances(config.data, split=split))) for split in ("train", "val")
+        )
+    else:
+        load = partial(load_dances, config.data, qualities=("A", "B"))
+        render = partial(
+            danced_grooves, grooves=config.grooves, cache=output / "sounds", sample_rate=rate,
+            fps=MOVEMENT_FPS,
+        )  # fmt: skip
+        sounds = render(load(split="train"), versions=config.versions, seed=config.seed)
+        held_out = render(load(split="val"), held_out=True, seed=config.seed + 1)
+    return DanceSoundCrops(config, sounds), [require_length(each, config) for each in held_out]
+
+
+def require_length(sound: DanceSound, config: WaveNetTrainingConfig) -> DanceSound:
+    """The sound, if it is as long as a crop with its receptive field.
+
+    Raises:
+        InputError: If it is shorter.
+    """
+    least = config.crop_s + config.model.receptive_field_ms / 1000
+    if sound.duration_s < least:
+        raise InputError(
+            f"{sound.name} lasts {sound.duration_s:.2f} s; a crop with its receptive field"
+            f" of {config.model.receptive_field_ms:.0f} ms takes {least:.2f} s",
+            "Shorten crop_s, or leave it out.",
+        )
+    return sound

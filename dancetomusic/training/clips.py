@@ -1,0 +1,61 @@
+"""An endless stream of training clips, with a position to resume from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from dancetomusic.data.clip import Clip
+from dancetomusic.data.clip_stream import ClipStream
+from dancetomusic.errors import InputError
+from dancetomusic.training.distributed import DistributedContext
+
+T = TypeVar("T")
+
+
+class EndlessClips(Iterator[T], Generic[T]):
+    """The clips of the split ``train``, shared by all processes, epoch after epoch.
+
+    Args:
+        root: Directory of the set.
+        make: What is made of a clip.
+        seed: Of the order.
+        context: The processes that train together.
+
+    Raises:
+        InputError: If there is no set, or no clip of it; while reading, if a clip is damaged, or
+            there are fewer clips than processes.
+    """
+
+    def __init__(
+        self, root: str, make: Callable[[Clip], T], seed: int, context: DistributedContext
+    ) -> None:
+        self.stream = ClipStream(
+            root, seed=seed, rank=context.rank, world_size=context.world_size, transform=make
+        )
+        self._clips: Iterator[T] | None = None
+
+    def __next__(self) -> T:
+        for _ in range(2):
+            if self._clips is None:
+                self._clips = iter(self.stream)
+            for item in self._clips:
+                return item
+            self.load_state_dict({"epoch": self.state_dict()["epoch"] + 1, "given": 0})
+        raise InputError(
+            f"{self.stream.root} has fewer clips than processes train", "Start fewer processes."
+        )
+
+    def try_one(self) -> None:
+        """Read one clip, so that bad data is refused before the first step, and start again."""
+        next(self)
+        self.load_state_dict({"epoch": 0, "given": 0})
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and the clips of it that this process has read."""
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Resume from a state."""
+        self.stream.load_state_dict(state)
+        self._clips = None
