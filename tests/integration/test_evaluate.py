@@ -10,12 +10,11 @@ pytest.importorskip("matplotlib")
 from dancetomusic.cli import main
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
+from dancetomusic.evaluation.pieces import load_pieces
+from dancetomusic.evaluation.report import Cell, cell_text
 from dancetomusic.evaluation.tasks.music import rows
-from dancetomusic.evaluation.tasks.music.page import cell_text
-from dancetomusic.evaluation.tasks.music.pieces import load_pieces
-from dancetomusic.evaluation.tasks.music.report import embed, find_sounds, make_plan
+from dancetomusic.evaluation.tasks.music.measure import embed, find_sounds, make_plan
 from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
-from dancetomusic.evaluation.tasks.music.summary import Cell
 from dancetomusic.io.audio import write_wav
 from dancetomusic.released import released_checkpoints
 from dancetomusic.types import Waveform
@@ -37,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    """A real run: the released model, a peer's sound, every trivial row."""
+    """A real run: the released model, a peer's sound, every baseline."""
     arguments = ["evaluate", "--data", str(folder), "--output", str(folder / "out")]
     arguments += ["--checkpoint", "pose2audio", "--audio_dir", f"peer={folder / 'peer'}"]
     with pytest.raises(SystemExit) as end:
@@ -49,7 +48,7 @@ def report(folder):
 @pytest.mark.slow
 def test_one_page_has_every_row_and_every_column(report):
     page = (report / "report.md").read_text(encoding="utf-8")
-    for row in (rows.TRUTH, rows.TRUTH_STEM, rows.TRUTH_LATE, rows.TRUTH_CODEC, *rows.RIVALS):
+    for row in (rows.TRUTH, rows.TRUTH_STEM, rows.TRUTH_LATE, rows.TRUTH_CODEC, *rows.BASELINES):
         assert f"\n| {row} |" in page
     assert "\n| **pose2audio** |" in page and "\n| peer |" in page
     assert f"\n| {rows.metronome_on('pose2audio')} |" in page
