@@ -103,7 +103,7 @@ def calibration_table(title: str, curves: Mapping[str, Sequence[CalibrationBin]]
     for name, curve in curves.items():
         texts = [f"{part.confidence:.2f} → {part.right:.2f}" for part in curve]
         texts += [DASH] * (parts - len(texts))
-        rows.append([name, *texts, f"{calibration_error(curve):.2f}"])
+        rows.append([name, *texts, number_text(calibration_error(curve))])
     return table([title, *(str(k + 1) for k in range(parts)), "mean error"], rows)
 
 
