@@ -40,8 +40,19 @@ OFFSETS = np.arange(20) / 20
 
 @dataclass(frozen=True)
 class MovementClip:
-    """Movement to estimate beats from, with what only baselines and scores may know."""
+    """Movement to estimate beats from, with what only baselines and scores may know.
 
+    Attributes:
+        name: Its own name within everything that is pooled.
+        dance: What it was cut from; intervals are taken over these.
+        genre: Empty where unknown.
+        poses: The dancer.
+        beat_times: Annotated, in seconds from the first pose.
+        bpm: True tempo in beats a minute.
+    """
+
+    name: str
+    dance: str
     genre: str
     poses: PoseSequence
     beat_times: Times
@@ -76,12 +87,14 @@ def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> li
     n_frames = len(poses) if length_s is None else round(length_s * fps)
     return [
         MovementClip(
+            name=f"{piece.name} {speed} {index}",
+            dance=piece.dance,
             genre=piece.genre,
             poses=cut_poses(poses, slice(first, first + n_frames)),
             beat_times=slice_beats(beats, first / fps, (first + n_frames) / fps),
             bpm=piece.bpm * speed,
         )
-        for first in range(0, len(poses) - n_frames + 1, n_frames)
+        for index, first in enumerate(range(0, len(poses) - n_frames + 1, n_frames))
     ]
 
 

@@ -34,7 +34,7 @@ from dancetomusic.evaluation.clips import (
 )
 from dancetomusic.evaluation.encoders import load_encoder
 from dancetomusic.evaluation.pieces import QUALITIES, cut_poses, piece_of_dance
-from dancetomusic.evaluation.report import Cell, cell_text, mean_cell, table
+from dancetomusic.evaluation.report import cell_text, mean_cell, table
 from dancetomusic.metrics.beats import (
     OCTAVES,
     WINDOW_LENGTHS_S,
@@ -64,6 +64,7 @@ from dancetomusic.models.pose_encoder.tempo_fit import (
 from dancetomusic.types import FAIR, SURE, PoseSequence
 
 REAL_CLIPS = "real clips"
+TITLES = ("set", "row", "clips", "tempo", "octaves allowed", "beat F", "85-150 BPM")
 SMOOTHED_FRAMES = 1.0
 DANCEABLE_BPM = (85.0, 150.0)
 STREET_LENGTH_S = 20.0
@@ -94,29 +95,6 @@ class EncodedClip:
     encoding: PoseEncoding
 
 
-@dataclass(frozen=True)
-class MovementRow:
-    """Scores of one set by one estimator: means over clips and then groups.
-
-    Attributes:
-        set: Name of the set.
-        row: Name of the estimator.
-        clips: How many clips the set has.
-        tempo: Share of tempi within 4 %.
-        tempo_octaves: The same, half and double tempo allowed.
-        f: Beat F.
-        danceable: Share of tempi in ``DANCEABLE_BPM``.
-    """
-
-    set: str
-    row: str
-    clips: int
-    tempo: Cell
-    tempo_octaves: Cell
-    f: Cell
-    danceable: float
-
-
 @torch.inference_mode()
 def encoded_clips(
     encoder: PoseEncoder,
@@ -139,8 +117,12 @@ def encoded_clips(
 def _real_clips(wild: Sequence[WildClip]) -> Iterator[tuple[str, str, MovementClip]]:
     for real in trusted_clips(wild):
         if real.poses is not None:
-            clip = MovementClip(real.style, real.poses, real.beat_times, real.bpm)
-            yield REAL_CLIPS, wild_group(real), clip
+            group = wild_group(real)
+            yield (
+                REAL_CLIPS,
+                group,
+                MovementClip(real.id, group, real.style, real.poses, real.beat_times, real.bpm),
+            )
 
 
 def _street_clips(street: Sequence[StreetClip]) -> Iterator[tuple[str, str, MovementClip]]:
@@ -148,7 +130,8 @@ def _street_clips(street: Sequence[StreetClip]) -> Iterator[tuple[str, str, Move
         poses, group = street_poses(fragment), street_group(fragment)
         if not fragment.beat_times.size:
             continue
-        whole = MovementClip(fragment.genre, poses, fragment.beat_times, fragment.bpm)
+        name, genre = fragment.name, fragment.genre
+        whole = MovementClip(name, name, genre, poses, fragment.beat_times, fragment.bpm)
         if not fragment.flat:
             yield "street, about 10 s", group, whole
             continue
@@ -194,16 +177,15 @@ def smoothed(encoder: PoseEncoder, each: EncodedClip) -> EncodedClip:
 
 
 def score_rows(
-    clips: Sequence[EncodedClip], readings: Sequence[Sequence[MovementReading]], seed: int = 0
-) -> list[MovementRow]:
-    """A row for the estimates from movement, and for both metronomes, of every set.
+    clips: Sequence[EncodedClip], readings: Sequence[Sequence[MovementReading]]
+) -> list[list[str]]:
+    """Table rows for the estimates from movement, and for both metronomes, of every set.
 
     Args:
         clips: What was read.
         readings: Of all clips, once for each assignment of groups to folds.
-        seed: Of the random phases.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = []
     for name in dict.fromkeys(each.set for each in clips):
         own = [index for index, each in enumerate(clips) if each.set == name]
@@ -291,30 +273,25 @@ def fit_certainty(
 
 def _row(
     name: str, row: str, clips: Sequence[EncodedClip], runs: Sequence[Sequence[Times]]
-) -> MovementRow:
-    """Means over runs, then the clips of a group, then groups."""
+) -> list[str]:
+    """Means over runs, then the clips of a group, then groups, of every column of ``TITLES``."""
     bpm = [[tempo_bpm(times) for times in run] for run in runs]
     ratios = [
         [tempo / each.clip.bpm for each, tempo in zip(clips, run, strict=True)] for run in bpm
     ]
-    low, high = DANCEABLE_BPM
-
-    def by_group(scores: list[list[bool]] | list[Float[np.ndarray, " clips"]]) -> Cell:
+    groups = np.array([each.group for each in clips])
+    texts = []
+    for scores in (
+        [[tempo_matches(ratio) for ratio in run] for run in ratios],
+        [[tempo_matches(ratio, OCTAVES) for ratio in run] for run in ratios],
+        [beat_scores(clips, run).tolist() for run in runs],
+    ):
         values = np.mean(scores, axis=0)
-        groups = np.array([each.group for each in clips])
-        return mean_cell(values[groups == group].mean() for group in dict.fromkeys(groups))
-
-    return MovementRow(
-        set=name,
-        row=row,
-        clips=len(clips),
-        tempo=by_group([[tempo_matches(ratio) for ratio in run] for run in ratios]),
-        tempo_octaves=by_group(
-            [[tempo_matches(ratio, OCTAVES) for ratio in run] for run in ratios]
-        ),
-        f=by_group([beat_scores(clips, run) for run in runs]),
-        danceable=float(np.mean([[low <= tempo <= high for tempo in run] for run in bpm])),
-    )
+        cell = mean_cell(values[groups == group].mean() for group in dict.fromkeys(groups))
+        texts.append(cell_text(cell))
+    low, high = DANCEABLE_BPM
+    danceable = np.mean([[low <= tempo <= high for tempo in run] for run in bpm])
+    return [name, row, str(len(clips)), *texts, f"{danceable:.2f}"]
 
 
 def evaluate(
@@ -336,13 +313,7 @@ def evaluate(
     val = load_dances(dances, split="val", qualities=QUALITIES)
     clips = encoded_clips(encoder, real, fragments, val)
     readings = [read_held_out(clips, own, rate) for own in templates]
-    titles = ["set", "row", "clips", "tempo", "octaves allowed", "beat F", "85-150 BPM"]
-    rows = (
-        [r.set, r.row, str(r.clips), *map(cell_text, (r.tempo, r.tempo_octaves, r.f)),
-         f"{r.danceable:.2f}"]
-        for r in score_rows(clips, readings)
-    )  # fmt: skip
-    print("\n".join(table(titles, rows)))
+    print("\n".join(table(TITLES, score_rows(clips, readings))))
     _print_smoothing(encoder, clips, readings[0], templates[0])
     for kind, by_encoder, shipped in (
         ("encoder", True, CERTAINTY_NETWORK),

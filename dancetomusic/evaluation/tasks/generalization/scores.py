@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -41,21 +41,6 @@ SHORTEST_PART_S = 0.3
 TRUE_TEMPO = "true tempo, random phase"
 METRONOME = "120 BPM"
 WITH_DEPTH = "with depth"
-
-
-@dataclass(frozen=True)
-class DanceClip:
-    """A clip that stands for its dance.
-
-    Attributes:
-        dance: What intervals are taken over.
-        name: Its own name within everything that is pooled.
-        clip: The movement and its beats.
-    """
-
-    dance: str
-    name: str
-    clip: MovementClip
 
 
 @dataclass(frozen=True)
@@ -117,19 +102,19 @@ Reader = Callable[[PoseSequence], Reading]
 
 def dance_clips(
     dances: Iterable[Dance], length_s: float | None, speeds: Sequence[float] = (1.0,)
-) -> list[DanceClip]:
+) -> list[MovementClip]:
     """Clips side by side of whole dances, at every speed; ``None`` for the whole dance."""
     return [
-        DanceClip(dance.dance_id, f"{dance.dance_id} {speed} {index}", clip)
+        clip
         for dance in dances
         for speed in speeds
-        for index, clip in enumerate(cut_clips(piece_of_dance(dance), length_s, speed=speed))
+        for clip in cut_clips(piece_of_dance(dance), length_s, speed=speed)
     ]
 
 
 def held_out_clips(
     dances: Sequence[Dance], block: str, length_s: float, speeds: Sequence[float] = (1.0,)
-) -> list[DanceClip]:
+) -> list[MovementClip]:
     """Clips side by side from the start of every stretch of a block's figures, each once.
 
     Args:
@@ -143,7 +128,7 @@ def held_out_clips(
     """
     by_name = {dance.dance_id: dance for dance in dances}
     stretches = figure_stretches(dances, block, min_s=0.0)
-    clips: list[DanceClip] = []
+    clips: list[MovementClip] = []
     for speed in speeds:
         counted: set[tuple[str, ...]] = set()
         taken_s = length_s * speed
@@ -153,8 +138,7 @@ def held_out_clips(
                 figures = figures_between(by_name[stretch.dance], first_s, first_s + taken_s)
                 if figures not in counted:
                     counted.add(figures)
-                    name = f"{block} {stretch.name} {speed} {index}"
-                    clips.append(DanceClip(stretch.dance, name, clip))
+                    clips.append(replace(clip, name=f"{block} {clip.name}"))
     return clips
 
 
@@ -168,13 +152,13 @@ def figures_between(dance: Dance, start_s: float, end_s: float) -> tuple[str, ..
     )
 
 
-def score_clips(reader: Reader, clips: Iterable[DanceClip]) -> list[ClipScore]:
+def score_clips(reader: Reader, clips: Iterable[MovementClip]) -> list[ClipScore]:
     """Estimate the beats of every clip and score them."""
-    return [_score(item, [reader(item.clip.poses)]) for item in clips]
+    return [_score(clip, [reader(clip.poses)]) for clip in clips]
 
 
 def score_baselines(
-    songs: Sequence[Song], clips: Sequence[DanceClip]
+    songs: Sequence[Song], clips: Sequence[MovementClip]
 ) -> dict[str, list[ClipScore]]:
     """Scores of the baselines; those of random phase are sampled ten times.
 
@@ -185,13 +169,13 @@ def score_baselines(
     scores: dict[str, list[ClipScore]] = {row: [] for row in baseline_estimators(songs)}
     estimators = {
         dance: baseline_estimators([song for song in songs if song.dance != dance])
-        for dance in {item.dance for item in clips}
+        for dance in {clip.dance for clip in clips}
     }
-    for item in clips:
-        rng = np.random.default_rng(list(item.name.encode()))
-        for row, estimator in estimators[item.dance].items():
-            times = [estimator(item.clip, rng) for _ in range(draws_of(row))]
-            scores[row].append(_score(item, [Reading(found, np.zeros(0)) for found in times]))
+    for clip in clips:
+        rng = np.random.default_rng(list(clip.name.encode()))
+        for row, estimator in estimators[clip.dance].items():
+            times = [estimator(clip, rng) for _ in range(draws_of(row))]
+            scores[row].append(_score(clip, [Reading(found, np.zeros(0)) for found in times]))
     return scores
 
 
@@ -312,19 +296,19 @@ def _street_rows(
     return table
 
 
-def _score(item: DanceClip, readings: Sequence[Reading]) -> ClipScore:
+def _score(clip: MovementClip, readings: Sequence[Reading]) -> ClipScore:
     """Mean over the readings; confidence is that of the first."""
-    clip, first = item.clip, readings[0]
-    knows = first.confidence.size > 0
+    first = readings[0]
+    stated = first.confidence.size > 0
     return ClipScore(
-        dance=item.dance,
-        name=item.name,
+        dance=clip.dance,
+        name=clip.name,
         f=float(np.mean([beat_f(clip.beat_times, reading.beat_times) for reading in readings])),
         tempo=float(
             np.mean([tempo_matches(tempo_bpm(each.beat_times) / clip.bpm) for each in readings])
         ),
         confidence=first.confidence,
-        right=beats_right(clip.beat_times, first.beat_times) if knows else np.zeros(0, bool),
+        right=beats_right(clip.beat_times, first.beat_times) if stated else np.zeros(0, bool),
         beat_times=clip.beat_times,
         found=beats_right(first.beat_times, clip.beat_times),
     )

@@ -2,7 +2,7 @@
 
 What a run has not seen is in the metadata of its checkpoint: the held-out dances (``hold_out``
 none), a block of figures, or a genre. Runs that differ by their seed or block alone are averaged
-clip by clip. Models are known to reading alone; the rest is in ``scores.py`` and knows arrays.
+clip by clip. Only estimating needs models; scores are in ``scores.py`` and need arrays alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dancetomusic.data.figures import FIGURES, N_BLOCKS
 from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import Dance, load_dances
 from dancetomusic.errors import InputError, OutputError
-from dancetomusic.evaluation.clips import RETIMINGS, SPEED_MINIMA, length_name
+from dancetomusic.evaluation.clips import RETIMINGS, SPEED_MINIMA, MovementClip, length_name
 from dancetomusic.evaluation.pieces import QUALITIES, Song
 from dancetomusic.evaluation.report import (
     DASH,
@@ -40,7 +40,6 @@ from dancetomusic.evaluation.tasks.generalization.scores import (
     TRUE_TEMPO,
     WITH_DEPTH,
     ClipScore,
-    DanceClip,
     Pooled,
     Reader,
     Reading,
@@ -230,7 +229,7 @@ def score_runs(
         for dance in dances
         if dance.split == "train"
     ]
-    clips: dict[str | None, dict[str, list[DanceClip]]] = {}
+    clips: dict[str | None, dict[str, list[MovementClip]]] = {}
     baselines: dict[str | None, dict[str, dict[str, list[ClipScore]]]] = {}
     scores: dict[Run, dict[str, list[ClipScore]]] = {}
     estimated: dict[str, list[list[Times]]] = defaultdict(list)
@@ -255,7 +254,7 @@ def score_runs(
     return groups, dict(estimated)
 
 
-def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, list[DanceClip]]:
+def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, list[MovementClip]]:
     """Clips, by kind, of what a run that holds out ``hold_out`` has not learned from.
 
     Raises:
@@ -434,7 +433,7 @@ def _kinds_of(
     ]
 
 
-def _check_unseen(run: Run, clips: Mapping[str, Sequence[DanceClip]]) -> None:
+def _check_unseen(run: Run, clips: Mapping[str, Sequence[MovementClip]]) -> None:
     scored = {item.dance for own in clips.values() for item in own}
     seen = sorted(scored & run.trained_on)
     if seen and run.section != UNSEEN:

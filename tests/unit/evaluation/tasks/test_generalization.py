@@ -96,7 +96,7 @@ def test_each_movement_is_cut_once_and_from_the_start_of_its_stretch(dances):
     blocks = [held_out_clips(dances, f"figures-{k}", 3.0) for k in range(3)]
     long = [item for items in blocks for item in items if item.name.split()[1].startswith("one_0")]
     assert [item.dance for item in long] == ["one", "one"]
-    assert all(len(item.clip.poses) == 72 for item in long)
+    assert all(len(item.poses) == 72 for item in long)
     assert not any(item.name.split()[1] == "two_0.0" for items in blocks for item in items)
     names = [item.name for items in blocks for item in items]
     assert len(names) == len(set(names))
@@ -104,7 +104,7 @@ def test_each_movement_is_cut_once_and_from_the_start_of_its_stretch(dances):
 
 def test_retimed_stretches_are_cut_as_they_are_read(dances):
     slow, fast = (
-        [item.clip for k in range(3) for item in held_out_clips(dances, f"figures-{k}", 3.0, [s])]
+        [item for k in range(3) for item in held_out_clips(dances, f"figures-{k}", 3.0, [s])]
         for s in (0.75, 1.35)
     )
     assert {clip.bpm for clip in slow} == {90.0} and len(slow) > len(fast)
@@ -130,7 +130,7 @@ def test_seeds_then_clips_then_dances_are_averaged():
 
 def test_truth_scores_one_and_rows_that_know_nothing_do_not(dances):
     clips = dance_clips(dances[:1], 5.0)
-    truths = [Reading(c.clip.beat_times, np.ones(c.clip.beat_times.size)) for c in clips]
+    truths = [Reading(c.beat_times, np.ones(c.beat_times.size)) for c in clips]
     reader = iter(truths)
     scores = score_clips(lambda poses: next(reader), clips)
     assert [score.f for score in scores] == [1.0] * 3
@@ -143,7 +143,7 @@ def test_truth_scores_one_and_rows_that_know_nothing_do_not(dances):
 
 def test_a_score_says_which_beats_were_found(dances):
     clips = dance_clips(dances[:1], 5.0)[:1]
-    beats = clips[0].clip.beat_times
+    beats = clips[0].beat_times
     late = Reading(beats[4:] + 0.05, np.ones(beats.size - 4))
     (score,) = score_clips(lambda poses: late, clips)
     assert not score.found[:4].any() and score.found[4:].all()
