@@ -530,7 +530,7 @@ def _load(data: Path) -> list[Dance]:
 
 def evaluate(
     run: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Checkpoints of a pose encoder.")
+        list[str], typer.Argument(metavar="RUN", help="Checkpoints of a pose encoder.")
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder with index.csv and motion.")],
     output: Annotated[Path, typer.Option("--output", help="Markdown file to write.")],
