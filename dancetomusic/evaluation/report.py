@@ -47,16 +47,12 @@ class Target:
         value: The measured value, as text.
         wanted: The limit, as text.
         holds: Whether it is kept.
-        runs: Which training runs it was measured on; empty where there is one model.
-        complete: Whether these are as many runs as the target asks for.
     """
 
     name: str
     value: str
     wanted: str
     holds: bool
-    runs: str = ""
-    complete: bool = True
 
 
 def mean_cell(values: Iterable[float]) -> Cell:

@@ -8,13 +8,13 @@ of a window: ``mir_eval.beat.evaluate`` would drop the first five seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from dancetomusic.metrics.bootstrap import known_mean
+from dancetomusic.metrics.bootstrap import mean_scores
 from dancetomusic.types import Waveform
 
 Times: TypeAlias = Float[np.ndarray, " _beats"]  # lengths may differ within one call
@@ -153,5 +153,4 @@ def score_windows(
         )
         for start in starts
     ]
-    names = [field.name for field in fields(BeatScores)]
-    return BeatScores(*[known_mean([getattr(score, name) for score in scores]) for name in names])
+    return mean_scores(scores)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float
+
+S = TypeVar("S")
 
 RESAMPLES = 10_000
 
@@ -14,6 +18,16 @@ def known_mean(values: Sequence[float]) -> float:
     """Mean of the values that are not NaN; NaN without any."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
+
+
+def mean_scores(scores: Sequence[S]) -> S:
+    """Scores of several runs or windows, averaged field by field by :func:`known_mean`.
+
+    Args:
+        scores: At least one, all of one dataclass whose fields are numbers.
+    """
+    names = [field.name for field in fields(cast(Any, scores[0]))]
+    return type(scores[0])(*(known_mean([getattr(each, n) for each in scores]) for n in names))
 
 
 def bootstrap_interval(

@@ -354,7 +354,7 @@ def write_dance_report(report: DanceReport, made: Sequence[MadeDance], folder: P
         "rows": {row: limits(cells) for row, cells in report.rows.items()},
         "genres": {row: limits(cells) for row, cells in report.genres.items()},
         "lead": limits(report.lead),
-        "targets": [astuple(target)[:4] for target in report.targets],
+        "targets": [astuple(target) for target in report.targets],
         "dances": [{"row": d.row, "song": d.song, **d.scores} for d in made],
     }
     page = Path(folder) / "dances.md"

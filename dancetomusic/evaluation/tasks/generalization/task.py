@@ -141,6 +141,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class RunsTarget(Target):
+    """A target that is asked of several training runs.
+
+    Attributes:
+        runs: Which runs it was measured on.
+        complete: Whether these are as many as it is asked of.
+    """
+
+    runs: str
+    complete: bool
+
+
+@dataclass(frozen=True)
 class Group:
     """Runs that are averaged, with the scores of their clips and of the baselines on them.
 
@@ -281,12 +294,12 @@ def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, lis
     return {WHOLE: dance_clips(of_genre, None)}
 
 
-def targets_of(group: Group) -> list[Target]:
+def targets_of(group: Group) -> list[RunsTarget]:
     """The targets of a group; the lower end must also lie above the best baseline."""
     targets = []
 
     def add(name: str, value: str, wanted: str, holds: bool) -> None:
-        targets.append(Target(name, value, wanted, holds, group.runs, group.complete))
+        targets.append(RunsTarget(name, value, wanted, holds, group.runs, group.complete))
 
     for kind, scores in group.scores.items():
         if (group.section, kind) not in WANTED or not scores:
@@ -309,7 +322,7 @@ def targets_of(group: Group) -> list[Target]:
     return targets
 
 
-def street_targets(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[Target]:
+def street_targets(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[RunsTarget]:
     """The targets of street dance, on all clips with depth."""
     targets = []
     rows = [row for row in rows if row.clips == WITH_DEPTH]
@@ -340,14 +353,14 @@ def street_targets(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[T
             ),
         ):
             name, runs = f"street, {row.row}: {what}", _count(row.seeds, "seed")
-            targets.append(Target(name, value, wanted, holds, runs, row.seeds >= SEEDS))
+            targets.append(RunsTarget(name, value, wanted, holds, runs, row.seeds >= SEEDS))
     return targets
 
 
 def render(
     groups: Sequence[Group],
     street: Sequence[StreetRow],
-    targets: Sequence[Target],
+    targets: Sequence[RunsTarget],
     facts: Sequence[str],
 ) -> str:
     """The page."""
@@ -383,7 +396,7 @@ def render(
 def values_of(
     groups: Sequence[Group],
     street: Sequence[StreetRow],
-    targets: Sequence[Target],
+    targets: Sequence[RunsTarget],
     facts: Sequence[str],
 ) -> dict[str, Any]:
     """The same as plain values, with the mean beat F of every dance."""
@@ -529,9 +542,7 @@ def _load(data: Path) -> list[Dance]:
 
 
 def evaluate(
-    run: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="Checkpoints of a pose encoder.")
-    ],
+    run: Annotated[list[str], typer.Argument(metavar="RUN", help="Checkpoints of a pose encoder.")],
     data: Annotated[Path, typer.Option("--data", help="Folder with index.csv and motion.")],
     output: Annotated[Path, typer.Option("--output", help="Markdown file to write.")],
     street: Annotated[

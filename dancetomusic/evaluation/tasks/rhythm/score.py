@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
 )
 from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, RhythmSet
 from dancetomusic.metrics.beats import WINDOW_LENGTHS_S
-from dancetomusic.metrics.bootstrap import known_mean
+from dancetomusic.metrics.bootstrap import known_mean, mean_scores
 from dancetomusic.metrics.calibration import (
     CalibrationBin,
     calibration_curve,
@@ -273,7 +273,7 @@ def score_row(row: str, pairs: Sequence[Estimated]) -> list[ClipResult]:
 def score_baseline(
     row: str, clips: Sequence[RhythmClip], others: Sequence[RhythmClip], seed: int = 0
 ) -> list[ClipResult]:
-    """Scores of a baseline; those of random phase are means over ten draws."""
+    """Scores of a baseline; those of random phase are means over ten samples."""
     rngs = {clip.name: np.random.default_rng([seed, *clip.name.encode()]) for clip in clips}
     draws = [
         score_row(
@@ -288,12 +288,12 @@ def score_baseline(
     return [
         ClipResult(
             row=row,
-            clip=drawn[0].clip,
-            group=drawn[0].group,
-            style=drawn[0].style,
-            scores=_mean_scores([result.scores for result in drawn]),
+            clip=samples[0].clip,
+            group=samples[0].group,
+            style=samples[0].style,
+            scores=mean_scores([result.scores for result in samples]),
         )
-        for drawn in zip(*draws, strict=True)
+        for samples in zip(*draws, strict=True)
     ]
 
 
@@ -457,12 +457,3 @@ def _length_rows(
 def _seconds_per_minute(pairs: Sequence[Estimated]) -> float:
     minutes = sum(clip.duration_s for clip, _ in pairs) / 60.0
     return sum(estimate.compute_s for _, estimate in pairs) / minutes
-
-
-def _mean_scores(draws: Sequence[RhythmScores]) -> RhythmScores:
-    return RhythmScores(
-        **{
-            field.name: known_mean([getattr(scores, field.name) for scores in draws])
-            for field in fields(RhythmScores)
-        }
-    )
