@@ -1,4 +1,4 @@
-"""Draw a dance and its music on one page: pictures, movement, sound, and the beats through all."""
+"""Draw a dance and its music on one page: pictures, movement, sound, and beat positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(
     output: Annotated[Path, typer.Argument(help="The page, .png or .svg.")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
-    """Make music for a video and draw what was read and played."""
+    """Make music for a video and draw both, with the beats."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -2,104 +2,87 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable
+from contextlib import ExitStack
+from inspect import Parameter
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from dancetomusic.cli.engine import EngineName, EngineOption, WorkersOption, open_tasks
-from dancetomusic.cli.evaluate_rhythm import evaluate_rhythm
-from dancetomusic.cli.options import named_folders
+from dancetomusic.cli.progress import item_progress
+from dancetomusic.evaluation.tasks.registry import TASKS, load_task
 
-MUSIC, RHYTHM = "music", "rhythm"
+DEFAULT_TASK = "music"
+_ENGINE_OPTIONS = (
+    Parameter(
+        "engine_name",
+        Parameter.KEYWORD_ONLY,
+        default=EngineName.processes,
+        annotation=EngineOption,
+    ),
+    Parameter("workers", Parameter.KEYWORD_ONLY, default=None, annotation=WorkersOption),
+)
 
 
-class _MusicByDefault(TyperGroup):
-    """Takes options without a task for those of ``music``."""
+class _Tasks(TyperGroup):
+    """The tasks of the registry; options without a task are those of ``music``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments, with the task put in front where none is named."""
-        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = [MUSIC, *args]
+        if args and args[0] not in {*TASKS, *ctx.help_option_names}:
+            args = [DEFAULT_TASK, *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all tasks."""
+        return list(TASKS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a task, whose module is imported now."""
+        if cmd_name not in TASKS:
+            return None
+        task = typer.Typer(add_completion=False, rich_markup_mode=None)
+        task.command(cmd_name)(_on_terminal(load_task(cmd_name)))
+        return typer.main.get_command(task)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of tasks without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, task.summary) for name, task in TASKS.items()])
 
 
 evaluate = typer.Typer(
     name="evaluate",
-    cls=_MusicByDefault,
-    help="Score music (the default task) or estimated beats, beside baselines.",
+    cls=_Tasks,
+    help="Score music (the default task), estimated beats and much else, beside baselines.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
-def evaluate_music(
-    data: Annotated[
-        Path, typer.Option("--data", help="A ballroom folder, or a set made by `build`.")
-    ],
-    output: Annotated[Path, typer.Option("--output", help="Folder for the report.")],
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option("--checkpoint", help="Directory or released name; repeat for more."),
-    ] = None,
-    audio_dir: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--audio_dir",
-            metavar="NAME=DIR",
-            help="Sounds of another system, named by dance; repeat for more.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="train, val, test, or figures-N.")] = "val",
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Pieces a dance, and random draws.")
-    ] = 3,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Pieces at most.")] = 200,
-    codec: Annotated[str | None, typer.Option("--codec", help="Codec of the checkpoints.")] = None,
-    grooves: Annotated[
-        Path | None,
-        typer.Option("--grooves", help="Groove MIDI Dataset: the range of real grooves."),
-    ] = None,
-    engine: EngineOption = EngineName.processes,
-    workers: WorkersOption = None,
-) -> None:
-    """Score music against the dance it is for, beside what knows nothing of it."""
-    import time
+def _on_terminal(task: Callable[..., None]) -> Callable[..., None]:
+    """A task with a progress bar for its ``on_done`` and options for its ``engine``."""
+    signature = inspect.signature(task, eval_str=True)
+    options = dict(signature.parameters)
+    has_progress = options.pop("on_done", None) is not None
+    has_engine = options.pop("engine", None) is not None
 
-    from dancetomusic import __version__
-    from dancetomusic.cli.progress import item_progress
-    from dancetomusic.evaluation.tasks.music.pieces import load_pieces, load_songs
-    from dancetomusic.evaluation.tasks.music.report import evaluate as measure
-    from dancetomusic.evaluation.tasks.music.report import make_plan, require_packages
-    from dancetomusic.evaluation.tasks.music.write import write_report
+    def command(**given: Any) -> None:
+        with ExitStack() as stack:
+            if has_progress:
+                given["on_done"] = stack.enter_context(item_progress("evaluate"))
+            if has_engine:
+                name, workers = given.pop("engine_name"), given.pop("workers")
+                given["engine"] = stack.enter_context(open_tasks(name, workers, None))
+            task(**given)
 
-    require_packages()
-    began = time.monotonic()
-    plan = make_plan(
-        checkpoint or [],
-        named_folders("--audio_dir", audio_dir or []),
-        codec=codec,
-        seeds=seeds,
-        grooves=grooves,
-    )
-    pieces = load_pieces(data, split, limit=limit)
-    songs = load_songs(data)
-    with open_tasks(engine, workers, None) as tasks, item_progress("evaluate") as advance:
-        findings = measure(pieces, songs, plan, tasks, on_done=advance)
-    facts = {
-        "data": f"{data}, split {split}",
-        "dances": f"{len({piece.dance for piece in pieces})}, in {len(pieces)} pieces of "
-        f"{sum(piece.duration_s for piece in pieces):.0f} s in all",
-        "seeds": str(seeds),
-        "checkpoints": ", ".join(plan.readers) or "none",
-        "version": f"dancetomusic {__version__}",
-        "measured in": f"{time.monotonic() - began:.0f} s",
-    }
-    page = write_report(output, findings, plan, facts)
-    print(f"wrote    {page}")
-
-
-evaluate.command(MUSIC)(evaluate_music)
-evaluate.command(RHYTHM)(evaluate_rhythm)
+    shown = [*options.values(), *(_ENGINE_OPTIONS if has_engine else ())]
+    shown = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in shown]
+    command.__doc__ = task.__doc__
+    command.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,21 +32,6 @@ def check_seed(seed: int | list[int] | None) -> int | list[int] | None:
         if not 0 <= number <= LARGEST_SEED:
             raise InputError(f"--seed is {number}", f"Give 0 to {LARGEST_SEED}.")
     return seed
-
-
-def named_folders(option: str, values: list[str]) -> dict[str, Path]:
-    """``NAME=DIR`` values of an option by name.
-
-    Raises:
-        InputError: If one has another form, or a name comes twice.
-    """
-    named: dict[str, Path] = {}
-    for value in values:
-        name, equals, folder = value.partition("=")
-        if not (name and equals and folder) or name in named:
-            raise InputError(f"{option} is {value!r}", "Give NAME=DIR, each name once.")
-        named[name] = Path(folder)
-    return named
 
 
 def device_of(text: str) -> str | int:

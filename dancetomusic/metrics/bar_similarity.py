@@ -14,7 +14,7 @@ def bar_patterns(
     beat_times: Float[np.ndarray, " beats"],
     beat_numbers: Int[np.ndarray, " beats"],
 ) -> Float[np.ndarray, "bars steps"]:
-    """What is struck in each whole bar: mean onset strength in every sixteenth, by band.
+    """The pattern of each whole bar: mean onset strength in every sixteenth, by band.
 
     Bars of the most frequent length run from one beat 1 to the next. No row without any.
 
@@ -64,10 +64,10 @@ def pairwise_similarity(
     n = min(bars.shape[0], others.shape[0])
     if n == 0 or bars.shape[1:] != others.shape[1:]:
         return float("nan")
-    heard = (np.ptp(bars[:n], axis=1) > 0) & (np.ptp(others[:n], axis=1) > 0)
-    if not heard.any():
+    known = (np.ptp(bars[:n], axis=1) > 0) & (np.ptp(others[:n], axis=1) > 0)
+    if not known.any():
         return float("nan")
-    return float((_unit(bars[:n][heard]) * _unit(others[:n][heard])).sum(axis=1).mean())
+    return float((_unit(bars[:n][known]) * _unit(others[:n][known])).sum(axis=1).mean())
 
 
 def _unit(bars: np.ndarray) -> np.ndarray:

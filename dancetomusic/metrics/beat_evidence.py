@@ -1,4 +1,4 @@
-"""Whether a dancer who was not listened to moves as one does at these beats."""
+"""Whether movement, read by a network that never saw it, has its beats where the music has them."""
 
 from __future__ import annotations
 

@@ -7,12 +7,14 @@ of a window: ``mir_eval.beat.evaluate`` would drop the first five seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
+from dancetomusic.metrics.bootstrap import mean_scores
 from dancetomusic.types import Waveform
 
 Times: TypeAlias = Float[np.ndarray, " _beats"]  # lengths may differ within one call
@@ -20,7 +22,10 @@ Times: TypeAlias = Float[np.ndarray, " _beats"]  # lengths may differ within one
 BEAT_TOLERANCE_S = 0.07
 TEMPO_TOLERANCE = 0.04
 TEMPO_SPAN_BEATS = 8
-TEMPO_OCTAVES = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)
+OCTAVES = (1.0, 2.0, 0.5)
+"""Tempo ratios that count as right where half and double tempo are allowed."""
+
+OCTAVES_AND_TRIPLES = (*OCTAVES, 3.0, 1.0 / 3.0)
 WINDOW_LENGTHS_S = (5.0, 10.0, 20.0)
 
 
@@ -104,15 +109,19 @@ def tempo_ratio(reference: Times, estimated: Times) -> float:
     return tempo_bpm(estimated) / tempo_bpm(reference)
 
 
+def tempo_matches(ratio: float, multiples: Sequence[float] = (1.0,)) -> bool:
+    """Whether a tempo ratio is within 4 % of one of ``multiples``; NaN never is."""
+    return any(abs(ratio / multiple - 1.0) <= TEMPO_TOLERANCE for multiple in multiples)
+
+
 def score_beats(reference: Times, estimated: Times) -> BeatScores:
     """All scores of one piece or window."""
     ratio = tempo_ratio(reference, estimated)
-    right = [abs(ratio / octave - 1.0) <= TEMPO_TOLERANCE for octave in TEMPO_OCTAVES]
     return BeatScores(
         f=beat_f(reference, estimated),
         cmlt=cmlt(reference, estimated),
-        tempo=float(right[0]),
-        tempo_octave=float(any(right)),
+        tempo=float(tempo_matches(ratio)),
+        tempo_octave=float(tempo_matches(ratio, OCTAVES_AND_TRIPLES)),
         tempo_error=abs(ratio - 1.0),
     )
 
@@ -144,12 +153,4 @@ def score_windows(
         )
         for start in starts
     ]
-    errors = np.array([score.tempo_error for score in scores])
-    known = errors[~np.isnan(errors)]
-    return BeatScores(
-        f=float(np.mean([score.f for score in scores])),
-        cmlt=float(np.mean([score.cmlt for score in scores])),
-        tempo=float(np.mean([score.tempo for score in scores])),
-        tempo_octave=float(np.mean([score.tempo_octave for score in scores])),
-        tempo_error=float(known.mean()) if known.size else float("nan"),
-    )
+    return mean_scores(scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ def calibration_curve(
     ]
 
 
-def calibration_error(curve: list[CalibrationBin]) -> float:
+def calibration_error(curve: Sequence[CalibrationBin]) -> float:
     """Mean distance of confidence from the share right, weighted by count; NaN without beats."""
     total = sum(part.count for part in curve)
     if total == 0:

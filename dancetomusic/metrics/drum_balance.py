@@ -1,4 +1,4 @@
-"""How densely drums and bass strike, and in which registers."""
+"""How dense the onsets of drums and bass are, and in which registers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _WINDOW_S = 0.04
 
 @dataclass(frozen=True)
 class DrumBalance:
-    """Strokes of a sound.
+    """Onsets of a sound.
 
     Attributes:
-        density: Strokes of all registers, a second.
-        low: Share of them that are low, in [0, 1]; NaN without strokes.
+        density: Onsets of all registers, a second.
+        low: Share of them that are low, in [0, 1]; NaN without onsets.
         mid: Share in the middle.
         high: Share that are high.
     """
@@ -39,11 +39,11 @@ class DrumBalance:
 
 
 def register_onsets(waveform: Waveform) -> dict[str, Float[np.ndarray, " _onsets"]]:
-    """Times of strokes in each register, in seconds; none in silence.
+    """Times of onsets in each register, in seconds; none in silence.
 
-    A stroke is a local peak in the rise over 30 ms of a register's level (Hann windows of
+    An onset is a local peak in the rise over 30 ms of a register's level (Hann windows of
     40 ms every 10 ms), of 6 dB or more, to within 45 dB of the register's loudest. A register
-    40 dB below the loudest one is silent. A drum may be heard in two registers: compare with
+    40 dB below the loudest one is silent. One drum may have onsets in two registers: compare with
     real grooves measured in the same way.
     """
     mono = waveform.to_mono().samples[0]
@@ -66,13 +66,13 @@ def register_onsets(waveform: Waveform) -> dict[str, Float[np.ndarray, " _onsets
     }
 
 
-def stroke_times(waveform: Waveform) -> Float[np.ndarray, " strokes"]:
-    """Times of the strokes of all registers together, in seconds, in order."""
+def register_onset_times(waveform: Waveform) -> Float[np.ndarray, " onsets"]:
+    """Times of the onsets of all registers together, in seconds, in order."""
     return np.sort(np.concatenate(list(register_onsets(waveform).values())))
 
 
 def drum_balance(waveform: Waveform) -> DrumBalance:
-    """Density of strokes and the share of each register."""
+    """Density of onsets and the share of each register."""
     counts = {name: times.size for name, times in register_onsets(waveform).items()}
     total = sum(counts.values())
     shares = {name: count / total if total else float("nan") for name, count in counts.items()}

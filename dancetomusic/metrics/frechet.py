@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 
@@ -92,23 +90,6 @@ def frechet_distance_unbiased(
             distances.append(_distance(*moments, part))
     _, at_infinity = np.polyfit(inverse, distances, 1)
     return max(0.0, float(at_infinity))
-
-
-def frechet_resamples(
-    reference: Float[np.ndarray, "_windows channels"],
-    per_dance: Sequence[Float[np.ndarray, "_others channels"]],
-    *,
-    resamples: int = 100,
-    seed: int = 0,
-) -> Float[np.ndarray, " resamples"]:
-    """Unbiased distances with whole dances drawn with replacement: their spread is the error."""
-    rng = np.random.default_rng(seed)
-    n_dances = len(per_dance)
-    values = []
-    for _ in range(resamples):
-        drawn = np.concatenate([per_dance[k] for k in rng.integers(n_dances, size=n_dances)])
-        values.append(frechet_distance_unbiased(reference, drawn, seed=seed))
-    return np.array(values)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

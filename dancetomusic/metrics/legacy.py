@@ -1,7 +1,7 @@
 """Scores that papers report and that do not tell music from noise: for comparison only.
 
-Coverage and hit scores count seconds in which anything strikes; beat alignment and motion-beat
-coverage reward whatever strikes often. Trivial music reaches their top.
+Coverage and hit scores count seconds with an onset; beat alignment and motion-beat coverage reward
+whatever has many onsets. Baselines reach their top.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dancetomusic.metrics.beats import BEAT_TOLERANCE_S, Times
+from dancetomusic.metrics.beats import Times
+from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.types import Waveform
 
 CLIP_S = 5.0
@@ -41,7 +42,7 @@ class CoverageScores:
     hsd: float
 
 
-def struck_seconds(waveform: Waveform) -> Float[np.ndarray, " seconds"]:
+def onset_seconds(waveform: Waveform) -> Float[np.ndarray, " seconds"]:
     """1 for each second of a sound in which librosa finds an onset, else 0.
 
     At 22 050 Hz with the peak picking that the papers' programs use.
@@ -51,21 +52,21 @@ def struck_seconds(waveform: Waveform) -> Float[np.ndarray, " seconds"]:
     from dancetomusic.io.audio import resample
 
     mono = resample(waveform.to_mono(), 22_050).samples[0]
-    struck = np.zeros(int(np.ceil(waveform.duration_s)))
+    onsets = np.zeros(int(np.ceil(waveform.duration_s)))
     if mono.any():
         times = librosa.onset.onset_detect(
             y=mono, sr=22_050, wait=1, delta=0.2, pre_avg=1, post_avg=1, post_max=1, units="time"
         )
-        struck[np.minimum(times.astype(int), struck.size - 1)] = 1.0
-    return struck
+        onsets[np.minimum(times.astype(int), onsets.size - 1)] = 1.0
+    return onsets
 
 
 def coverage_scores(
     true: Float[np.ndarray, " _seconds"], generated: Float[np.ndarray, " _others"]
 ) -> CoverageScores:
-    """Both papers' scores over clips of 5 s, each second having something struck (1) or not.
+    """Both papers' scores over clips of 5 s, each second having an onset (1) or not.
 
-    NaN without a clip in which the true music strikes.
+    NaN without a clip in which the true music has an onset.
 
     References:
         Zhu et al., "Quantized GAN for complex music generation from dance videos" (D2M-GAN),
@@ -111,7 +112,5 @@ def beat_alignment(motion_beats: Times, music_beats: Times) -> float:
 
 def motion_beat_coverage(motion_beats: Times, music_beats: Times) -> float:
     """Share of motion beats with a music beat within 70 ms, in [0, 1]; 0 when either is empty."""
-    if motion_beats.size == 0 or music_beats.size == 0:
-        return 0.0
-    apart = np.abs(motion_beats[:, None] - music_beats[None]).min(axis=1)
-    return float((apart <= BEAT_TOLERANCE_S).mean())
+    hits = beats_right(music_beats, motion_beats)
+    return float(hits.mean()) if hits.size else 0.0

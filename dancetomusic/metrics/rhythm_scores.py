@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from dancetomusic.metrics.beats import BEAT_TOLERANCE_S, TEMPO_TOLERANCE, Times, beat_f
-
-OCTAVES = (1.0, 2.0, 0.5)
-"""Tempo ratios that count as right where octaves are allowed."""
+from dancetomusic.metrics.beats import BEAT_TOLERANCE_S, OCTAVES, Times, beat_f, tempo_matches
 
 RIGHT_F = 0.9
 """F-measure from which the beats of a clip count as right."""
@@ -137,8 +134,7 @@ def score_rhythm(
     reference_bpm = interval_bpm(reference) if bpm is None else bpm
     # Below three beats there is one interval, and no median to speak of.
     ratio = interval_bpm(estimated) / reference_bpm if estimated.size > 2 else 0.0
-    tempo_right = [abs(ratio / octave - 1.0) <= TEMPO_TOLERANCE for octave in OCTAVES]
-    tempo, tempo_octave = float(tempo_right[0]), float(any(tempo_right))
+    tempo, tempo_octave = float(tempo_matches(ratio)), float(tempo_matches(ratio, OCTAVES))
     if reference.size == 0:
         return RhythmScores(nan, nan, tempo, tempo_octave, nan, nan, nan)
     pairs = matched_beats(reference, estimated)

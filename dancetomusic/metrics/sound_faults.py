@@ -22,7 +22,7 @@ class SoundFaults:
     Attributes:
         longest_silence_s: Longest stretch below -50 dBFS, in seconds.
         clipped_share: Samples at full scale, in [0, 1].
-        longest_drone_s: Longest audible stretch without a stroke, in seconds.
+        longest_drone_s: Longest audible stretch without an onset, in seconds.
         drift_db: Level of the last quarter minus that of the first, in dB.
     """
 
@@ -32,20 +32,19 @@ class SoundFaults:
     drift_db: float
 
 
-def find_faults(waveform: Waveform, stroke_times: Float[np.ndarray, " strokes"]) -> SoundFaults:
+def find_faults(waveform: Waveform, onset_times: Float[np.ndarray, " onsets"]) -> SoundFaults:
     """Measure the faults of a sound.
 
     Args:
         waveform: The sound.
-        stroke_times: Where anything strikes in it, in seconds, in order; found in a way that
-            does not miss quiet ones.
+        onset_times: Onsets of any register, in seconds, increasing, quiet ones among them.
     """
     mono = waveform.to_mono().samples[0].astype(np.float64)
     length = max(1, round(WINDOW_S * waveform.sample_rate))
     windows = mono[: mono.size // length * length].reshape(-1, length)
     power = (windows**2).mean(axis=1)
     silent = power < 10 ** (SILENCE_DBFS / 10)
-    ends = np.concatenate([[0.0], stroke_times, [waveform.duration_s]])
+    ends = np.concatenate([[0.0], onset_times, [waveform.duration_s]])
     drone_s = 0.0
     for start, end in pairwise(ends):
         between = ~silent[round(start / WINDOW_S) : round(end / WINDOW_S)]

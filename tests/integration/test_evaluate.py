@@ -1,5 +1,4 @@
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +10,11 @@ pytest.importorskip("matplotlib")
 from dancetomusic.cli import main
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
-from dancetomusic.evaluation.tasks.music import report as measuring
-from dancetomusic.evaluation.tasks.music import rows, summary
-from dancetomusic.evaluation.tasks.music.page import cell_text
-from dancetomusic.evaluation.tasks.music.pieces import load_pieces
-from dancetomusic.evaluation.tasks.music.report import embed, find_sounds, make_plan
+from dancetomusic.evaluation.pieces import load_pieces
+from dancetomusic.evaluation.report import Cell, cell_text
+from dancetomusic.evaluation.tasks.music import measure, rows, summary
+from dancetomusic.evaluation.tasks.music.measure import embed, find_sounds, make_plan
 from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
-from dancetomusic.evaluation.tasks.music.summary import Cell
 from dancetomusic.io.audio import write_wav
 from dancetomusic.released import released_checkpoints
 from dancetomusic.types import Waveform
@@ -39,13 +36,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    """A real run: the released model, a peer's sound, trivial rows; of what takes long, less."""
+    """A real run: the released model, a peer's sound, baselines; of what takes long, less."""
     arguments = ["evaluate", "--data", str(folder), "--output", str(folder / "out")]
     arguments += ["--checkpoint", "pose2audio", "--audio_dir", f"peer={folder / 'peer'}"]
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as end:
-        patched.setattr(measuring, "LONG_S", 65.0)
-        fewer = partial(summary.frechet_resamples, resamples=10)
-        patched.setattr(summary, "frechet_resamples", fewer)
+        patched.setattr(measure, "LONG_S", 65.0)
+        patched.setattr(summary, "FRECHET_RESAMPLES", 10)
         main([*arguments, "--seeds", "2", "--engine", "serial"])
     assert not end.value.code
     return folder / "out"
@@ -54,7 +50,7 @@ def report(folder):
 @pytest.mark.slow(60)
 def test_one_page_has_every_row_and_every_column(report):
     page = (report / "report.md").read_text(encoding="utf-8")
-    for row in (rows.TRUTH, rows.TRUTH_STEM, rows.TRUTH_LATE, rows.TRUTH_CODEC, *rows.RIVALS):
+    for row in (rows.TRUTH, rows.TRUTH_STEM, rows.TRUTH_LATE, rows.TRUTH_CODEC, *rows.BASELINES):
         assert f"\n| {row} |" in page
     assert "\n| **pose2audio** |" in page and "\n| peer |" in page
     assert f"\n| {rows.metronome_on('pose2audio')} |" in page

@@ -12,8 +12,11 @@ import numpy as np
 import typer
 
 from dancetomusic.codec.base import Codec
-from dancetomusic.errors import DanceToMusicError, InputError
-from dancetomusic.io.audio import fit_length, read_audio, resample
+from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.errors import InputError
+from dancetomusic.evaluation.pieces import read_sound
+from dancetomusic.evaluation.report import cell_text, mean_cell, table
+from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.metrics.audio_distance import (
     BUZZ_LIMIT_HZ,
     bass_pitch_agreement,
@@ -22,13 +25,11 @@ from dancetomusic.metrics.audio_distance import (
     perplexity,
     si_sdr_db,
 )
-from dancetomusic.metrics.bootstrap import bootstrap_interval
 from dancetomusic.metrics.onsets import detect_onsets, onset_f1
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import BASS_LIMIT_HZ, HpssSeparator
 from dancetomusic.types import Waveform
 
-SAMPLE_RATE = 24_000
 OPUS_RATES_BPS = (6_000, 12_000)
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 COLUMNS = {
@@ -102,11 +103,11 @@ def codec_table(
         ways[f"Opus {rate // 1000} kbit/s"] = partial(opus_round_trip, bit_rate_bps=rate)
     for name, codec in codecs.items():
         ways[name] = partial(codec_round_trip, codec)
-    table: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, dict[str, list[float]]] = {}
     for name, way in ways.items():
         rows = [measure(wave, way(wave)) for wave in waveforms]
-        table[name] = {column: [row[column] for row in rows] for column in COLUMNS}
-    return table
+        values[name] = {column: [row[column] for row in rows] for column in COLUMNS}
+    return values
 
 
 def codebook_perplexity(codec: Codec, waveforms: Sequence[Waveform]) -> list[float]:
@@ -115,16 +116,13 @@ def codebook_perplexity(codec: Codec, waveforms: Sequence[Waveform]) -> list[flo
     return [float(value) for value in perplexity(codes, codec.codebook_size)]
 
 
-def table_markdown(table: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+def quality_table(table_of: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Means with their 95 % bootstrap intervals over sounds, as a Markdown table."""
-    lines = [
-        f"| | {' | '.join(COLUMNS.values())} |",
-        "|---" * (len(COLUMNS) + 1) + "|",
-    ]
-    for name, columns in table.items():
-        cells = [_cell(columns[column]) for column in COLUMNS]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = (
+        [name, *(cell_text(mean_cell(columns[column])) for column in COLUMNS)]
+        for name, columns in table_of.items()
+    )
+    return "\n".join(table(["", *COLUMNS.values()], rows))
 
 
 def read_sounds(paths: Iterable[Path], seconds: float | None = None) -> dict[str, Waveform]:
@@ -143,53 +141,43 @@ def read_sounds(paths: Iterable[Path], seconds: float | None = None) -> dict[str
         files += inside if path.is_dir() else [path]
     sounds = {}
     for file in files:
-        wave = read_audio(file, SAMPLE_RATE)
-        if wave is None:
-            raise InputError(f"{file} has no sound", "Name audio files or folders.")
+        wave = read_sound(file)
         if seconds is not None:
-            start = max(0, round((wave.duration_s - seconds) / 2 * SAMPLE_RATE))
-            end = start + round(seconds * SAMPLE_RATE)
-            wave = Waveform(wave.samples[:, start:end], SAMPLE_RATE)
+            start = max(0, round((wave.duration_s - seconds) / 2 * wave.sample_rate))
+            end = start + round(seconds * wave.sample_rate)
+            wave = Waveform(wave.samples[:, start:end], wave.sample_rate)
         sounds[file.stem] = wave
     return sounds
 
 
-def main(
-    audio: Annotated[list[Path], typer.Option(help="Audio file or folder; repeat for more.")],
-    codec: Annotated[str, typer.Option(help="Codec directory, or none: Opus only.")] = "none",
+def evaluate(
+    audio: Annotated[
+        list[Path], typer.Option("--audio", help="Audio file or folder; repeat for more.")
+    ],
+    codec: Annotated[
+        str, typer.Option("--codec", help="Codec directory, or none: Opus only.")
+    ] = "none",
     codebooks: Annotated[
-        list[int] | None, typer.Option(help="Codebooks to use, 2 by default; repeat.")
+        list[int] | None,
+        typer.Option("--codebooks", help="Codebooks to use, 2 by default; repeat."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length taken from the middle.")] = None,
-    stem: Annotated[bool, typer.Option(help="Measure the drum-and-bass part only.")] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Length taken from the middle.")
+    ] = None,
+    stem: Annotated[
+        bool, typer.Option("--stem", help="Measure the drum-and-bass part only.")
+    ] = False,
 ) -> None:
     """Print the quality of a codec beside Opus as a Markdown table."""
-    try:
-        sounds = list(read_sounds(audio, seconds).values())
-        if stem:
-            sounds = HpssSeparator().drum_and_bass([Mix("sound", sound) for sound in sounds])
-        codecs: dict[str, Codec] = {}
-        if codec != "none":
-            from dancetomusic.codec.spectral import SpectralCodec
-
-            for count in codebooks or [2]:
-                name = f"{Path(codec).name}, {count} codebooks"
-                codecs[name] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
-        typer.echo(table_markdown(codec_table(codecs, sounds)))
-        for name, made in codecs.items():
-            values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))
-            typer.echo(f"\nPerplexity, {name}: {values} of {made.codebook_size}.")
-    except DanceToMusicError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _cell(values: Sequence[float]) -> str:
-    low, high = bootstrap_interval(values)
-    known = np.asarray(values)[~np.isnan(values)]
-    mean = known.mean() if known.size else float("nan")
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    sounds = list(read_sounds(audio, seconds).values())
+    if stem:
+        sounds = HpssSeparator().drum_and_bass([Mix("sound", sound) for sound in sounds])
+    codecs: dict[str, Codec] = {}
+    if codec != "none":
+        for count in codebooks or [2]:
+            name = f"{Path(codec).name}, {count} codebooks"
+            codecs[name] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
+    print(quality_table(codec_table(codecs, sounds)))
+    for name, made in codecs.items():
+        values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))
+        print(f"\nPerplexity, {name}: {values} of {made.codebook_size}.")

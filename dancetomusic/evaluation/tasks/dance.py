@@ -1,31 +1,36 @@
-"""Score dances made for music beside real ones and beside what knows nothing of it.
-
-Run ``python -m dancetomusic.evaluation.tasks.dance --data DIR --output FOLDER`` to print every
-table.
-"""
+"""Score dances made for music beside real ones and beside baselines that know nothing of it."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
+import typer
 from jaxtyping import Float, Float32
 
 from dancetomusic.data.dance import Dance
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.errors import DanceToMusicError, InputError
-from dancetomusic.evaluation.tasks.music.grid import speed_minima
+from dancetomusic.errors import InputError
+from dancetomusic.evaluation.clips import speed_minima
+from dancetomusic.evaluation.pieces import QUALITIES, read_sound
+from dancetomusic.evaluation.report import (
+    Cell,
+    Target,
+    cell_text,
+    mean_cell,
+    table,
+    targets_table,
+    write_report,
+)
 from dancetomusic.generate.one import DanceToMusic
-from dancetomusic.io.atomic import atomic_output
-from dancetomusic.io.audio import read_audio
-from dancetomusic.metrics.beats import score_beats, tempo_ratio
-from dancetomusic.metrics.bootstrap import bootstrap_interval
+from dancetomusic.metrics.beats import Times, score_beats, tempo_matches, tempo_ratio
+from dancetomusic.metrics.bootstrap import bootstrap_score
 from dancetomusic.metrics.dance_features import (
     cut_windows,
     diversity,
@@ -52,17 +57,17 @@ from dancetomusic.pose.skeleton import (
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
+T = TypeVar("T")
+
 REAL = "real motion"
 RANDOM = "random real motion"
 MEAN_POSE = "mean pose"
 REGRESSION = "linear regression from audio"
 MODEL = "**dance_gan**"
-DRAWS = 3
 CONTEXT = (-24, -18, -12, -9, -6, -4, -2, 0, 2, 4, 6, 9, 12, 18, 24)
-"""Frames of sound around a pose, in poses, that the regression hears."""
+"""Frames of sound around a pose, in poses, that the regression reads."""
 
 RIDGE = 10.0
-TEMPO_TOLERANCE = 0.04
 GENRES_READ = ("cha-cha", "waltz")
 """Genres in whose dances the beat is certain."""
 
@@ -80,8 +85,8 @@ class MadeDance:
         song: Which song it is for.
         genre: Of the song.
         kinetic: Features of its windows, and so ``geometric``.
-        geometric: See ``evaluation.dance_features``.
-        scores: Skate in m/s, limb variation, beat F read by the pose encoder, and so on.
+        geometric: See ``metrics/dance_features.py``.
+        scores: Skate in m/s, limb variation, beat F estimated by the pose encoder, and so on.
     """
 
     row: str
@@ -97,16 +102,16 @@ class DanceReport:
     """Means, intervals and targets.
 
     Attributes:
-        rows: Row and column to mean, lower and upper end of the 95 % interval over songs.
-        genres: Row and genre to beat F, with its interval over songs and draws.
-        lead: Genre to how far the model's beat F lies above random motion, with its interval.
-        targets: Name, measured, wanted, and whether it holds.
+        rows: Row and column to its cell, over songs.
+        genres: Row and genre to beat F, over songs and samples.
+        lead: Genre to how far the model's beat F lies above random motion.
+        targets: What a dance must keep.
     """
 
-    rows: dict[str, dict[str, tuple[float, float, float]]]
-    genres: dict[str, dict[str, tuple[float, float, float]]]
-    lead: dict[str, tuple[float, float, float]]
-    targets: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    rows: dict[str, dict[str, Cell]]
+    genres: dict[str, dict[str, Cell]]
+    lead: dict[str, Cell]
+    targets: list[Target] = field(default_factory=list)
 
 
 class LinearRegression:
@@ -122,12 +127,12 @@ class LinearRegression:
         n = N_BANDS * len(CONTEXT) + 1
         gram, cross = np.zeros((n, n)), np.zeros((n, 99))
         for dance in dances:
-            heard = _around(hear(_music(dance)))
+            sound = _around(hear(read_sound(dance.audio_path)))
             world = poses_at_24(dance).world
-            size = min(len(heard), len(world))
-            heard, facing = heard[:size], _facing(world[:size]).reshape(size, 99)
-            gram += heard.T @ heard
-            cross += heard.T @ facing
+            size = min(len(sound), len(world))
+            sound, facing = sound[:size], _facing(world[:size]).reshape(size, 99)
+            gram += sound.T @ sound
+            cross += sound.T @ facing
         penalty = RIDGE * np.eye(n)
         penalty[-1, -1] = 0.0
         self.weights = np.linalg.solve(gram + penalty, cross)
@@ -184,7 +189,7 @@ def measure_dances(
     data: Path | str,
     *,
     split: str = "val",
-    seeds: int = DRAWS,
+    seeds: int = 3,
     close_loop: bool = True,
     on_done: Callable[[str], None] = lambda _: None,
 ) -> list[MadeDance]:
@@ -193,28 +198,27 @@ def measure_dances(
     Args:
         model: Of the stage ``music``.
         data: Folder of dances with their music (``data/tang2018.py``).
-        split: Held-out songs; what is learned or drawn beside comes from ``train``.
-        seeds: Dances of the model, and draws of random motion, for each song.
+        split: Held-out songs; what baselines learn or sample comes from ``train``.
+        seeds: Dances of the model, and samples of random motion, for each song.
         close_loop: Whether the model's first dance is danced to by ``pose2audio`` again.
         on_done: Called with the name of each song.
 
     Raises:
         InputError: If the folder has no such split, or a song is missing.
     """
-    songs = load_dances(data, split=split, qualities=("A", "B"))
-    beside = Baselines(load_dances(data, split="train", qualities=("A", "B")))
+    songs = load_dances(data, split=split, qualities=QUALITIES)
+    beside = Baselines(load_dances(data, split="train", qualities=QUALITIES))
     back = DanceToMusic.from_pretrained()
     made = []
     for song in songs:
-        music, real = _music(song), poses_at_24(song)
+        music, real = read_sound(song.audio_path), poses_at_24(song)
         rows = [(REAL, real), *beside.dances(music, len(real), seeds)]
         rows += [(MODEL, dance_to(model, music, seed=seed)) for seed in range(seeds)]
         dances = [_measure(row, song, poses, back) for row, poses in rows]
         if close_loop:
             first = len(rows) - seeds
-            heard = track_audio_beats(back.generate(rows[first][1]).waveform).beat_times
-            ratio = tempo_ratio(song.beat_times, heard)
-            kept = float(abs(ratio - 1.0) <= TEMPO_TOLERANCE)
+            tracked = track_audio_beats(back.generate(rows[first][1]).waveform).beat_times
+            kept = float(tempo_matches(tempo_ratio(song.beat_times, tracked)))
             scores = {**dances[first].scores, "loop_tempo": kept}
             dances[first] = replace(dances[first], scores=scores)
         made += dances
@@ -234,8 +238,8 @@ def _measure(row: str, song: Dance, poses: PoseSequence, back: DanceToMusic) -> 
     )
 
 
-def _scores(song: Dance, poses: PoseSequence, read: np.ndarray) -> dict[str, float]:
-    beats = score_beats(song.beat_times, read)
+def _scores(song: Dance, poses: PoseSequence, estimated: Times) -> dict[str, float]:
+    beats = score_beats(song.beat_times, estimated)
     return {
         "skate": foot_skate(poses.world, POSE_FPS),
         "limbs": limb_variation(poses.world),
@@ -263,7 +267,7 @@ def summarise_dances(made: Sequence[MadeDance]) -> DanceReport:
     """Distances to the real dances of the same songs, means over songs, and the targets.
 
     Features are standardised by the real ones' mean and spread. Intervals are bootstrapped over
-    songs; those of a genre over its songs' draws, since a genre may have one song.
+    songs; those of a genre over its songs' samples, since a genre may have one song.
 
     Raises:
         InputError: If there is no real motion or nothing of the model.
@@ -273,29 +277,25 @@ def summarise_dances(made: Sequence[MadeDance]) -> DanceReport:
         by_row.setdefault(dance.row, []).append(dance)
     if REAL not in by_row or MODEL not in by_row:
         raise InputError("a row is missing", "Measure the real motion and the model's.")
-    rows: dict[str, dict[str, tuple[float, float, float]]] = {row: {} for row in by_row}
+    rows: dict[str, dict[str, Cell]] = {row: {} for row in by_row}
     for kind in ("kinetic", "geometric"):
         real = np.concatenate([getattr(dance, kind) for dance in by_row[REAL]])
         middle, spread = real.mean(axis=0), np.maximum(real.std(axis=0), MIN_SPREAD)
         for row, dances in by_row.items():
-            parts: dict[str, list[np.ndarray]] = {}
-            for dance in dances:
-                parts.setdefault(dance.song, []).append((getattr(dance, kind) - middle) / spread)
+            parts = _by_song((d.song, (getattr(d, kind) - middle) / spread) for d in dances)
             songs = [np.concatenate(of) for of in parts.values()]
             distance = partial(frechet_distance, (real - middle) / spread)
-            rows[row][f"frechet_{kind}"] = _over_songs(distance, songs)
-            rows[row][f"diversity_{kind}"] = _over_songs(diversity, songs)
+            for name, score in (("frechet", distance), ("diversity", diversity)):
+                interval = bootstrap_score(score, songs, FRECHET_RESAMPLES)
+                rows[row][f"{name}_{kind}"] = Cell(*interval, len(songs))
     for row, dances in by_row.items():
         for column in COLUMNS:
-            values: dict[str, list[float]] = {}
-            for dance in dances:
-                if column in dance.scores:
-                    values.setdefault(dance.song, []).append(dance.scores[column])
+            values = _by_song((d.song, d.scores[column]) for d in dances if column in d.scores)
             if values:
-                rows[row][column] = _cell([float(np.mean(of)) for of in values.values()])
+                rows[row][column] = mean_cell(float(np.mean(of)) for of in values.values())
     genres = {
         row: {
-            genre: _cell([d.scores["beat_f"] for d in dances if d.genre == genre])
+            genre: mean_cell(d.scores["beat_f"] for d in dances if d.genre == genre)
             for genre in dict.fromkeys(d.genre for d in dances)
         }
         for row, dances in by_row.items()
@@ -306,30 +306,37 @@ def summarise_dances(made: Sequence[MadeDance]) -> DanceReport:
     return report
 
 
-def _targets(report: DanceReport) -> list[tuple[str, str, str, bool]]:
+def _by_song(values: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    songs: dict[str, list[T]] = defaultdict(list)
+    for song, value in values:
+        songs[song].append(value)
+    return songs
+
+
+def _targets(report: DanceReport) -> list[Target]:
     own, real = report.rows[MODEL], report.rows[REAL]
     targets = []
 
     def add(name: str, value: float, limit: float, below: bool) -> None:
         sign = "≤" if below else "≥"
         holds = value <= limit if below else value >= limit
-        targets.append((name, f"{value:.3g}", f"{sign} {limit:.3g}", bool(holds)))
+        targets.append(Target(name, f"{value:.3g}", f"{sign} {limit:.3g}", bool(holds)))
 
     for column, name in (("limbs", "limb-length variation"), ("skate", "foot skate, m/s")):
-        add(f"{name}, twice that of real motion", own[column][0], 2 * real[column][0], True)
+        add(f"{name}, twice that of real motion", own[column].mean, 2 * real[column].mean, True)
     if REGRESSION in report.rows:
-        limit = report.rows[REGRESSION]["frechet_kinetic"][0] / 5
-        add("Fréchet distance, kinetic, a fifth of regression", own["frechet_kinetic"][0], limit,
-            True)  # fmt: skip
+        limit = report.rows[REGRESSION]["frechet_kinetic"].mean / 5
+        add("Fréchet distance, kinetic, a fifth of regression", own["frechet_kinetic"].mean,
+            limit, True)  # fmt: skip
     for kind in ("kinetic", "geometric"):
-        limit = 0.7 * real[f"diversity_{kind}"][0]
-        add(f"diversity, {kind}, 70 % of real", own[f"diversity_{kind}"][0], limit, False)
-    for genre, (_, low, _) in report.lead.items():
-        if not np.isnan(low):
-            targets.append((f"{genre}: beat F above random motion, lower end", f"{low:+.2f}", "> 0",
-                            bool(low > 0)))  # fmt: skip
+        limit = 0.7 * real[f"diversity_{kind}"].mean
+        add(f"diversity, {kind}, 70 % of real", own[f"diversity_{kind}"].mean, limit, False)
+    for genre, lead in report.lead.items():
+        if lead.dances:
+            name = f"{genre}: beat F above random motion, lower end"
+            targets.append(Target(name, f"{lead.low:+.2f}", "> 0", lead.low > 0))
     if "loop_tempo" in own:
-        add("songs whose tempo comes back, music→dance→music", own["loop_tempo"][0], 0.8, False)
+        add("songs whose tempo comes back, music→dance→music", own["loop_tempo"].mean, 0.8, False)
     return targets
 
 
@@ -339,97 +346,61 @@ def write_dance_report(report: DanceReport, made: Sequence[MadeDance], folder: P
     Raises:
         OutputError: If the folder cannot be written.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+
+    def limits(cells: Mapping[str, Cell]) -> dict[str, list[float]]:
+        return {name: [cell.mean, cell.low, cell.high] for name, cell in cells.items()}
+
     values = {
-        "rows": report.rows,
-        "genres": report.genres,
-        "lead": report.lead,
-        "targets": report.targets,
+        "rows": {row: limits(cells) for row, cells in report.rows.items()},
+        "genres": {row: limits(cells) for row, cells in report.genres.items()},
+        "lead": limits(report.lead),
+        "targets": [astuple(target) for target in report.targets],
         "dances": [{"row": d.row, "song": d.song, **d.scores} for d in made],
     }
-    with atomic_output(target / "dances.json") as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    page = target / "dances.md"
-    with atomic_output(page) as temporary:
-        temporary.write_text(dance_tables(report), encoding="utf-8")
+    page = Path(folder) / "dances.md"
+    write_report(page, dance_tables(report), values)
     return page
 
 
 def dance_tables(report: DanceReport) -> str:
     """The report as Markdown."""
-    lines = ["| what a dance must hold | measured | wanted |  |", "|---|---|---|---|"]
-    for name, value, wanted, holds in report.targets:
-        lines.append(f"| {name} | {value} | {wanted} | {'holds' if holds else '**fails**'} |")
-    lines += ["", f"|  | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row, cells in report.rows.items():
-        lines.append(f"| {row} | {' | '.join(_shown(cells.get(c)) for c in COLUMNS)} |")
+
+    def rows(cells_of: Mapping[str, Mapping[str, Cell]], columns: Sequence[str]) -> list[list[str]]:
+        return [
+            [row, *(_text(cells.get(column)) for column in columns)]
+            for row, cells in cells_of.items()
+        ]
+
     genres = list(dict.fromkeys(genre for cells in report.genres.values() for genre in cells))
-    lines += ["", f"| beat F read | {' | '.join(genres)} |", "|---" * (len(genres) + 1) + "|"]
-    for row, cells in report.genres.items():
-        lines.append(f"| {row} | {' | '.join(_shown(cells.get(g)) for g in genres)} |")
-    lines += ["", REMARK, ""]
-    return "\n".join(lines)
+    parts = [
+        targets_table("what a dance must hold", report.targets),
+        table(["", *COLUMNS.values()], rows(report.rows, list(COLUMNS))),
+        table([COLUMNS["beat_f"], *genres], rows(report.genres, genres)),
+        [REMARK],
+    ]
+    return "\n".join(line for part in parts for line in (*part, ""))
 
 
 REMARK = """\
 Distances and diversity are those of windows of 5 s, standardised by the real dances of the same
 songs; brackets are 95 % bootstrap intervals over songs, in the table of genres over songs and
-draws. Beats are read from the dance alone by the encoder of `pose2audio` and scored against the
-annotated beats of the song at whole length (±70 ms). Beat alignment, from minima of speed, stands
-last: on these dances it does not tell a dance from chance."""
+samples. Beats are estimated from the dance alone by the encoder of `pose2audio` and scored against
+the annotated beats of the song at whole length (±70 ms). Beat alignment, from minima of speed,
+stands last: on these dances it does not tell a dance from chance."""
 
 
-def _over_songs(
-    score: Callable[[np.ndarray], float], songs: Sequence[np.ndarray]
-) -> tuple[float, float, float]:
-    """A score of all songs' windows together; its spread with songs drawn with replacement.
-
-    Drawing again makes sets poorer: the spread is laid about the score itself.
-    """
-    mean = score(np.concatenate(songs))
-    rng = np.random.default_rng(0)
-    drawn = [
-        score(np.concatenate([songs[k] for k in rng.integers(len(songs), size=len(songs))]))
-        for _ in range(FRECHET_RESAMPLES)
-    ]
-    low, middle, high = np.quantile(drawn, [0.025, 0.5, 0.975])
-    return mean, max(0.0, mean + float(low - middle)), max(0.0, mean + float(high - middle))
-
-
-def _lead(
-    own: Sequence[MadeDance], other: Sequence[MadeDance], genre: str
-) -> tuple[float, float, float]:
-    """Beat F above the mean of another row on the same song, over songs and draws."""
-    beside: dict[str, list[float]] = {}
-    for dance in other:
-        beside.setdefault(dance.song, []).append(dance.scores["beat_f"])
-    return _cell(
-        [
-            dance.scores["beat_f"] - float(np.mean(beside[dance.song]))
-            for dance in own
-            if dance.genre == genre and dance.song in beside
-        ]
+def _lead(own: Sequence[MadeDance], other: Sequence[MadeDance], genre: str) -> Cell:
+    """Beat F above the mean of another row on the same song, over songs and samples."""
+    beside = _by_song((dance.song, dance.scores["beat_f"]) for dance in other)
+    return mean_cell(
+        dance.scores["beat_f"] - float(np.mean(beside[dance.song]))
+        for dance in own
+        if dance.genre == genre and dance.song in beside
     )
 
 
-def _cell(values: Sequence[float]) -> tuple[float, float, float]:
-    mean = float(np.mean(values)) if values else float("nan")
-    return (mean, *bootstrap_interval(values))
-
-
-def _shown(cell: tuple[float, float, float] | None) -> str:
-    if cell is None or np.isnan(cell[0]):
-        return "–"
-    digits = 2 if abs(cell[0]) < 10 else 0
-    return f"{cell[0]:.{digits}f} [{cell[1]:.{digits}f}, {cell[2]:.{digits}f}]"
-
-
-def _music(dance: Dance) -> Waveform:
-    music = read_audio(dance.audio_path)
-    if music is None:
-        raise InputError(f"{dance.audio_path} has no sound", "Give the music of every dance.")
-    return music
+def _text(cell: Cell | None) -> str:
+    return cell_text(cell, ".2f" if cell is None or abs(cell.mean) < 10 else ".0f")
 
 
 def _facing(world: Float32[np.ndarray, "frames 33 3"]) -> Float32[np.ndarray, "frames 33 3"]:
@@ -437,8 +408,8 @@ def _facing(world: Float32[np.ndarray, "frames 33 3"]) -> Float32[np.ndarray, "f
     return face_camera(torch.from_numpy(world), heading).numpy()
 
 
-def _around(bands: Float32[np.ndarray, "sound_frames 32"]) -> Float[np.ndarray, "frames heard"]:
-    """What is heard around each pose, and a one."""
+def _around(bands: Float32[np.ndarray, "sound_frames 32"]) -> Float[np.ndarray, "frames context"]:
+    """The sound around each pose, and a one."""
     pooled = bands[: len(bands) // OVERSAMPLING * OVERSAMPLING]
     pooled = pooled.reshape(-1, OVERSAMPLING, bands.shape[1]).mean(axis=1)
     at = np.arange(len(pooled))[:, None] + np.array(CONTEXT)
@@ -446,25 +417,21 @@ def _around(bands: Float32[np.ndarray, "sound_frames 32"]) -> Float[np.ndarray, 
     return np.concatenate([near, np.ones((len(near), 1))], axis=1).astype(np.float64)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command, measure, and print the page."""
-    parser = argparse.ArgumentParser(description="Score dances made for held-out songs.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of dances with music")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
-    parser.add_argument("--checkpoint", default="dance_gan", help="directory or released name")
-    parser.add_argument("--seeds", type=int, default=DRAWS, help="dances and draws a song")
-    parser.add_argument("--no_loop", action="store_true", help="leave music→dance→music out")
-    options = parser.parse_args(arguments)
-    try:
-        model = load_dance_gan(locate_checkpoint(options.checkpoint), stage=None)
-        made = measure_dances(
-            model, options.data, seeds=options.seeds, close_loop=not options.no_loop, on_done=print
-        )
-        page = write_dance_report(summarise_dances(made), made, options.output)
-    except DanceToMusicError as error:
-        parser.exit(2, f"error: {' '.join(str(error).split())}\n")
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Folder of dances with their music.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder for the tables.")],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Directory or released name.")
+    ] = "dance_gan",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Dances, and random samples, of each song.")
+    ] = 3,
+    no_loop: Annotated[
+        bool, typer.Option("--no_loop", help="Leave music→dance→music out.")
+    ] = False,
+) -> None:
+    """Score dances made for held-out songs."""
+    model = load_dance_gan(locate_checkpoint(checkpoint), stage=None)
+    made = measure_dances(model, data, seeds=seeds, close_loop=not no_loop, on_done=print)
+    page = write_dance_report(summarise_dances(made), made, output)
     print(page.read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    main()

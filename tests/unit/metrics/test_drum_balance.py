@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.evaluation.baselines import white_noise
-from dancetomusic.metrics.drum_balance import drum_balance, register_onsets, stroke_times
+from dancetomusic.metrics.drum_balance import drum_balance, register_onset_times, register_onsets
 from dancetomusic.types import Waveform
 
 RATE = 24_000
@@ -55,9 +55,9 @@ def test_quiet_strokes_are_found_and_a_lasting_sound_is_none():
     times = np.arange(0.5, 7.5, 0.5)
     sound = strokes(times, 60.0)
     sound[4 * RATE :] *= 0.05
-    found = stroke_times(Waveform(sound[None], RATE))
+    found = register_onset_times(Waveform(sound[None], RATE))
     assert np.abs(times[:, None] - found).min(axis=1).max() < 0.03
     assert np.abs(times[:, None] - found).min(axis=0).max() < 0.03
     seconds = np.arange(8 * RATE) / RATE
     chord = sum(0.1 * np.sin(2 * np.pi * hz * seconds) for hz in (65.4, 196.0, 330.0, 7000.0))
-    assert stroke_times(Waveform(chord[None].astype(np.float32), RATE)).max() < 0.1
+    assert register_onset_times(Waveform(chord[None].astype(np.float32), RATE)).max() < 0.1

@@ -1,13 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.baselines import white_noise
+from dancetomusic.metrics.bootstrap import bootstrap_score
 from dancetomusic.metrics.frechet import (
     at_common_level,
     frechet_distance,
     frechet_distance_unbiased,
-    frechet_resamples,
     pool_windows,
 )
 from dancetomusic.types import Waveform
@@ -50,9 +52,9 @@ def test_too_few_embeddings(tiny_rng):
 def test_resamples_spread_about_the_distance(tiny_rng):
     reference = tiny_rng.normal(size=(500, 3))
     dances = [tiny_rng.normal(size=(60, 3)) + 1 for _ in range(6)]
-    values = frechet_resamples(reference, dances, resamples=20)
-    assert values.shape == (20,)
-    assert values.min() > 1.5 and values.max() < 5.0
+    whole, low, high = bootstrap_score(partial(frechet_distance_unbiased, reference), dances, 20)
+    assert whole == frechet_distance_unbiased(reference, np.concatenate(dances))
+    assert 1.5 < low < whole < high < 5.0
 
 
 def test_level_is_left_out():

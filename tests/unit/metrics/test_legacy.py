@@ -8,7 +8,7 @@ from dancetomusic.metrics.legacy import (
     beat_alignment,
     coverage_scores,
     motion_beat_coverage,
-    struck_seconds,
+    onset_seconds,
 )
 from dancetomusic.types import Waveform
 
@@ -34,12 +34,12 @@ def test_the_two_papers_mean_different_things():
 
 def test_a_metronome_passes(tiny_rng):
     """Why nobody should trust these: one click a half second hits nearly every second."""
-    clicks = struck_seconds(render_clicks(metronome_times(120.0, 20.0), 20.0))
+    clicks = onset_seconds(render_clicks(metronome_times(120.0, 20.0), 20.0))
     assert coverage_scores((tiny_rng.random(20) < 0.8).astype(float), clicks).bhs_loris > 0.9
 
 
 def test_silence_and_nothing():
-    silent = struck_seconds(Waveform(np.zeros((1, 60_000), np.float32), 24_000))
+    silent = onset_seconds(Waveform(np.zeros((1, 60_000), np.float32), 24_000))
     np.testing.assert_array_equal(silent, np.zeros(3))
     assert np.isnan(coverage_scores(silent, silent).bcs_d2m)
     assert coverage_scores(np.ones(3), silent).bcs_loris == 0.0

@@ -1,4 +1,4 @@
-"""Pictures of a report: rows, confidence, strokes, and takes to look at."""
+"""Pictures of a report: rows, confidence, onsets, and takes to look at."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dancetomusic.evaluation.tasks.music.report import Excerpt, Findings, Take
-from dancetomusic.evaluation.tasks.music.rows import TRUTH, TRUTH_STEM
+from dancetomusic.evaluation.tasks.music.measure import Excerpt, Findings, Take
+from dancetomusic.evaluation.tasks.music.rows import METRONOME_120, NOISE, TRUTH, TRUTH_STEM
 from dancetomusic.evaluation.tasks.music.scores import TIME_COLUMNS
 from dancetomusic.evaluation.tasks.music.summary import Summary
 from dancetomusic.io.atomic import atomic_output
@@ -26,7 +26,7 @@ def draw_plots(summary: Summary, findings: Findings, output: Path) -> list[str]:
     names = [_draw_rows(summary, output / "rows.png")]
     if summary.calibration:
         names.append(_draw_calibration(summary, output / "confidence.png"))
-    names.append(_draw_strokes(summary, findings.takes, output / "strokes.png"))
+    names.append(_draw_onsets(summary, findings.takes, output / "onsets.png"))
     shown: dict[str, list[Excerpt]] = {}
     for take in findings.takes:
         if take.excerpt is not None:
@@ -66,8 +66,8 @@ def _draw_calibration(summary: Summary, path: Path) -> str:
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
     for reader, curve in summary.calibration.items():
         axis.plot(
-            [part["confidence"] for part in curve],
-            [part["right"] for part in curve],
+            [part.confidence for part in curve],
+            [part.right for part in curve],
             marker="o",
             label=f"{reader}, mean error {summary.calibration_errors[reader]:.2f}",
         )
@@ -77,14 +77,14 @@ def _draw_calibration(summary: Summary, path: Path) -> str:
     return _save(figure, path)
 
 
-def _draw_strokes(summary: Summary, takes: Sequence[Take], path: Path) -> str:
+def _draw_onsets(summary: Summary, takes: Sequence[Take], path: Path) -> str:
     plt = _pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.5), layout="constrained")
     pairs = (("density", "self_similarity"), ("low", "high"), ("density", "energy"))
     chosen = [
         row
         for row in summary.rows
-        if row.startswith("**") or row in (TRUTH, TRUTH_STEM, "white noise", "metronome 120 BPM")
+        if row.startswith("**") or row in (TRUTH, TRUTH_STEM, NOISE, METRONOME_120)
     ]
     for axis, (across, up) in zip(axes, pairs, strict=True):
         for row in chosen:
@@ -102,12 +102,8 @@ def _draw_strokes(summary: Summary, takes: Sequence[Take], path: Path) -> str:
 
 def _draw_takes(model: str, excerpts: Sequence[Excerpt], path: Path) -> str:
     """Spectrograms with the beats that were played on; downbeats are solid."""
-    plt = _pyplot()
-    figure, axes = plt.subplots(
-        len(excerpts), 1, figsize=(14, 2.0 * len(excerpts) + 0.6), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis, excerpt in zip(axes[:, 0], excerpts, strict=True):
+    figure, axes = _one_below_another(excerpts, 2.0)
+    for axis, excerpt in zip(axes, excerpts, strict=True):
         samples = excerpt.sound.to_mono().samples[0] + 1e-7
         with np.errstate(divide="ignore"):
             axis.specgram(samples, NFFT=1024, noverlap=768, Fs=excerpt.sound.sample_rate, vmin=-140)
@@ -115,26 +111,31 @@ def _draw_takes(model: str, excerpts: Sequence[Excerpt], path: Path) -> str:
             axis.axvline(time, color="white", linestyle="-" if number == 1 else ":", linewidth=0.9)
         axis.set(yscale="symlog", ylim=(40, 12_000), ylabel=excerpt.piece)
         axis.set_xlim(0, excerpt.sound.duration_s)
-    axes[0, 0].set_title(f"{model}: first seconds of each take, Hz; lines are its grid")
+    axes[0].set_title(f"{model}: first seconds of each take, Hz; lines are its grid")
     return _save(figure, path)
 
 
 def _draw_energy(model: str, excerpts: Sequence[Excerpt], path: Path) -> str:
-    plt = _pyplot()
-    figure, axes = plt.subplots(
-        len(excerpts), 1, figsize=(14, 1.4 * len(excerpts) + 0.6), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis, excerpt in zip(axes[:, 0], excerpts, strict=True):
+    figure, axes = _one_below_another(excerpts, 1.4)
+    for axis, excerpt in zip(axes, excerpts, strict=True):
         for values, label in ((excerpt.motion, "movement"), (excerpt.loudness, "loudness")):
             spread = np.nanstd(values) or 1.0
             level = (values - np.nanmean(values)) / spread
             axis.plot(np.arange(values.size) / 2, level, label=label)
         axis.set_ylabel(excerpt.piece, fontsize=8)
-    axes[0, 0].set_title(f"{model}: movement and loudness in 0.5 s windows, standardised")
-    axes[0, 0].legend(loc="upper right")
-    axes[-1, 0].set_xlabel("s")
+    axes[0].set_title(f"{model}: movement and loudness in 0.5 s windows, standardised")
+    axes[0].legend(loc="upper right")
+    axes[-1].set_xlabel("s")
     return _save(figure, path)
+
+
+def _one_below_another(excerpts: Sequence[Excerpt], height_in: float) -> tuple[Any, Any]:
+    """A figure with one axis for each excerpt."""
+    figure, axes = _pyplot().subplots(
+        len(excerpts), 1, figsize=(14, height_in * len(excerpts) + 0.6), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    return figure, axes[:, 0]
 
 
 def _pyplot() -> Any:

@@ -1,4 +1,4 @@
-"""The rows that need no model: the truth, and music that knows nothing or only the tempo."""
+"""The baselines: the truth, and music that knows nothing of the dance, or only its tempo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dancetomusic.errors import InputError
 from dancetomusic.evaluation.baselines import (
     fit_duration,
     metronome_times,
@@ -14,8 +13,7 @@ from dancetomusic.evaluation.baselines import (
     shift_half_beat,
     white_noise,
 )
-from dancetomusic.evaluation.tasks.music.pieces import Piece, Song
-from dancetomusic.io.audio import read_audio
+from dancetomusic.evaluation.pieces import Piece, Song, read_sound
 from dancetomusic.types import Waveform
 
 TRUTH = "ground truth"
@@ -27,18 +25,18 @@ RANDOM_SAME_GENRE = "random song of the genre"
 METRONOME_120 = "metronome 120 BPM"
 METRONOME_GENRE = "metronome, genre's mean tempo, random phase"
 NOISE = "white noise"
-RIVALS = (RANDOM_SONG, RANDOM_SAME_GENRE, METRONOME_120, METRONOME_GENRE, NOISE)
+BASELINES = (RANDOM_SONG, RANDOM_SAME_GENRE, METRONOME_120, METRONOME_GENRE, NOISE)
 
 
 def metronome_on(name: str) -> str:
-    """The row of clicks on the beats that a model read."""
+    """The row of clicks on the beats that a model estimated."""
     return f"metronome on the beats read by {name}"
 
 
 def baseline_sounds(
     piece: Piece, truth: Waveform, songs: Sequence[Song], draws: int
 ) -> Iterator[tuple[str, Waveform]]:
-    """Row names and sounds that need no model; random rows come ``draws`` times.
+    """Row names and sounds that need no model; random ones come ``draws`` times.
 
     Args:
         piece: What to make sounds for.
@@ -62,15 +60,8 @@ def baseline_sounds(
         for name, choice in ((RANDOM_SONG, others), (RANDOM_SAME_GENRE, same_genre)):
             if choice:
                 song = choice[int(rng.integers(len(choice)))]
-                yield name, fit_duration(_read(song), duration_s)
+                yield name, fit_duration(read_sound(song.path), duration_s)
         if same_genre:
             tempo = float(np.mean([song.bpm for song in same_genre]))
             times = metronome_times(tempo, duration_s, phase=rng.random())
             yield METRONOME_GENRE, render_clicks(times, duration_s)
-
-
-def _read(song: Song) -> Waveform:
-    music = read_audio(song.path)
-    if music is None:
-        raise InputError(f"{song.path} has no sound", "Restore the file.")
-    return music

@@ -19,7 +19,7 @@ from dancetomusic.metrics.beats import (
     track_beats,
 )
 from dancetomusic.metrics.downbeat_accent import BASS_LIMIT_HZ, downbeat_accent_db
-from dancetomusic.metrics.drum_balance import drum_balance, stroke_times
+from dancetomusic.metrics.drum_balance import drum_balance, register_onset_times
 from dancetomusic.metrics.energy_fit import (
     energy_correlation,
     loudness_db,
@@ -29,7 +29,7 @@ from dancetomusic.metrics.legacy import (
     beat_alignment,
     coverage_scores,
     motion_beat_coverage,
-    struck_seconds,
+    onset_seconds,
 )
 from dancetomusic.metrics.onsets import detect_onsets, onset_f1
 from dancetomusic.metrics.sound_faults import find_faults
@@ -55,7 +55,7 @@ TIME_COLUMNS = {
 GROOVE_COLUMNS = {
     "grid_f": "beat F against its grid",
     "grid_tempo": "tempo within 2 % of it",
-    "density": "strokes/s",
+    "density": "onsets/s",
     "low": "low",
     "mid": "mid",
     "high": "high",
@@ -84,7 +84,7 @@ COLUMNS = {**TIME_COLUMNS, **GROOVE_COLUMNS, **LEGACY_COLUMNS}
 
 
 @dataclass(frozen=True)
-class Occasion:
+class Reference:
     """What a sound is scored against.
 
     Attributes:
@@ -96,8 +96,8 @@ class Occasion:
         fps: Poses a second.
         motion_beats: Moments at which the dancer moves slowest, for legacy scores.
         true_onsets: Of the music that was danced to.
-        true_seconds: Its seconds with anything struck, for legacy scores.
-        phase: Beat phase seen in the movement; without rows if nobody looked.
+        true_seconds: Its seconds with an onset (1) or without (0), for legacy scores.
+        phase: Beat phase estimated from the movement; without rows where it was not.
         phase_rate: Values of ``phase`` a second.
     """
 
@@ -122,96 +122,70 @@ class Grid:
     beat_numbers: Int[np.ndarray, " _numbers"]
 
 
-@dataclass(frozen=True)
-class Heard:
-    """One sound's scores and its bars, to compare with those of another seed."""
-
-    scores: Scores
-    bars: Float[np.ndarray, "bars steps"]
-    beats: Times
-
-
-def score_sound(sound: Waveform, occasion: Occasion, grid: Grid | None = None) -> Heard:
+def score_sound(
+    sound: Waveform, reference: Reference, grid: Grid | None = None
+) -> tuple[Scores, Float[np.ndarray, "bars steps"]]:
     """Score a sound in every column that one sound has.
 
     Args:
         sound: As long as the dance.
-        occasion: What it is scored against.
+        reference: What it is scored against.
         grid: What it was asked to play on; bars and accents then count on it. By default the
             annotated beats, and no score against a grid.
+
+    Returns:
+        The scores, and the patterns of its bars to compare with those of another seed.
     """
     beats = track_beats(sound)
     onsets = detect_onsets(sound)
-    duration_s = occasion.duration_s
-    whole = score_windows(occasion.beat_times, beats, duration_s)
-    own = grid or Grid(occasion.beat_times, occasion.beat_numbers)
+    duration_s = reference.duration_s
+    whole = score_windows(reference.beat_times, beats, duration_s)
+    own = grid or Grid(reference.beat_times, reference.beat_numbers)
     bars = bar_patterns(onset_bands(sound), own.beat_times, own.beat_numbers)
-    balance = drum_balance(sound)
-    faults = find_faults(sound, stroke_times(sound))
-    scores = {
-        f"f_{length:.0f}s": score_windows(occasion.beat_times, beats, duration_s, length).f
-        for length in WINDOW_LENGTHS_S
-    }
+    faults = find_faults(sound, register_onset_times(sound))
+    scores = dict.fromkeys(COLUMNS, float("nan"))
+    for length in WINDOW_LENGTHS_S:
+        window = score_windows(reference.beat_times, beats, duration_s, length)
+        scores[f"f_{length:.0f}s"] = window.f
     scores |= {
-        "f": whole.f,
-        "cmlt": whole.cmlt,
-        "tempo": whole.tempo,
-        "tempo_octave": whole.tempo_octave,
-        "tempo_error": whole.tempo_error,
-        "onset_f1": onset_f1(occasion.true_onsets, onsets),
-        "evidence": beat_evidence(occasion.phase, occasion.phase_rate, beats),
-        "grid_f": float("nan"),
-        "grid_tempo": float("nan"),
-        "density": balance.density,
-        "low": balance.low,
-        "mid": balance.mid,
-        "high": balance.high,
+        **vars(whole),
+        "onset_f1": onset_f1(reference.true_onsets, onsets),
+        "evidence": beat_evidence(reference.phase, reference.phase_rate, beats),
+        **vars(drum_balance(sound)),
         "self_similarity": self_similarity(bars),
-        "seed_similarity": float("nan"),
         "energy": energy_correlation(
-            quantity_of_motion(occasion.speeds, occasion.fps), loudness_db(sound)
+            quantity_of_motion(reference.speeds, reference.fps), loudness_db(sound)
         ),
-        "waltz_accent": float("nan"),
-        "waltz_accent_low": float("nan"),
-        "waltz_own_accent_low": float("nan"),
-        "bar_length": float("nan"),
         "silence_s": faults.longest_silence_s,
         "clipped": faults.clipped_share,
         "drone_s": faults.longest_drone_s,
-        **_legacy_scores(sound, occasion, beats),
+        **vars(coverage_scores(reference.true_seconds, onset_seconds(sound))),
+        "alignment": beat_alignment(reference.motion_beats, beats),
+        "coverage": motion_beat_coverage(reference.motion_beats, beats),
     }
     if grid is not None:
         scores["grid_f"] = beat_f(grid.beat_times, beats)
         scores["grid_tempo"] = tempo_kept(grid.beat_times, beats)
-        own_bar, true_bar = (part.beat_numbers.max(initial=0) for part in (grid, occasion))
+        own_bar, true_bar = (part.beat_numbers.max(initial=0) for part in (grid, reference))
         scores["bar_length"] = float(own_bar == true_bar)
         if own_bar == true_bar == 3:
             scores["waltz_own_accent_low"] = downbeat_accent_db(
                 sound, grid.beat_times, grid.beat_numbers, below_hz=BASS_LIMIT_HZ
             )
-    if occasion.downbeat_known and occasion.beat_numbers.max(initial=0) == 3:
-        numbers = occasion.beat_numbers
-        scores["waltz_accent"] = downbeat_accent_db(sound, occasion.beat_times, numbers)
+    if reference.downbeat_known and reference.beat_numbers.max(initial=0) == 3:
+        numbers = reference.beat_numbers
+        scores["waltz_accent"] = downbeat_accent_db(sound, reference.beat_times, numbers)
         scores["waltz_accent_low"] = downbeat_accent_db(
-            sound, occasion.beat_times, numbers, below_hz=BASS_LIMIT_HZ
+            sound, reference.beat_times, numbers, below_hz=BASS_LIMIT_HZ
         )
-    return Heard(scores, bars, beats)
+    return scores, bars
 
 
-def tempo_kept(grid: Times, heard: Times, tolerance: float = NEAR_TEMPO) -> float:
-    """1 if the tempo heard is within ``tolerance`` of the grid's, else 0; NaN without a grid.
+def tempo_kept(grid: Times, tracked: Times, tolerance: float = NEAR_TEMPO) -> float:
+    """1 if the tracked tempo is within ``tolerance`` of the grid's, else 0; NaN without a grid.
 
     Half and double tempo count as wrong.
     """
     if grid.size < 2:
         return float("nan")
-    return float(abs(tempo_ratio(grid, heard) - 1.0) <= tolerance)
-
-
-def _legacy_scores(sound: Waveform, occasion: Occasion, beats: Times) -> Scores:
-    seconds = coverage_scores(occasion.true_seconds, struck_seconds(sound))
-    return {
-        **vars(seconds),
-        "alignment": beat_alignment(occasion.motion_beats, beats),
-        "coverage": motion_beat_coverage(occasion.motion_beats, beats),
-    }
+    return float(abs(tempo_ratio(grid, tracked) - 1.0) <= tolerance)

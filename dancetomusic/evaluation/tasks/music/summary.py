@@ -5,52 +5,43 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
-from dancetomusic.evaluation.tasks.music.report import Findings, GridReading, Take
+from dancetomusic.evaluation.report import Cell, Target, mean_cell
+from dancetomusic.evaluation.tasks.music.measure import Findings, GridReading, Take
 from dancetomusic.evaluation.tasks.music.rows import (
+    BASELINES,
     METRONOME_120,
     NOISE,
-    RIVALS,
     TRUTH,
     TRUTH_STEM,
     metronome_on,
 )
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
-from dancetomusic.metrics.bootstrap import bootstrap_interval
-from dancetomusic.metrics.calibration import calibration_curve, calibration_error
-from dancetomusic.metrics.frechet import frechet_distance_unbiased, frechet_resamples
+from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
+from dancetomusic.metrics.calibration import (
+    CalibrationBin,
+    calibration_curve,
+    calibration_error,
+)
+from dancetomusic.metrics.frechet import frechet_distance_unbiased
 
 GROOVE_RANGE = (5.0, 95.0)
 """Percentiles of real performances that count as their range."""
 
+FRECHET_RESAMPLES = 100
 LEAD_COLUMNS = ("f_20s", "f", "cmlt")
 BARS_ALIKE = "self_similarity"
 MAX_SEEDS_ALIKE = 0.9
 """Where no real groove was measured."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A mean over dances with its 95 % bootstrap interval; NaN where nothing was measured."""
-
-    mean: float
-    low: float
-    high: float
-    dances: int
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something a groove must hold, and whether this model does."""
-
-    name: str
-    value: str
-    wanted: str
-    holds: bool
+GridTable: TypeAlias = dict[str, dict[str, dict[str, Cell]]]
+"""Estimator, then length of clip, then score to its cell."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +53,11 @@ class Summary:
         frechet: Row to its distance to the dances' real drums and bass.
         frechet_grooves: Row to its distance to rendered held-out grooves; empty without.
         groove_range: Column to the range of real performances, where measured.
-        leads: Model and rival to how far it lies above, dance by dance, in ``LEAD_COLUMNS``.
-        grids: Reader, then length of clip, then score to its cell; as danced.
+        leads: Model and baseline to how far it lies above, dance by dance, in ``LEAD_COLUMNS``.
+        grids: Scores of beats estimated from movement, as danced.
         grids_retimed: The same at other speeds.
-        calibration: Reader to the parts of its beats by confidence.
-        calibration_errors: Reader to its mean distance of confidence from the truth.
+        calibration: Estimator to the parts of its beats by confidence.
+        calibration_errors: Estimator to its mean distance of confidence from the truth.
         long: Model to the scores of its piece of three minutes.
         targets: Model to what it must hold.
     """
@@ -76,9 +67,9 @@ class Summary:
     frechet_grooves: dict[str, float]
     groove_range: dict[str, tuple[float, float]]
     leads: dict[tuple[str, str], dict[str, Cell]]
-    grids: dict[str, dict[str, dict[str, Cell]]]
-    grids_retimed: dict[str, dict[str, dict[str, Cell]]]
-    calibration: dict[str, list[dict[str, Any]]]
+    grids: GridTable
+    grids_retimed: GridTable
+    calibration: dict[str, list[CalibrationBin]]
     calibration_errors: dict[str, float]
     long: dict[str, dict[str, float]]
     targets: dict[str, list[Target]]
@@ -94,26 +85,21 @@ def summarise(findings: Findings, models: Sequence[str]) -> Summary:
     dance_of = {piece.name: piece.dance for piece in findings.pieces}
     per_dance = _per_dance(findings.takes, dance_of)
     rows = {
-        row: {column: _cell(values[column].values()) for column in COLUMNS}
+        row: {column: mean_cell(values[column].values()) for column in COLUMNS}
         for row, values in per_dance.items()
     }
     rows = dict(sorted(rows.items(), key=lambda item: -_rank(item[1]["f"].mean)))
     frechet, frechet_grooves = _frechet(findings, dance_of)
-    groove_range = _groove_range([take.scores for take in findings.grooves])
-    grids, retimed = _grid_tables(findings.readings, dance_of)
-    curves = {
-        reading: calibration_curve(*_calibration_of(findings.readings, reading))
-        for reading in dict.fromkeys(r.reader for r in findings.readings if r.confidence.size)
-    }
+    curves = _calibration(findings.readings)
     summary = Summary(
         rows=rows,
         frechet=frechet,
         frechet_grooves=frechet_grooves,
-        groove_range=groove_range,
+        groove_range=_groove_range([take.scores for take in findings.grooves]),
         leads=_leads(per_dance, models),
-        grids=grids,
-        grids_retimed=retimed,
-        calibration={name: [asdict(part) for part in curve] for name, curve in curves.items()},
+        grids=_grid_table(findings.readings, "scores", dance_of),
+        grids_retimed=_grid_table(findings.readings, "retimed", dance_of),
+        calibration=curves,
         calibration_errors={name: calibration_error(curve) for name, curve in curves.items()},
         long={take.model: take.scores for take in findings.long},
         targets={},
@@ -123,7 +109,7 @@ def summarise(findings: Findings, models: Sequence[str]) -> Summary:
 
 
 def targets_of(summary: Summary, model: str) -> list[Target]:
-    """What the music of a model must hold, each with what it was measured to be."""
+    """The targets of a model's music, each with its measured value."""
     own, grid, truth = (summary.rows[row] for row in (f"**{model}**", metronome_on(model), TRUTH))
     targets = []
 
@@ -132,8 +118,8 @@ def targets_of(summary: Summary, model: str) -> list[Target]:
 
     drop = grid["f"].mean - own["f"].mean
     add("beat F of the sound below that of its grid", f"{drop:+.3f}", "≤ 0.05", drop <= 0.05)
-    heard = own["grid_f"].mean
-    add("beat F of the sound against its grid", f"{heard:.3f}", "≥ 0.95", heard >= 0.95)
+    on_grid = own["grid_f"].mean
+    add("beat F of the sound against its grid", f"{on_grid:.3f}", "≥ 0.95", on_grid >= 0.95)
     kept = own["grid_tempo"].mean
     add("pieces with tempo within 2 % of the grid", f"{kept:.2f}", "1.00", kept >= 0.999)
     for column in ("density", "low", "mid", "high", BARS_ALIKE):
@@ -159,36 +145,20 @@ def targets_of(summary: Summary, model: str) -> list[Target]:
             name = f"waltz: bass of {where} downbeats above the other beats, lower end"
             add(name, f"{accent.low:.1f} dB", "> 0", accent.low > 0)
     distance = summary.frechet.get(f"**{model}**")
-    for rival in (NOISE, METRONOME_120):
-        if distance is not None and rival in summary.frechet:
-            ratio = distance.mean / max(summary.frechet[rival].mean, 1e-9)
-            add(f"Fréchet distance, of that of {rival}", f"{ratio:.2f}", "≤ 0.25", ratio <= 0.25)
+    for baseline in (NOISE, METRONOME_120):
+        if distance is not None and baseline in summary.frechet:
+            ratio = distance.mean / max(summary.frechet[baseline].mean, 1e-9)
+            add(f"Fréchet distance, of that of {baseline}", f"{ratio:.2f}", "≤ 0.25", ratio <= 0.25)
     if model in summary.long:
         long = summary.long[model]
         silence, drone = long["longest_silence_s"], long["longest_drone_s"]
         add("3 min: longest silence", f"{silence:.1f} s", "≤ 2 s", silence <= 2.0)
-        add("3 min: longest sound without a stroke", f"{drone:.1f} s", "≤ 2 s", drone <= 2.0)
+        add("3 min: longest sound without an onset", f"{drone:.1f} s", "≤ 2 s", drone <= 2.0)
         share = long["clipped_share"]
         add("3 min: share of samples clipped", f"{share:.1e}", "≤ 1e-4", share <= 1e-4)
         last = long["grid_f_last_minute"]
         add("3 min: last minute's beat F against the grid", f"{last:.2f}", "≥ 0.95", last >= 0.95)
     return targets
-
-
-def to_json(value: Any) -> Any:
-    """The same values as JSON knows them: dicts with text keys, ``None`` for NaN."""
-    if hasattr(value, "__dataclass_fields__"):
-        return to_json(vars(value))
-    if isinstance(value, Mapping):
-        return {
-            " over ".join(key) if isinstance(key, tuple) else str(key): to_json(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [to_json(inner) for inner in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def _per_dance(
@@ -203,9 +173,10 @@ def _per_dance(
         table[row] = {}
         for column in COLUMNS:
             values: dict[str, list[float]] = defaultdict(list)
-            for piece, drawn in pieces.items():
-                values[dance_of[piece]].append(_mean(take.scores[column] for take in drawn))
-            table[row][column] = {dance: _mean(of) for dance, of in values.items()}
+            for piece, own in pieces.items():
+                mean = known_mean([take.scores[column] for take in own])
+                values[dance_of[piece]].append(mean)
+            table[row][column] = {dance: known_mean(of) for dance, of in values.items()}
     return table
 
 
@@ -217,40 +188,27 @@ def _frechet(
     for take in findings.takes:
         by_row[take.row][dance_of[take.piece]].append(take.embeddings)
     joined = {
-        row: {dance: np.concatenate(parts) for dance, parts in dances.items()}
-        for row, dances in by_row.items()
+        row: [np.concatenate(parts) for parts in dances.values()] for row, dances in by_row.items()
     }
     if TRUTH_STEM not in joined:
         return {}, {}
-    reference = np.concatenate(list(joined[TRUTH_STEM].values()))
-    real = [take.embeddings for take in findings.grooves]
-    real_grooves = np.concatenate(real) if real else None
-    songs: dict[str, Cell] = {}
-    grooves: dict[str, float] = {}
-    for row, dances in joined.items():
-        parts = list(dances.values())
-        everything = np.concatenate(parts)
-        spread = frechet_resamples(reference, parts)
-        low, high = np.quantile(spread, [0.025, 0.975])
-        mean = frechet_distance_unbiased(reference, everything)
-        # Drawing dances with replacement makes sets poorer and distances larger: the spread
-        # about its own middle is the error.
-        middle = float(np.median(spread))
-        songs[row] = Cell(
-            mean,
-            max(0.0, mean + float(low) - middle),
-            max(0.0, mean + float(high) - middle),
-            len(parts),
-        )
-        if real_grooves is not None:
-            grooves[row] = frechet_distance_unbiased(real_grooves, everything)
-    return songs, grooves
+    to_songs = partial(frechet_distance_unbiased, np.concatenate(joined[TRUTH_STEM]))
+    songs = {
+        row: Cell(*bootstrap_score(to_songs, dances, FRECHET_RESAMPLES), len(dances))
+        for row, dances in joined.items()
+    }
+    if not findings.grooves:
+        return songs, {}
+    real = np.concatenate([take.embeddings for take in findings.grooves])
+    return songs, {
+        row: frechet_distance_unbiased(real, np.concatenate(dances))
+        for row, dances in joined.items()
+    }
 
 
 def _groove_range(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    columns = sorted({column for row in scores for column in row})
     ranges = {}
-    for column in columns:
+    for column in sorted({column for row in scores for column in row}):
         values = np.array([row[column] for row in scores if column in row])
         values = values[np.isfinite(values)]
         if values.size:
@@ -262,14 +220,14 @@ def _groove_range(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[floa
 def _leads(
     per_dance: Mapping[str, Mapping[str, Mapping[str, float]]], models: Sequence[str]
 ) -> dict[tuple[str, str], dict[str, Cell]]:
-    """How far each model lies above each rival, for the dances that both have."""
+    """How far each model lies above each baseline, for the dances that both have."""
     leads = {}
     for model in models:
-        for rival in RIVALS:
-            if rival in per_dance:
-                own, other = per_dance[f"**{model}**"], per_dance[rival]
-                leads[model, rival] = {
-                    column: _cell(
+        for baseline in BASELINES:
+            if baseline in per_dance:
+                own, other = per_dance[f"**{model}**"], per_dance[baseline]
+                leads[model, baseline] = {
+                    column: mean_cell(
                         value - other[column][dance]
                         for dance, value in own[column].items()
                         if dance in other[column]
@@ -279,48 +237,35 @@ def _leads(
     return leads
 
 
-def _grid_tables(
-    readings: Sequence[GridReading], dance_of: Mapping[str, str]
-) -> tuple[dict[str, dict[str, dict[str, Cell]]], dict[str, dict[str, dict[str, Cell]]]]:
-    tables = []
-    for name in ("scores", "retimed"):
-        values: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
-        for reading in readings:
-            for length, scores in getattr(reading, name).items():
-                for metric, value in scores.items():
-                    row = values.setdefault(reading.reader, {}).setdefault(length, {})
-                    row.setdefault(metric, {}).setdefault(dance_of[reading.piece], []).append(value)
-        tables.append(
-            {
-                reader: {
-                    length: {
-                        metric: _cell(_mean(of) for of in dances.values())
-                        for metric, dances in metrics.items()
-                    }
-                    for length, metrics in lengths.items()
-                }
-                for reader, lengths in values.items()
-            }
+def _grid_table(
+    readings: Sequence[GridReading], kind: str, dance_of: Mapping[str, str]
+) -> GridTable:
+    """Means over pieces, then dances, of the scores of a kind (``"scores"`` or ``"retimed"``)."""
+    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for reading in readings:
+        for length, scores in getattr(reading, kind).items():
+            for metric, value in scores.items():
+                dances = values.setdefault((reading.reader, length, metric), defaultdict(list))
+                dances[dance_of[reading.piece]].append(value)
+    table: GridTable = {}
+    for (reader, length, metric), dances in values.items():
+        cells = table.setdefault(reader, {}).setdefault(length, {})
+        cells[metric] = mean_cell(known_mean(of) for of in dances.values())
+    return table
+
+
+def _calibration(readings: Sequence[GridReading]) -> dict[str, list[CalibrationBin]]:
+    by_reader: dict[str, list[GridReading]] = defaultdict(list)
+    for reading in readings:
+        by_reader[reading.reader].append(reading)
+    return {
+        reader: calibration_curve(
+            np.concatenate([reading.confidence for reading in own]),
+            np.concatenate([reading.right for reading in own]),
         )
-    return tables[0], tables[1]
-
-
-def _calibration_of(readings: Sequence[GridReading], reader: str) -> tuple[np.ndarray, np.ndarray]:
-    own = [reading for reading in readings if reading.reader == reader]
-    return (
-        np.concatenate([reading.confidence for reading in own]),
-        np.concatenate([reading.right for reading in own]),
-    )
-
-
-def _cell(values: Iterable[float]) -> Cell:
-    of = [value for value in values if not math.isnan(value)]
-    return Cell(_mean(of), *bootstrap_interval(of), len(of))
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+        for reader, own in by_reader.items()
+        if any(reading.confidence.size for reading in own)
+    }
 
 
 def _rank(mean: float) -> float:

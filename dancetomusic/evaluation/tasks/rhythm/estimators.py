@@ -15,19 +15,20 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from dancetomusic.checkpoint import checkpoint_family, load_checkpoint
+from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.data.wild import load_wild
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.baselines import metronome_times
+from dancetomusic.evaluation.encoders import load_encoder
 from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, read_beat_file
 from dancetomusic.generate.beat_source import CLEAR_PULSE, estimate_rhythms
+from dancetomusic.io.audio import resample
 from dancetomusic.metrics.beats import Times, track_beats
 from dancetomusic.models.beat_network.audio_beats import NETWORK, track_audio_beats
 from dancetomusic.models.beat_network.held_out import HeldOutNetworks
 from dancetomusic.models.beat_network.network import MODEL, BeatNetwork
-from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.movement_rhythm import movement_rhythms
-from dancetomusic.models.pose_encoder.network import PoseEncoder, load_pose_encoder
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import SURE, RhythmTrack, Waveform
 
@@ -72,6 +73,8 @@ class Estimate:
 Estimator = Callable[[RhythmClip], Estimate | None]
 """Gives ``None`` for a clip that lacks what it reads."""
 
+Tracker = Callable[[Waveform], tuple[Times, Int[np.ndarray, " _beats"] | None]]
+"""Gives the beat times of a sound, and the place of each in its bar if it estimates that."""
 
 Templates = Mapping[str, Float[np.ndarray, " knots"]]
 Networks = Callable[[RhythmClip], BeatNetwork | None]
@@ -94,9 +97,7 @@ def estimate_sound(
     sound: Waveform, duration_s: float, *, network: BeatNetwork | None = None
 ) -> Estimate:
     """Beats tracked in a sound."""
-    began = time.process_time()
-    track = track_audio_beats(sound, network=network)
-    return _estimate(track, duration_s, time.process_time() - began)
+    return _timed(lambda: track_audio_beats(sound, network=network), duration_s)
 
 
 def networks_without(data: Path, directories: Sequence[Path]) -> Networks:
@@ -138,7 +139,7 @@ def learned_from_clips() -> bool:
 
 
 def movement_estimator(encoder: PoseEncoder, templates: Templates | None = None) -> Estimator:
-    """Beats read from the clip's poses by ``encoder``.
+    """Beats estimated from the clip's poses by ``encoder``.
 
     Args:
         encoder: In evaluation mode.
@@ -151,12 +152,12 @@ def movement_estimator(encoder: PoseEncoder, templates: Templates | None = None)
         poses = clip.dancer()
         if poses is None or not poses.present.any():
             return None
-        began = time.process_time()
+        template = template_of.get(clip.learned_with)
         with torch.inference_mode():
-            _, readings = movement_rhythms(
-                encoder, [poses], template=template_of.get(clip.learned_with)
+            return _timed(
+                lambda: movement_rhythms(encoder, [poses], template=template)[1][0],
+                clip.duration_s,
             )
-        return _estimate(readings[0], clip.duration_s, time.process_time() - began)
 
     return estimate
 
@@ -168,9 +169,7 @@ def auto_estimator(encoder: PoseEncoder) -> Estimator:
         sound, poses = clip.sound(), clip.dancer()
         if poses is None or not poses.present.any():
             return None if sound is None else estimate_sound(sound, clip.duration_s)
-        began = time.process_time()
-        _, readings = estimate_rhythms(encoder, [poses], sound)
-        return _estimate(readings[0], clip.duration_s, time.process_time() - began)
+        return _timed(lambda: estimate_rhythms(encoder, [poses], sound)[1][0], clip.duration_s)
 
     return estimate
 
@@ -198,7 +197,7 @@ def estimators_of(
 
     Args:
         beats_from: Which of ``BEATS_FROM``.
-        checkpoint: Whose pose encoder reads the movement; ``pose2audio`` by default.
+        checkpoint: Whose pose encoder is used; ``pose2audio`` by default.
         network_of: Gives the beat network for a clip; ``None`` for the released one.
         templates: Tempo templates fitted without a group, by group; ``None`` for the released one.
 
@@ -216,30 +215,6 @@ def estimators_of(
             else choosing_estimator(sound, own[MOVEMENT])
         )
     return {name: own[name] for name in beats_from}
-
-
-def load_encoder(checkpoint: str | None = None) -> PoseEncoder:
-    """The pose encoder of a checkpoint, ``pose2audio`` by default, in evaluation mode.
-
-    A checkpoint of a ``pose_encoder``, as training writes it, will do as well.
-
-    Raises:
-        CheckpointError: If it cannot be loaded.
-    """
-    directory = locate_checkpoint(checkpoint or "pose2audio")
-    if checkpoint_family(directory) == "pose_encoder":
-        return load_pose_encoder(directory)
-    return Pose2Audio.from_pretrained(directory).eval().encoder
-
-
-def librosa_estimator(clip: RhythmClip) -> Estimate | None:
-    """Beats tracked in the clip's sound by librosa."""
-    sound = clip.sound()
-    if sound is None:
-        return None
-    began = time.process_time()
-    times = track_beats(sound)
-    return Estimate(_inside(times, clip.duration_s), compute_s=time.process_time() - began)
 
 
 def file_estimator(folder: Path) -> Estimator:
@@ -270,15 +245,15 @@ def installed_trackers() -> dict[str, Estimator]:
     warning.
     """
     found: dict[str, Estimator] = {}
-    for package, name, make in (
-        ("librosa", LIBROSA, lambda: librosa_estimator),
+    for package, name, load in (
+        ("librosa", LIBROSA, lambda: lambda sound: (track_beats(sound), None)),
         ("beat_this", "beat_this", _beat_this),
         ("BeatNet", "BeatNet", _beatnet),
     ):
         if importlib.util.find_spec(package) is None:
             continue
         try:
-            found[name] = make()
+            found[name] = _tracker_estimator(load())
         except OSError as error:
             logger.warning("%s is left out: %s", name, error)
     return found
@@ -310,7 +285,28 @@ def _mean_bpm(clip: RhythmClip, others: Sequence[RhythmClip]) -> float:
     return float(np.mean(tempi)) if tempi else 120.0
 
 
-def _estimate(track: RhythmTrack, duration_s: float, compute_s: float) -> Estimate:
+def _tracker_estimator(tracker: Tracker) -> Estimator:
+    """Beats that another tracker finds in the clip's sound."""
+
+    def estimate(clip: RhythmClip) -> Estimate | None:
+        sound = clip.sound()
+        if sound is None:
+            return None
+        began = time.process_time()
+        times, places = tracker(sound)
+        compute_s = time.process_time() - began
+        inside = (times >= 0) & (times < clip.duration_s)
+        known = None if places is None else places[inside]
+        return Estimate(times[inside], known, compute_s=compute_s)
+
+    return estimate
+
+
+def _timed(track_beats_of: Callable[[], RhythmTrack], duration_s: float) -> Estimate:
+    """What an estimator of the package gives, within the clip, and how long it computes."""
+    began = time.process_time()
+    track = track_beats_of()
+    compute_s = time.process_time() - began
     times = track.beat_times.astype(np.float64)
     inside = (times >= 0) & (times < duration_s)
     return Estimate(
@@ -322,45 +318,25 @@ def _estimate(track: RhythmTrack, duration_s: float, compute_s: float) -> Estima
     )
 
 
-def _inside(times: Times, duration_s: float) -> Times:
-    return times[(times >= 0) & (times < duration_s)]
-
-
-def _beat_this() -> Estimator:
+def _beat_this() -> Tracker:
     """Foscarin et al., "Beat this! Accurate beat tracking without DBN postprocessing", 2024."""
     tracker: Any = importlib.import_module("beat_this.inference").Audio2Beats(device="cpu")
 
-    def estimate(clip: RhythmClip) -> Estimate | None:
-        sound = clip.sound()
-        if sound is None:
-            return None
-        began = time.process_time()
+    def track(sound: Waveform) -> tuple[Times, None]:
         beats, _ = tracker(sound.to_mono().samples[0], sound.sample_rate)
-        times = _inside(np.asarray(beats, np.float64), clip.duration_s)
-        return Estimate(times, compute_s=time.process_time() - began)
+        return np.asarray(beats, np.float64), None
 
-    return estimate
+    return track
 
 
-def _beatnet() -> Estimator:
+def _beatnet() -> Tracker:
     """Heydari et al., "BeatNet", 2021: the first model, offline, with its DBN."""
-    from dancetomusic.io.audio import resample
-
     module: Any = importlib.import_module("BeatNet.BeatNet")
     tracker = module.BeatNet(1, mode="offline", inference_model="DBN", plot=[], thread=False)
 
-    def estimate(clip: RhythmClip) -> Estimate | None:
-        sound = clip.sound()
-        if sound is None:
-            return None
-        began = time.process_time()
+    def track(sound: Waveform) -> tuple[Times, Int[np.ndarray, " _beats"]]:
         mono = resample(sound.to_mono(), 22_050).samples[0]
         found = np.asarray(tracker.process(mono), np.float64).reshape(-1, 2)
-        inside = (found[:, 0] >= 0) & (found[:, 0] < clip.duration_s)
-        return Estimate(
-            found[inside, 0],
-            found[inside, 1].astype(np.int64),
-            compute_s=time.process_time() - began,
-        )
+        return found[:, 0], found[:, 1].astype(np.int64)
 
-    return estimate
+    return track

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.errors import DanceToMusicError
-from dancetomusic.evaluation.tasks.music.page import table_head
+from dancetomusic.evaluation.report import DASH, table
 from dancetomusic.generate.result import Music
 from dancetomusic.io.audio import read_audio
 from dancetomusic.metrics.beats import Times, track_beats
@@ -34,7 +34,7 @@ class GeneratedBeats:
         source: Where the beats of the music come from.
         verdict: ``sure``, ``fair`` or ``guess``.
         bpm: Tempo of the music.
-        pulse: What the package's tracker says of the video's own sound; ``no sound`` without.
+        pulse: Verdict of the package's tracker on the video's own sound; ``no sound`` without.
         scores: Tracker of the generated sound and tracker of the own sound to F and to F at the
             best metrical level; empty where the video has no sound.
         problem: Why no music was made; empty otherwise.
@@ -106,21 +106,20 @@ def compare_one(video: Path, music: Music) -> GeneratedBeats:
 def render_generated(rows: Sequence[GeneratedBeats]) -> list[str]:
     """The table as lines of Markdown, with the means over videos whose sound has a pulse."""
     pairs = [(made, own) for own in ("own", "librosa") for made in TRACKERS]
-    titles = ["own sound", "beats from", "verdict", "BPM"]
+    titles = ["video", "own sound", "beats from", "verdict", "BPM"]
     titles += [f"{_NAMES[made]} against {_NAMES[own]}" for made, own in pairs]
-    lines = ["## Beats of the generated sound", "", *table_head("video", titles)]
+    texts = []
     for row in rows:
         if row.problem:
-            lines.append(f"| {row.video} | {row.problem} |{' |' * (len(titles) - 1)}")
+            texts.append([row.video, row.problem, *[""] * (len(titles) - 2)])
             continue
-        texts = [row.pulse, row.source, row.verdict, f"{row.bpm:.1f}"]
-        texts += [_score_text(row, pair) for pair in pairs]
-        lines.append(f"| {row.video} | {' | '.join(texts)} |")
+        own = [row.pulse, row.source, row.verdict, f"{row.bpm:.1f}"]
+        texts.append([row.video, *own, *(_score_text(row, pair) for pair in pairs)])
     compared = [row for row in rows if row.has_pulse and row.scores]
     if compared:
         means = [_mean_text(compared, pair) for pair in pairs]
-        lines.append(f"| **mean of {len(compared)} with a pulse** | | | | | {' | '.join(means)} |")
-    return [*lines, "", NOTE, ""]
+        texts.append([f"**mean of {len(compared)} with a pulse**", *[""] * 4, *means])
+    return ["## Beats of the generated sound", "", *table(titles, texts), "", NOTE, ""]
 
 
 _NAMES = {"librosa": "librosa", "own": "own tracker"}
@@ -149,7 +148,7 @@ def _compare(reference: Times, estimated: Times) -> tuple[float, float]:
 
 def _score_text(row: GeneratedBeats, pair: tuple[str, str]) -> str:
     if not row.scores:
-        return "–"
+        return DASH
     text = "{:.2f} / {:.2f}".format(*row.scores[pair])
     return text if row.has_pulse else f"({text})"
 

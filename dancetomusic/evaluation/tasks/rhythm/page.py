@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from dancetomusic.evaluation.tasks.music.page import cell_text, table_head
-from dancetomusic.evaluation.tasks.music.summary import Cell
+from dancetomusic.evaluation.clips import LENGTHS_S, length_name
+from dancetomusic.evaluation.report import (
+    DASH,
+    Cell,
+    calibration_table,
+    cell_text,
+    number_text,
+    page_head,
+    table,
+)
 from dancetomusic.evaluation.tasks.rhythm.estimators import (
     AUTO,
     BASELINES,
@@ -15,8 +23,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
     SOUND,
     TRUE_TEMPO,
 )
-from dancetomusic.evaluation.tasks.rhythm.task import (
-    LENGTHS_S,
+from dancetomusic.evaluation.tasks.rhythm.score import (
     ClipResult,
     RhythmFindings,
     RowSummary,
@@ -65,7 +72,7 @@ def render_rhythm_page(findings: RhythmFindings, facts: Mapping[str, str]) -> st
         findings: Its content.
         facts: Lines of its head: what was measured on what.
     """
-    parts = [f"# {TITLE}", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    parts = page_head(TITLE, facts)
     parts += [f"## {SCORED}", "", findings.note, "", f"## {SENTENCE}", "", _sentence(findings), ""]
     parts += [*_main_tables(findings), *_lengths(findings)]
     parts += [*_styles(findings), *_calibration(findings), *_refusals(findings)]
@@ -96,7 +103,7 @@ def _certainty_texts(findings: RhythmFindings) -> dict[str, str]:
     for row in _estimators(findings):
         calibration = calibrate(findings.results[row])
         if calibration is not None:
-            share = "–" if not calibration.sure else f"{100 * calibration.sure_right:.0f} %"
+            share = f"{100 * calibration.sure_right:.0f} %" if calibration.sure else DASH
             texts[row] = (
                 f"where it says ≥ {SURE:g}, F ≥ {RIGHT_F:g} in {share} "
                 f"({calibration.sure} of {calibration.scored} clips)"
@@ -148,145 +155,130 @@ def _clips_with_both(findings: RhythmFindings) -> set[str]:
 
 
 def _scores(results: Mapping[str, Sequence[ClipResult]]) -> list[str]:
-    titles = [*COLUMNS.values(), "certainty", "groups · clips", "F, mean over clips"]
-    lines = table_head("", titles)
+    titles = ["", *COLUMNS.values(), "certainty", "groups · clips", "F, mean over clips"]
+    rows = []
     for row, own in results.items():
         if own:
-            lines.append(_score_line(_bold(row), summarise_row(own)))
-    return lines
-
-
-def _score_line(name: str, summary: RowSummary) -> str:
-    digits = {"offset_ms": 0, "offset_abs_ms": 0}
-    cells = [cell_text(summary.cells[metric], digits.get(metric, 2)) for metric in COLUMNS]
-    texts = [*cells, _number(summary.certainty), _count(summary), _number(summary.over_clips)]
-    return f"| {name} | {' | '.join(texts)} |"
+            summary = summarise_row(own)
+            cells = [
+                cell_text(summary.cells[metric], ".0f" if metric.startswith("offset") else ".2f")
+                for metric in COLUMNS
+            ]
+            rest = [number_text(summary.certainty), _count(summary)]
+            rows.append([_bold(row), *cells, *rest, number_text(summary.over_clips)])
+    return table(titles, rows)
 
 
 def _lengths(findings: RhythmFindings) -> list[str]:
-    if not findings.lengths:
-        return []
-    titles = ["whole" if length is None else f"{length:.0f} s" for length in LENGTHS_S]
-    lines = [
-        "## Clips of several lengths",
-        "",
-        *table_head("F · best level · tempo (clips)", titles),
+    titles = ["F · best level · tempo (clips)", *map(length_name, LENGTHS_S)]
+    rows = [
+        [_bold(row), *(_length_text(cells[length]) for length in LENGTHS_S)]
+        for row, cells in findings.lengths.items()
     ]
-    for row, cells in findings.lengths.items():
-        texts = [_length_text(cells[length]) for length in LENGTHS_S]
-        lines.append(f"| {_bold(row)} | {' | '.join(texts)} |")
-    return [*lines, "", LENGTHS_NOTE, ""]
+    return _section("Clips of several lengths", titles, rows, LENGTHS_NOTE)
 
 
 def _length_text(summary: RowSummary) -> str:
     if not summary.clips:
-        return "–"
+        return DASH
     f, level, tempo = (summary.cells[metric] for metric in ("f", "f_any_level", "tempo"))
-    return f"{cell_text(f)} · {_number(level.mean)} · {_number(tempo.mean)} ({summary.clips})"
+    rest = f"{number_text(level.mean)} · {number_text(tempo.mean)} ({summary.clips})"
+    return f"{cell_text(f)} · {rest}"
 
 
 def _styles(findings: RhythmFindings) -> list[str]:
-    lines: list[str] = []
+    metrics = ("f", "f_any_level", "tempo", "tempo_octave")
+    rows = []
     for row in _estimators(findings):
-        styles = by_style(findings.results[row])
-        for style, results in styles.items():
-            if not lines:
-                titles = ["", "F", "F, best level", "tempo 4 %", "tempo, octaves", "groups · clips"]
-                lines = ["## By style", "", *table_head("style", titles)]
+        for style, results in by_style(findings.results[row]).items():
             summary = summarise_row(results)
-            metrics = ("f", "f_any_level", "tempo", "tempo_octave")
             cells = [_group_text(summary.cells[metric]) for metric in metrics]
-            lines.append(f"| {style or '–'} | {row} | {' | '.join(cells)} | {_count(summary)} |")
-    return [*lines, ""] if lines else []
+            rows.append([style or DASH, row, *cells, _count(summary)])
+    titles = ["style", "", *(COLUMNS[metric] for metric in metrics), "groups · clips"]
+    return _section("By style", titles, rows)
 
 
 def _calibration(findings: RhythmFindings) -> list[str]:
     found = {row: calibrate(findings.results[row]) for row in _estimators(findings)}
-    curves = {row: calibration for row, calibration in found.items() if calibration is not None}
+    curves = {_bold(row): each.curve for row, each in found.items() if each is not None}
     if not curves:
         return []
-    parts = max(len(calibration.curve) for calibration in curves.values())
-    titles = [*(str(k + 1) for k in range(parts)), "mean error"]
-    lines = ["## Whether certainty can be believed", ""]
-    lines += [
-        f"Clips in order of certainty, in {parts} parts: "
+    return [
+        "## Whether certainty can be believed",
+        "",
+        f"Clips in order of certainty, in {max(map(len, curves.values()))} parts: "
         f"mean certainty → share with F ≥ {RIGHT_F:g}.",
         "",
-        *table_head("", titles),
+        *calibration_table("", curves),
+        "",
+        *(f"- {row}: {text}." for row, text in _certainty_texts(findings).items()),
+        "",
     ]
-    for row, calibration in curves.items():
-        texts = [f"{part.confidence:.2f} → {part.right:.2f}" for part in calibration.curve]
-        texts += ["–"] * (parts - len(texts))
-        lines.append(f"| {_bold(row)} | {' | '.join(texts)} | {calibration.error:.2f} |")
-    lines.append("")
-    lines += [f"- {row}: {text}." for row, text in _certainty_texts(findings).items()]
-    return [*lines, ""]
 
 
 def _refusals(findings: RhythmFindings) -> list[str]:
-    found = {row: count_refusals(findings, row) for row in _estimators(findings)}
-    lines = []
-    for row, refusals in found.items():
-        if refusals is not None:
-            texts = [
-                str(refusals.beatless),
-                _number(refusals.refused),
-                _number(refusals.beatless_sure),
-                str(refusals.scored),
-                _number(refusals.scored_refused),
-            ]
-            lines.append(f"| {_bold(row)} | {' | '.join(texts)} |")
-    if not lines:
-        return []
+    rows = []
+    for row in _estimators(findings):
+        found = count_refusals(findings, row)
+        if found is not None:
+            shares = [number_text(found.refused), number_text(found.beatless_sure)]
+            scored = [str(found.scored), number_text(found.scored_refused)]
+            rows.append([_bold(row), str(found.beatless), *shares, *scored])
     titles = [
+        "",
         "clips without a pulse",
         f"of these refused (certainty < {FAIR:g})",
         f"of these sure (≥ {SURE:g})",
         "clips with a reference",
         "of these refused",
     ]
-    return ["## Music without a pulse", "", *table_head("", titles), *lines, ""]
+    return _section("Music without a pulse", titles, rows)
 
 
 def _beatless(findings: RhythmFindings) -> list[str]:
-    if not findings.beatless:
-        return []
-    lines = ["## Sounds without a beat", ""]
-    lines += table_head("synthesised", ["sounds", f"called sure (≥ {SURE:g})", "highest certainty"])
-    lines += [
-        f"| {sound.kind} | {sound.sounds} | {sound.sure} | {sound.highest_certainty:.2f} |"
+    titles = ["synthesised", "sounds", f"called sure (≥ {SURE:g})", "highest certainty"]
+    rows = [
+        [sound.kind, str(sound.sounds), str(sound.sure), f"{sound.highest_certainty:.2f}"]
         for sound in findings.beatless
     ]
-    return [*lines, "", "Asked of the tracker of sound. None may be called sure.", ""]
+    note = "Asked of the tracker of sound. None may be called sure."
+    return _section("Sounds without a beat", titles, rows, note)
 
 
 def _speed(findings: RhythmFindings) -> list[str]:
-    if not findings.seconds_per_minute:
-        return []
-    lines = ["## Computing", "", *table_head("", ["processor seconds a minute of input"])]
-    lines += [f"| {row} | {seconds:.2f} |" for row, seconds in findings.seconds_per_minute.items()]
-    remark = "One thread; reading files, and poses from pictures, is not included."
-    return [*lines, "", remark, ""]
+    rows = [[row, f"{seconds:.2f}"] for row, seconds in findings.seconds_per_minute.items()]
+    note = "One thread; reading files, and poses from pictures, is not included."
+    return _section("Computing", ["", "processor seconds a minute of input"], rows, note)
 
 
 def _clips(findings: RhythmFindings) -> list[str]:
-    rows = _estimators(findings)
-    by_clip = {row: {result.clip: result for result in findings.results[row]} for row in rows}
-    titles = ["style", "group", "s", "BPM", *rows]
-    lines = ["## Clip by clip", "", *table_head("clip", titles)]
+    estimators = _estimators(findings)
+    by_clip = {row: {result.clip: result for result in findings.results[row]} for row in estimators}
+    rows = []
     for clip in findings.clips:
         if clip.scored:
-            own = [_clip_text(by_clip[row].get(clip.name)) for row in rows]
-            facts = [clip.style, clip.group, f"{clip.duration_s:.1f}", _number(clip.bpm, 1)]
-            lines.append(f"| {clip.name} | {' | '.join([*facts, *own])} |")
-    return [*lines, "", CLIPS_NOTE, ""]
+            own = [_clip_text(by_clip[row].get(clip.name)) for row in estimators]
+            facts = [clip.style, clip.group, f"{clip.duration_s:.1f}", number_text(clip.bpm, ".1f")]
+            rows.append([clip.name, *facts, *own])
+    return _section(
+        "Clip by clip", ["clip", "style", "group", "s", "BPM", *estimators], rows, CLIPS_NOTE
+    )
+
+
+def _section(
+    heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]], note: str = ""
+) -> list[str]:
+    """A table under its heading, with a note below; nothing where it has no rows."""
+    if not rows:
+        return []
+    return [f"## {heading}", "", *table(titles, rows), "", *([note, ""] if note else [])]
 
 
 def _clip_text(result: ClipResult | None) -> str:
     if result is None:
-        return "–"
-    scores = result.scores
-    text = f"{_number(scores.f)} / {_number(scores.f_any_level)}, {_number(result.bpm, 1)}"
+        return DASH
+    f, best_level = number_text(result.scores.f), number_text(result.scores.f_any_level)
+    text = f"{f} / {best_level}, {number_text(result.bpm, '.1f')}"
     if not math.isnan(result.certainty):
         text += f", {result.certainty:.2f}"
     return f"{text}, {result.source}" if result.row == AUTO else text
@@ -298,7 +290,7 @@ def _estimators(findings: RhythmFindings) -> list[str]:
 
 def _group_text(cell: Cell) -> str:
     """The mean with its interval; of one group there is none."""
-    return cell_text(cell) if cell.dances > 1 else _number(cell.mean)
+    return cell_text(cell) if cell.dances > 1 else number_text(cell.mean)
 
 
 def _bold(row: str) -> str:
@@ -308,7 +300,3 @@ def _bold(row: str) -> str:
 def _count(summary: RowSummary) -> str:
     """Groups and clips; those with a tempo, since phase is not known of all."""
     return f"{summary.cells['tempo'].dances} · {summary.clips}"
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"

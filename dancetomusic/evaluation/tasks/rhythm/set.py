@@ -23,9 +23,13 @@ from dancetomusic.data.index import INDEX
 from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError, PoseError
-from dancetomusic.evaluation.baselines import metronome_times
-from dancetomusic.evaluation.tasks.generalization_clips import OFFSETS
-from dancetomusic.evaluation.tasks.music.pieces import QUALITIES, SAMPLE_RATE
+from dancetomusic.evaluation.clips import OFFSETS, nominal_grids
+from dancetomusic.evaluation.pieces import (
+    QUALITIES,
+    SAMPLE_RATE,
+    cut_poses,
+    piece_of_dance,
+)
 from dancetomusic.generate.inputs import read_dancers
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.folder import find_videos
@@ -140,7 +144,7 @@ class RhythmClip:
             bar_times=slice_beats(self.bar_times, start_s, end_s),
             bar_places=self.bar_places[inside],
             video_path=None,
-            poses=None if poses is None else _cut_poses(poses, start_s, end_s),
+            poses=None if poses is None else _cut(poses, start_s, end_s),
             start_s=start_s + (self.start_s or 0.0),
         )
 
@@ -274,9 +278,7 @@ def _grids(clip: StreetClip) -> tuple[Times, ...]:
     """The nominal grid late by each constant that is tried; no beats where no phase is known."""
     if clip.beat_times.size == 0:
         return tuple(np.zeros(0) for _ in OFFSETS)
-    return tuple(
-        metronome_times(clip.bpm, clip.poses.duration_s, float(offset)) for offset in OFFSETS
-    )
+    return nominal_grids(clip.bpm, clip.poses.duration_s)
 
 
 def _song_of(name: str) -> str:
@@ -292,7 +294,7 @@ def _load_ballroom(folder: Path, split: str) -> list[RhythmClip]:
 
 
 def _ballroom_clip(dance: Dance) -> RhythmClip:
-    places = np.arange(dance.beat_times.size) % dance.beats_per_bar + 1
+    piece = piece_of_dance(dance)
     return RhythmClip(
         name=dance.dance_id,
         group=dance.dance_id,
@@ -301,7 +303,7 @@ def _ballroom_clip(dance: Dance) -> RhythmClip:
         references=(dance.beat_times,),
         bpm=dance.bpm,
         bar_times=dance.beat_times if dance.downbeat_known else np.zeros(0),
-        bar_places=places if dance.downbeat_known else np.zeros(0, np.int64),
+        bar_places=piece.beat_numbers if dance.downbeat_known else np.zeros(0, np.int64),
         sound_path=dance.audio_path,
         poses=dance.poses,
     )
@@ -342,8 +344,5 @@ def _video_clip(
     )
 
 
-def _cut_poses(poses: PoseSequence, start_s: float, end_s: float) -> PoseSequence:
-    frames = slice(round(start_s * poses.fps), round(end_s * poses.fps))
-    return PoseSequence(
-        poses.world[frames], poses.present[frames], poses.visibility[frames], poses.fps
-    )
+def _cut(poses: PoseSequence, start_s: float, end_s: float) -> PoseSequence:
+    return cut_poses(poses, slice(round(start_s * poses.fps), round(end_s * poses.fps)))

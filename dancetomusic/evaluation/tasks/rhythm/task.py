@@ -1,483 +1,226 @@
-"""Estimated rhythm scored on a set of clips: every estimator and baseline, clip by clip.
-
-Only ``rhythm_estimators.py`` knows models; here estimates become scores, and scores means.
-"""
+"""The command ``dancetomusic evaluate rhythm``: estimated beats of clips beside baselines."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Any
 
-import numpy as np
-from jaxtyping import Float
+import torch
+import typer
 
-from dancetomusic.evaluation.tasks.generalization_clips import cell_of, one_offset_a_genre
-from dancetomusic.evaluation.tasks.music.grid import RANDOM_DRAWS
-from dancetomusic.evaluation.tasks.music.summary import Cell
-from dancetomusic.evaluation.tasks.rhythm.beatless_sounds import beatless_sounds
+from dancetomusic import __version__
+from dancetomusic.evaluation.options import named_folders
+from dancetomusic.evaluation.report import (
+    make_folder,
+    page_head,
+    require_packages,
+    write_report,
+)
 from dancetomusic.evaluation.tasks.rhythm.estimators import (
-    BASELINES,
-    HALF_BEAT,
-    RANDOM_BASELINES,
-    Estimate,
-    Estimator,
-    baseline_beats,
+    AUTO,
+    MOVEMENT,
+    SOUND,
+    estimate_sound,
+    estimators_of,
+    file_estimator,
+    installed_trackers,
+    learned_from_clips,
+    load_templates,
+    networks_without,
 )
-from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, RhythmSet
-from dancetomusic.metrics.beats import WINDOW_LENGTHS_S
-from dancetomusic.metrics.calibration import (
-    CalibrationBin,
-    calibration_curve,
-    calibration_error,
+from dancetomusic.evaluation.tasks.rhythm.generated_beats import compare_generated, render_generated
+from dancetomusic.evaluation.tasks.rhythm.page import headline, render_rhythm_page
+from dancetomusic.evaluation.tasks.rhythm.score import (
+    RhythmFindings,
+    calibrate,
+    evaluate_rhythm,
+    summarise_row,
 )
-from dancetomusic.metrics.rhythm_scores import METRICS, RhythmScores, interval_bpm, score_rhythm
-from dancetomusic.rhythm.files import save_beats
-from dancetomusic.types import FAIR, SURE, RhythmTrack, Waveform
-
-LENGTHS_S: tuple[float | None, ...] = (*WINDOW_LENGTHS_S, None)
-"""Lengths of stretches; ``None`` for whole clips."""
-
-ONE_CLIP_STYLES = "styles of one clip"
-MAX_ONE_CLIP_STYLES = 5
-"""Styles of one clip that have a row of their own; more of them share one."""
+from dancetomusic.evaluation.tasks.rhythm.set import RhythmSet, load_rhythm_set
+from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.io.folder import find_videos
 
 
-@dataclass(frozen=True)
-class ClipResult:
-    """What one row made of one clip.
+class BeatsFrom(StrEnum):
+    """Where the evaluated beats come from."""
 
-    Attributes:
-        row: Name of the estimator or baseline.
-        clip: Name of the clip.
-        group: Its group.
-        style: Its style.
-        scores: How it did; means over draws for baselines of random phase.
-        bpm: Estimated tempo; NaN where it has none.
-        certainty: Stated by the estimator; NaN where it states none.
-        source: Where the beats come from.
-        beats: How many were estimated.
-    """
-
-    row: str
-    clip: str
-    group: str
-    style: str
-    scores: RhythmScores
-    bpm: float = float("nan")
-    certainty: float = float("nan")
-    source: str = ""
-    beats: int = 0
+    sound = SOUND
+    movement = MOVEMENT
+    auto = AUTO
 
 
-@dataclass(frozen=True)
-class RowSummary:
-    """Means of one row over groups, with intervals.
-
-    Attributes:
-        cells: Metric to its mean over groups.
-        over_clips: Mean F over clips.
-        certainty: Mean stated certainty; NaN where none is stated.
-        clips: Number of clips.
-    """
-
-    cells: dict[str, Cell]
-    over_clips: float
-    certainty: float
-    clips: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Certainty of whole clips against the share of them that are right.
-
-    Attributes:
-        curve: Clips in order of certainty, cut into equal parts.
-        error: Mean distance of certainty from the share right.
-        sure: Number of clips with certainty of 0.8 or more.
-        sure_right: Share of those with F of 0.9 or more; NaN without any.
-        scored: Number of clips.
-    """
-
-    curve: list[CalibrationBin]
-    error: float
-    sure: int
-    sure_right: float
-    scored: int
-
-
-@dataclass(frozen=True)
-class Refusals:
-    """What an estimator says of clips whose music has no pulse, and of the others.
-
-    Attributes:
-        beatless: Clips without a pulse.
-        refused: Share of them that it calls a guess, or finds no beat in.
-        beatless_sure: Share of them of which it is sure.
-        scored: Clips with a reference.
-        scored_refused: Share of those that it calls a guess.
-    """
-
-    beatless: int
-    refused: float
-    beatless_sure: float
-    scored: int
-    scored_refused: float
-
-
-@dataclass(frozen=True)
-class BeatlessSound:
-    """One kind of synthesised sound without a beat."""
-
-    kind: str
-    sounds: int
-    sure: int
-    highest_certainty: float
-
-
-@dataclass(frozen=True)
-class RhythmFindings:
-    """All that a report on rhythm says; plain values.
-
-    Attributes:
-        clips: The clips, in order.
-        note: What must be said beside their scores.
-        results: Row to its results on whole clips, in order of the clips; baselines last.
-        lengths: Row, then length in seconds (``None`` for whole), to its means.
-        unscored: Row to what it made of clips without a reference.
-        beatless: What the tracker of sound makes of synthesised sounds without a beat.
-        seconds_per_minute: Row to processor seconds for a minute of its input.
-    """
-
-    clips: tuple[RhythmClip, ...]
-    note: str
-    results: dict[str, list[ClipResult]]
-    lengths: dict[str, dict[float | None, RowSummary]]
-    unscored: dict[str, list[ClipResult]]
-    beatless: list[BeatlessSound]
-    seconds_per_minute: dict[str, float]
-
-
-def evaluate_rhythm(
-    rhythm_set: RhythmSet,
-    estimators: Mapping[str, Estimator],
-    *,
-    sound_tracker: Callable[[Waveform, float], Estimate] | None = None,
-    windowed: Iterable[str] = (),
-    beats_output: Path | None = None,
-    written: str | None = None,
-    on_done: Callable[[int], None] = lambda total: None,
-) -> RhythmFindings:
-    """Estimate every clip and score it, beside the baselines.
-
-    Args:
-        rhythm_set: What to score on.
-        estimators: Name of the row to its estimator.
-        sound_tracker: Is asked for the beats of sounds that have none; ``None`` leaves them out.
-        windowed: Rows that are scored on stretches too, cut before they are estimated.
-        beats_output: Folder for ``ID.csv`` of ``written``.
-        written: Row whose beats are written.
-        on_done: Called after every clip with the number of clips in all.
-    """
-    everything = list(rhythm_set.clips)
-    estimates: dict[str, list[tuple[RhythmClip, Estimate]]] = {row: [] for row in estimators}
-    cuts: dict[str, dict[float, list[tuple[RhythmClip, Estimate]]]] = {
-        row: {length: [] for length in WINDOW_LENGTHS_S} for row in windowed
-    }
-    for clip in everything:
-        for row, estimator in estimators.items():
-            estimate = estimator(clip)
-            if estimate is None:
-                continue
-            estimates[row].append((clip, estimate))
-            if beats_output is not None and row == written:
-                write_beats(beats_output, clip, estimate)
-        if clip.scored and cuts:
-            for row, lengths in cuts.items():
-                for length, pairs in lengths.items():
-                    for window in clip.windows(length):
-                        estimate = estimators[row](window)
-                        if estimate is not None:
-                            pairs.append((window, estimate))
-        on_done(len(everything))
-    scored = [clip for clip in everything if clip.scored]
-    results = {
-        row: score_row(row, [pair for pair in pairs if pair[0].scored])
-        for row, pairs in estimates.items()
-    }
-    unscored = {
-        row: score_row(row, [pair for pair in pairs if not pair[0].scored])
-        for row, pairs in estimates.items()
-    }
-    offset_free = any(len(clip.references) > 1 for clip in everything)
-    # Where any constant offset is allowed, the truth half a beat late is the truth.
-    baselines = [row for row in BASELINES if not (offset_free and row == HALF_BEAT)]
-    results |= {row: score_baseline(row, scored, everything) for row in baselines}
-    return RhythmFindings(
-        clips=rhythm_set.clips,
-        note=rhythm_set.note,
-        results=results,
-        lengths=_length_rows(cuts, results, scored, baselines),
-        unscored=unscored,
-        beatless=[] if sound_tracker is None else listen_to_beatless(sound_tracker),
-        seconds_per_minute={
-            row: _seconds_per_minute(pairs) for row, pairs in estimates.items() if pairs
-        },
-    )
-
-
-def write_beats(folder: Path, clip: RhythmClip, estimate: Estimate) -> None:
-    """Write the beats as ``ID.csv``; places count from 1 to 4 where none are estimated.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    times = estimate.beat_times
-    places = estimate.beat_places
-    track = RhythmTrack(
-        beat_times=times,
-        beat_numbers=np.arange(times.size) % 4 + 1 if places is None else places,
-        energy=np.zeros(0, np.float32),
-        energy_rate=1.0,
-        duration_s=clip.duration_s,
-        source=estimate.source,
-        certainty=0.0 if np.isnan(estimate.certainty) else estimate.certainty,
-    )
-    save_beats(folder / f"{clip.name}.csv", track)
-
-
-def score_row(row: str, pairs: Sequence[tuple[RhythmClip, Estimate]]) -> list[ClipResult]:
-    """Scores of every estimate; where the reference has free offsets, at the best for its style."""
-    tables = [
-        [_score(clip, estimate, beats) for beats in clip.references] for clip, estimate in pairs
-    ]
-    clips = [clip for clip, _ in pairs]
-    return [
-        ClipResult(
-            row=row,
-            clip=clip.name,
-            group=clip.group,
-            style=clip.style,
-            scores=scores,
-            bpm=interval_bpm(estimate.beat_times),
-            certainty=estimate.certainty,
-            source=estimate.source,
-            beats=estimate.beat_times.size,
-        )
-        for (clip, estimate), scores in zip(pairs, _at_best_offset(clips, tables), strict=True)
-    ]
-
-
-def score_baseline(
-    row: str, clips: Sequence[RhythmClip], others: Sequence[RhythmClip], seed: int = 0
-) -> list[ClipResult]:
-    """Scores of a baseline; those of random phase are means over ten draws."""
-    rngs = {clip.name: np.random.default_rng([seed, *clip.name.encode()]) for clip in clips}
-    draws = [
-        score_row(
-            row,
-            [
-                (clip, Estimate(baseline_beats(row, clip, others, rngs[clip.name])))
-                for clip in clips
-            ],
-        )
-        for _ in range(RANDOM_DRAWS if row in RANDOM_BASELINES else 1)
-    ]
-    return [
-        ClipResult(
-            row=row,
-            clip=drawn[0].clip,
-            group=drawn[0].group,
-            style=drawn[0].style,
-            scores=_mean_scores([result.scores for result in drawn]),
-        )
-        for drawn in zip(*draws, strict=True)
-    ]
-
-
-def summarise_row(results: Sequence[ClipResult]) -> RowSummary:
-    """Means over the clips of a group, then over groups, with intervals over groups."""
-    return RowSummary(
-        cells={metric: group_cell(results, metric) for metric in METRICS},
-        over_clips=_known_mean([result.scores.f for result in results]),
-        certainty=_known_mean([result.certainty for result in results]),
-        clips=len({result.clip for result in results}),
-    )
-
-
-def group_cell(results: Iterable[ClipResult], metric: str) -> Cell:
-    """Mean over groups of one metric with its interval; clips where it is NaN are left out."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for result in results:
-        value = float(getattr(result.scores, metric))
-        if not np.isnan(value):
-            groups[result.group].append(value)
-    return cell_of([float(np.mean(values)) for values in groups.values()])
-
-
-def calibrate(results: Sequence[ClipResult]) -> Calibration | None:
-    """Certainty of whole clips against whether they are right; ``None`` where none is stated."""
-    stated = [r for r in results if not np.isnan(r.certainty) and not np.isnan(r.scores.f)]
-    if not stated:
-        return None
-    certainty = np.array([result.certainty for result in stated])
-    right = np.array([bool(result.scores.right) for result in stated])
-    curve = calibration_curve(certainty, right)
-    sure = certainty >= SURE
-    return Calibration(
-        curve=curve,
-        error=calibration_error(curve),
-        sure=int(sure.sum()),
-        sure_right=float(right[sure].mean()) if sure.any() else float("nan"),
-        scored=len(stated),
-    )
-
-
-def count_refusals(findings: RhythmFindings, row: str) -> Refusals | None:
-    """How a row treats clips whose music has no pulse; ``None`` where it states no certainty."""
-    scored = [r for r in findings.results[row] if not np.isnan(r.certainty)]
-    without = {clip.name for clip in findings.clips if not clip.has_pulse}
-    beatless = [r for r in findings.unscored.get(row, []) if r.clip in without]
-    if not scored:
-        return None
-    return Refusals(
-        beatless=len(beatless),
-        refused=_known_mean([float(_refuses(result)) for result in beatless]),
-        beatless_sure=_known_mean(
-            [float(not _refuses(r) and r.certainty >= SURE) for r in beatless]
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Folder of clips with known beats, or of videos with NAME.beats.csv beside them.",
         ),
-        scored=len(scored),
-        scored_refused=_known_mean([float(_refuses(result)) for result in scored]),
+    ],
+    output: Annotated[Path, typer.Option("--output", help="The report, a Markdown file.")],
+    beats_from: Annotated[
+        list[BeatsFrom] | None,
+        typer.Option("--beats_from", help="Estimator to score; repeat for more; all by default."),
+    ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--held_out",
+            help="Beat network trained with a fold of the clips held out; repeat for each fold.",
+        ),
+    ] = None,
+    templates: Annotated[
+        Path | None,
+        typer.Option(
+            "--templates",
+            help="Tempo templates with groups held out, by building_tools/hold_out_tempo.py.",
+        ),
+    ] = None,
+    beats_output: Annotated[
+        Path | None,
+        typer.Option("--beats_output", help="Folder for ID.csv: the last estimator's beats."),
+    ] = None,
+    beats_dir: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beats_dir", metavar="NAME=DIR", help="ID.csv of another system; repeat for more."
+        ),
+    ] = None,
+    generate: Annotated[
+        bool,
+        typer.Option(
+            "--generate", help="Make music for the videos of a folder and score its beats instead."
+        ),
+    ] = False,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Model: a directory or a released name.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Of a ballroom folder.")] = "val",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Clips at most, the first ones.")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Whole clips only, no stretches of 5, 10 and 20 s.")
+    ] = False,
+    on_done: Callable[[int], None] = lambda total: None,
+) -> None:
+    """Score estimated beats where the beats are known, beside baselines."""
+    require_packages("mir_eval")
+    began = time.monotonic()
+    if generate:
+        _report_generated(data, output, checkpoint, limit, on_done)
+        return
+    # In one thread, so that times can be compared.
+    torch.set_num_threads(1)
+    others = named_folders("--beats_dir", beats_dir or [])
+    rhythm_set = load_rhythm_set(data, split=split, limit=limit)
+    names = _that_differ([str(source) for source in beats_from or BeatsFrom], rhythm_set)
+    network_of = networks_without(data, held_out) if held_out else None
+    notes = [rhythm_set.note]
+    if names != [MOVEMENT]:
+        notes.append(_sound_note(held_out or ()))
+    if names != [SOUND]:
+        notes.append(_movement_note(templates))
+    fitted = None if templates is None else load_templates(templates)
+    own = estimators_of(names, checkpoint, network_of=network_of, templates=fitted)
+    if beats_output is not None:
+        make_folder(beats_output)
+    findings = evaluate_rhythm(
+        replace(rhythm_set, note="\n".join(notes)),
+        own
+        | {name: file_estimator(folder) for name, folder in others.items()}
+        | installed_trackers(),
+        sound_tracker=estimate_sound if SOUND in own else None,
+        windowed=() if whole else [name for name in own if name != AUTO],
+        beats_output=beats_output,
+        written=names[-1],
+        on_done=on_done,
     )
-
-
-def by_style(results: Sequence[ClipResult]) -> dict[str, list[ClipResult]]:
-    """Results by style, the largest first; then all but the largest, and the others."""
-    styles: dict[str, list[ClipResult]] = defaultdict(list)
-    for result in results:
-        styles[result.style].append(result)
-    if len(styles) < 2:
-        return {}
-    ordered = sorted(styles.items(), key=lambda item: (-len(item[1]), item[0]))
-    largest = ordered[0][0]
-    table = {ordered[0][0]: ordered[0][1]}
-    table[f"all but {largest}"] = [result for result in results if result.style != largest]
-    single = [result for _, own in ordered[1:] if len(own) == 1 for result in own]
-    pooled = len(single) > MAX_ONE_CLIP_STYLES
-    table |= {style: own for style, own in ordered[1:] if len(own) > 1 or not pooled}
-    if pooled and len(single) < len(table[f"all but {largest}"]):
-        table[ONE_CLIP_STYLES] = single
-    return table
-
-
-def on_clips(results: Iterable[ClipResult], names: Iterable[str]) -> list[ClipResult]:
-    """The results on some clips."""
-    wanted = set(names)
-    return [result for result in results if result.clip in wanted]
-
-
-def listen_to_beatless(tracker: Callable[[Waveform, float], Estimate]) -> list[BeatlessSound]:
-    """What a tracker makes of synthesised sounds without a beat, kind by kind."""
-    by_kind: dict[str, list[Estimate]] = defaultdict(list)
-    for kind, sound in beatless_sounds():
-        by_kind[kind].append(tracker(sound, sound.duration_s))
-    return [
-        BeatlessSound(
-            kind=kind,
-            sounds=len(estimates),
-            sure=sum(estimate.sure for estimate in estimates),
-            highest_certainty=max(estimate.certainty for estimate in estimates),
-        )
-        for kind, estimates in by_kind.items()
-    ]
-
-
-def _refuses(result: ClipResult) -> bool:
-    return result.beats == 0 or result.certainty < FAIR
-
-
-def _score(
-    clip: RhythmClip, estimate: Estimate, reference: Float[np.ndarray, " beats"]
-) -> RhythmScores:
-    return score_rhythm(
-        reference,
-        estimate.beat_times,
-        bpm=clip.bpm if len(clip.references) > 1 else None,
-        bar_times=clip.bar_times,
-        bar_places=clip.bar_places,
-        estimated_places=estimate.beat_places,
-    )
-
-
-def _at_best_offset(
-    clips: Sequence[RhythmClip], tables: Sequence[Sequence[RhythmScores]]
-) -> list[RhythmScores]:
-    """One score per clip; with free offsets, F at the offset that suits the clips of its style."""
-    if not tables or len(tables[0]) == 1:
-        return [table[0] for table in tables]
-    phased = [k for k, clip in enumerate(clips) if clip.beat_times.size]
-    styles = [clips[k].style for k in phased]
-    best: dict[int, dict[str, float]] = {k: {} for k in phased}
-    for metric in ("f", "f_any_level"):
-        values = np.array([[getattr(scores, metric) for scores in tables[k]] for k in phased])
-        if phased:
-            for k, value in zip(phased, one_offset_a_genre(values, styles), strict=True):
-                best[k][metric] = float(value)
-    nan = float("nan")
-    return [
-        RhythmScores(
-            f=best[k]["f"] if k in best else nan,
-            f_any_level=best[k]["f_any_level"] if k in best else nan,
-            tempo=table[0].tempo,
-            tempo_octave=table[0].tempo_octave,
-            offset_ms=nan,
-            offset_abs_ms=nan,
-            bars=nan,
-        )
-        for k, table in enumerate(tables)
-    ]
-
-
-def _length_rows(
-    cuts: Mapping[str, Mapping[float, Sequence[tuple[RhythmClip, Estimate]]]],
-    results: Mapping[str, Sequence[ClipResult]],
-    scored: Sequence[RhythmClip],
-    baselines: Sequence[str],
-) -> dict[str, dict[float | None, RowSummary]]:
-    """Means by length of stretch for the windowed rows, and for baselines on the same stretches."""
-    if not cuts:
-        return {}
-    table: dict[str, dict[float | None, RowSummary]] = {}
-    for row, lengths in cuts.items():
-        table[row] = {length: summarise_row(score_row(row, own)) for length, own in lengths.items()}
-    windows = {
-        length: [w for c in scored for w in c.windows(length)] for length in WINDOW_LENGTHS_S
+    facts = {
+        "data": f"{data}, {len(findings.clips)} clips, "
+        f"{sum(clip.duration_s for clip in findings.clips) / 60:.1f} min; "
+        f"{sum(clip.scored for clip in findings.clips)} with a reference",
+        **_common_facts(checkpoint, began),
     }
-    for row in baselines:
-        table[row] = {
-            length: summarise_row(score_baseline(row, own, scored))
-            for length, own in windows.items()
-        }
-    for row, cells in table.items():
-        cells[None] = summarise_row(results[row])
-    return table
+    write_report(output, render_rhythm_page(findings, facts), _values(findings))
+    print("\n".join([*headline(findings), f"wrote    {output}"]))
 
 
-def _seconds_per_minute(pairs: Sequence[tuple[RhythmClip, Estimate]]) -> float:
-    minutes = sum(clip.duration_s for clip, _ in pairs) / 60.0
-    return sum(estimate.compute_s for _, estimate in pairs) / minutes
+def _report_generated(
+    data: Path,
+    output: Path,
+    checkpoint: str | None,
+    limit: int | None,
+    on_done: Callable[[int], None],
+) -> None:
+    """Make music for the videos of a folder and compare its beats with those of their sound."""
+    began = time.monotonic()
+    videos = find_videos(data)[:limit]
+    model = DanceToMusic.from_pretrained(checkpoint, threads=1)
+    rows = compare_generated(model.generate, videos, on_done=on_done)
+    facts = {"data": f"{data}, {len(rows)} videos", **_common_facts(checkpoint, began)}
+    lines = render_generated(rows)
+    page = "\n".join([*page_head("Music for real videos", facts), *lines])
+    write_report(output, page, {"generated": rows})
+    print("\n".join([*lines, f"wrote    {output}"]))
 
 
-def _mean_scores(draws: Sequence[RhythmScores]) -> RhythmScores:
-    return RhythmScores(
-        **{
-            field.name: _known_mean([getattr(scores, field.name) for scores in draws])
-            for field in fields(RhythmScores)
-        }
+def _that_differ(names: Sequence[str], rhythm_set: RhythmSet) -> Sequence[str]:
+    """Without any sound, movement alone: the other estimators have no input, or the same."""
+    if MOVEMENT in names and all(clip.sound_path is None for clip in rhythm_set.clips):
+        return [MOVEMENT]
+    return names
+
+
+def _sound_note(held_out: Sequence[Path]) -> str:
+    """Which network tracks beats in sound, and whether it learned from real clips."""
+    if held_out:
+        rest = "; the released\nnetwork learned from all of them" if learned_from_clips() else ""
+        return (
+            f"Beats in sound are found by the one of {len(held_out)} networks that did not "
+            f"learn from the clip's group{rest}."
+        )
+    if learned_from_clips():
+        return (
+            "Beats in sound are found by the released network, **which learned from real clips**: "
+            "if these are among\nthem, name networks with folds held out (`--held_out`)."
+        )
+    return "Beats in sound are found by the released network, which learned from no real clip."
+
+
+def _movement_note(templates: Path | None) -> str:
+    """What the reader of movement learned from these sets."""
+    if templates is not None:
+        return (
+            "Movement is read with a tempo template that was fitted without the clip's group; "
+            "three constants of\nthe reader were chosen while looking at these sets."
+        )
+    return (
+        "The tempo template of the reader of movement, 41 numbers, was fitted to real clips, "
+        "street dance and ballroom\ndances, its constants chosen on them: where these are among "
+        "them, `--templates` holds them out."
     )
 
 
-def _known_mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+def _values(findings: RhythmFindings) -> dict[str, Any]:
+    return {
+        "rows": {row: summarise_row(own) for row, own in findings.results.items()},
+        "lengths": findings.lengths,
+        "calibration": {row: calibrate(own) for row, own in findings.results.items()},
+        "beatless": findings.beatless,
+        "seconds_per_minute": findings.seconds_per_minute,
+        "clips": [result for own in findings.results.values() for result in own],
+        "unscored": [result for own in findings.unscored.values() for result in own],
+    }
+
+
+def _common_facts(checkpoint: str | None, began: float) -> dict[str, str]:
+    return {
+        "checkpoint": checkpoint or "pose2audio",
+        "version": f"dancetomusic {__version__}",
+        "measured in": f"{time.monotonic() - began:.0f} s",
+    }

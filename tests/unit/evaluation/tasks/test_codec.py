@@ -13,8 +13,8 @@ from dancetomusic.evaluation.tasks.codec import (
     codec_table,
     measure,
     opus_round_trip,
+    quality_table,
     read_sounds,
-    table_markdown,
 )
 from dancetomusic.io.audio import write_wav
 from dancetomusic.stems.base import Mix
@@ -100,7 +100,7 @@ def test_table_ranks_a_fine_codec_above_a_coarse_one():
     assert all(len(values) == 2 for columns in table.values() for values in columns.values())
     assert np.mean(table["fine"]["log_mel_db"]) < np.mean(table["coarse"]["log_mel_db"])
     assert np.mean(table["fine"]["si_sdr_db"]) > 60.0
-    lines = table_markdown(table).splitlines()
+    lines = quality_table(table).splitlines()
     assert len(lines) == 2 + len(table)
     assert len({line.count("|") for line in lines}) == 1
     assert f"| fine | {np.mean(table['fine']['log_mel_db']):.2f} [" in lines[-1]

@@ -13,7 +13,7 @@ from dancetomusic.config import config_from_dict, config_to_dict, load_config_va
 from dancetomusic.data.augment import turn
 from dancetomusic.data.dance_sound import DanceSound
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
-from dancetomusic.evaluation.tasks.wavenet_likelihood import (
+from dancetomusic.evaluation.tasks.wavenet import (
     CONDITIONS,
     NONE,
     SHUFFLED,

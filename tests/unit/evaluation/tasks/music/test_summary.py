@@ -4,15 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancetomusic.evaluation.tasks.music.page import render_page
-from dancetomusic.evaluation.tasks.music.pieces import Piece
-from dancetomusic.evaluation.tasks.music.report import (
+from dancetomusic.evaluation.pieces import Piece
+from dancetomusic.evaluation.report import to_json
+from dancetomusic.evaluation.tasks.music.measure import (
     Findings,
     GridReading,
     GrooveTake,
     LongTake,
     Take,
 )
+from dancetomusic.evaluation.tasks.music.page import render_page
 from dancetomusic.evaluation.tasks.music.rows import (
     METRONOME_120,
     NOISE,
@@ -21,7 +22,7 @@ from dancetomusic.evaluation.tasks.music.rows import (
     metronome_on,
 )
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
-from dancetomusic.evaluation.tasks.music.summary import summarise, to_json
+from dancetomusic.evaluation.tasks.music.summary import summarise
 from dancetomusic.types import PoseSequence
 
 NAN = float("nan")
@@ -93,15 +94,15 @@ def test_targets_say_what_holds(findings):
     assert targets["beat F of the sound below that of its grid"].holds
     assert targets["Fréchet distance, of that of white noise"].holds
     assert targets["3 min: longest silence"].holds
-    assert not targets["3 min: longest sound without a stroke"].holds
-    assert not targets["strokes/s, range of real grooves"].holds
-    assert targets["strokes/s, range of real grooves"].wanted == "8.10 to 9.90"
+    assert not targets["3 min: longest sound without an onset"].holds
+    assert not targets["onsets/s, range of real grooves"].holds
+    assert targets["onsets/s, range of real grooves"].wanted == "8.10 to 9.90"
 
 
 @pytest.mark.slow
 def test_confidence_is_reported_in_fifths(findings):
     summary = summarise(findings, ["m"])
-    assert [part["right"] for part in summary.calibration["m"]] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert [part.right for part in summary.calibration["m"]] == [0.0, 0.0, 0.5, 1.0, 1.0]
     assert 0 < summary.calibration_errors["m"] < 0.3
 
 
@@ -115,7 +116,7 @@ def test_page_and_json_know_no_nan(findings):
     assert json.loads(values)["rows"][TRUTH]["tempo_error"]["mean"] is None
 
 
-def test_without_models_only_trivial_rows_are_reported(findings):
+def test_without_models_only_baselines_are_reported(findings):
     findings.takes = [take for take in findings.takes if "m" not in take.row.strip("*").split()]
     findings.readings, findings.long, findings.grooves = [], [], []
     page = render_page(summarise(findings, []), {}, [])

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dancetomusic.models.pose2audio.attention_maps import attention_maps
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
+from notebooks.charts.attention_maps import attention_maps
 
 FRAMES, MEMORY, LAYERS, HEADS = 50, 8, 3, 2
 

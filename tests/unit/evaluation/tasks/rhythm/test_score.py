@@ -16,13 +16,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
     baseline_beats,
 )
 from dancetomusic.evaluation.tasks.rhythm.page import headline, render_rhythm_page
-from dancetomusic.evaluation.tasks.rhythm.set import (
-    RhythmClip,
-    RhythmSet,
-    load_rhythm_set,
-    read_beat_file,
-)
-from dancetomusic.evaluation.tasks.rhythm.task import (
+from dancetomusic.evaluation.tasks.rhythm.score import (
     by_style,
     calibrate,
     count_refusals,
@@ -30,6 +24,12 @@ from dancetomusic.evaluation.tasks.rhythm.task import (
     group_cell,
     score_row,
     summarise_row,
+)
+from dancetomusic.evaluation.tasks.rhythm.set import (
+    RhythmClip,
+    RhythmSet,
+    load_rhythm_set,
+    read_beat_file,
 )
 from tests.rhythm_factory import SCORED, SECONDS, write_clips
 

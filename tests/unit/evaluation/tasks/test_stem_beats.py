@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dancetomusic.evaluation.tasks.rhythm.stem_beats import TRACKERS, score_tracker
+from dancetomusic.evaluation.tasks.stem_beats import TRACKERS, score_tracker
 from dancetomusic.types import Waveform
 
 

@@ -190,22 +190,39 @@ def cut_piece(piece: Piece, start_s: float, end_s: float) -> Piece:
     """A stretch of a piece, at whole pose frames, named after its first second."""
     fps = piece.poses.fps
     frames = slice(round(start_s * fps), round(end_s * fps))
-    poses = piece.poses
     begin, end = frames.start / fps, frames.stop / fps
     inside = (piece.beat_times >= begin) & (piece.beat_times < end)
     return replace(
         piece,
         name=f"{piece.name}_{begin + piece.start_s:.1f}",
-        poses=PoseSequence(
-            world=poses.world[frames],
-            present=poses.present[frames],
-            visibility=poses.visibility[frames],
-            fps=fps,
-        ),
+        poses=cut_poses(piece.poses, frames),
         beat_times=piece.beat_times[inside] - begin,
         beat_numbers=piece.beat_numbers[inside],
         start_s=piece.start_s + begin,
     )
+
+
+def cut_poses(poses: PoseSequence, frames: slice) -> PoseSequence:
+    """Some frames of a dancer, without the picture."""
+    return PoseSequence(
+        poses.world[frames], poses.present[frames], poses.visibility[frames], poses.fps
+    )
+
+
+def read_sound(path: Path, sample_rate: int = SAMPLE_RATE) -> Waveform:
+    """The sound of a file that must have one.
+
+    Args:
+        path: The file.
+        sample_rate: In Hz.
+
+    Raises:
+        InputError: If the file is missing or has no sound.
+    """
+    sound = read_audio(path, sample_rate)
+    if sound is None:
+        raise InputError(f"{path} has no sound", "Replace the file.")
+    return sound
 
 
 def _evenly(items: list[T], limit: int | None) -> list[T]:
@@ -233,9 +250,7 @@ def _piece_of_clip(root: Path, record: ClipRecord) -> Piece:
 
 
 def _read_stretch(path: Path, start_s: float, duration_s: float) -> Waveform:
-    sound = read_audio(path, SAMPLE_RATE)
-    if sound is None:
-        raise InputError(f"{path} has no sound", "Restore the file.")
+    sound = read_sound(path)
     start = round(start_s * SAMPLE_RATE)
     cut = Waveform(sound.samples[:, start:], SAMPLE_RATE)
     return fit_length(cut, round(duration_s * SAMPLE_RATE))
@@ -244,8 +259,7 @@ def _read_stretch(path: Path, start_s: float, duration_s: float) -> Waveform:
 def figure_stretches(dances: Sequence[Dance], split: str, min_s: float = 5.0) -> list[Piece]:
     """Stretches of ``min_s`` or more in which only one block's figures are danced.
 
-    They are unseen movement for a checkpoint that was trained without that block, and for no
-    other.
+    Only a checkpoint that was trained without that block has not seen their movement.
 
     Raises:
         InputError: If ``split`` names no block, or it has no such stretch.

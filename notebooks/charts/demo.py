@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from dancetomusic.evaluation.baselines import render_clicks
-from dancetomusic.evaluation.tasks.music.pieces import Piece, cut_piece
-from dancetomusic.evaluation.tasks.music.report import (
+from dancetomusic.evaluation.pieces import Piece, cut_piece
+from dancetomusic.evaluation.report import to_json
+from dancetomusic.evaluation.tasks.music.measure import (
     Findings,
     make_plan,
     measure_baselines,
     measure_model,
 )
 from dancetomusic.evaluation.tasks.music.rows import TRUTH_STEM
-from dancetomusic.evaluation.tasks.music.summary import summarise, to_json
+from dancetomusic.evaluation.tasks.music.summary import summarise
 from dancetomusic.io.audio import write_wav
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.files import load_beats
@@ -63,16 +64,16 @@ def evaluate_demo(
     seeds: int = 2,
     max_s: float = 8.0,
 ) -> dict[str, Any]:
-    """Score a checkpoint on the start of one dance, beside what knows nothing of it.
+    """Score a checkpoint on the start of one dance, beside baselines that know nothing of it.
 
-    What needs music that was danced to, many dances or three minutes is left to ``dancetomusic
+    What needs the dance's own music, many dances or three minutes is left to ``dancetomusic
     evaluate``: onsets are those of the clicks, and the interval over one dance is its value.
 
     Args:
         poses: The dancer, ``.npz``.
         beats: True beats, ``.csv``.
         checkpoint: Directory or released name.
-        seeds: Takes of the model, and draws of each random row.
+        seeds: Takes of the model, and samples of each random baseline.
         max_s: Length scored at most, in seconds.
 
     Returns:

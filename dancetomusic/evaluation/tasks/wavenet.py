@@ -1,23 +1,22 @@
 """Whether a WaveNet's sound depends on the movement: likelihood of held-out sound.
 
-Each crop of sound is foretold four times by the same weights: with the movement at its time, with
-that of the same dance at another time, with that of another dance, and with none (which a share
-of the crops in training had). A sample follows from those before it but for where a stroke begins,
-so what the movement tells is counted a second, too, and near strokes alone. Run
-``python -m dancetomusic.evaluation.tasks.wavenet_likelihood --data DIR --grooves DIR`` for
-Markdown.
+Each crop of sound is predicted four times by the same weights: with the movement at its time, with
+that of the same dance at another time, with that of another dance, and with none (as a share of the
+crops in training). Where no onset begins, a sample follows from those before it, so the gain from
+movement is counted a second, too, and near onsets alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
@@ -26,8 +25,9 @@ from dancetomusic.codec.mulaw import encode_mulaw
 from dancetomusic.data.dance_sound import DanceSound, cut, songs_of_dances
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
-from dancetomusic.metrics.bootstrap import bootstrap_interval
-from dancetomusic.metrics.drum_balance import stroke_times
+from dancetomusic.evaluation.pieces import QUALITIES
+from dancetomusic.evaluation.report import DASH, cell_text, mean_cell, table
+from dancetomusic.metrics.drum_balance import register_onset_times
 from dancetomusic.models.wavenet.network import (
     ANY_GENRE,
     FRAME_RATE,
@@ -51,10 +51,12 @@ NONE = "no movement"
 CONDITIONS = (TRUE, OTHER_TIME, SHUFFLED, NONE)
 CROP_S = 0.5
 LEAST_SHIFT_S = 3.0
-BEFORE_STROKE_S, AFTER_STROKE_S = 0.01, 0.04
-"""Samples so close to a stroke of the true sound are near it."""
+BEFORE_ONSET_S, AFTER_ONSET_S = 0.01, 0.04
+"""Samples so close to an onset of the true sound are near it."""
+
 HELD_OUT_SEED = 1
 """Of the grooves; another than in training."""
+
 _BATCH = 8
 
 
@@ -64,8 +66,8 @@ class Likelihood:
 
     Attributes:
         bits: Condition to the mean bits a sample of each dance, in their order.
-        bits_near: The same of the samples near strokes.
-        near_share: Share of samples that are near strokes, of each dance.
+        bits_near: The same of the samples near onsets.
+        near_share: Share of samples that are near onsets, of each dance.
         entropy: Entropy of each dance's classes regardless of order, in bits.
         beat_error: Mean distance of the beat read from movement, in beats, of each dance.
     """
@@ -83,7 +85,7 @@ def score_likelihood(
     """Bits a sample of held-out sound under every condition, on the same crops.
 
     Args:
-        model: Conditioned on poses, with no bottleneck; the genre is not told.
+        model: Conditioned on poses, with no bottleneck; no genre is given.
         dances: At least two, at the model's rates, with poses and beats.
         crops: Half-second crops of each.
         seed: Chooses them, and the other movement.
@@ -103,7 +105,7 @@ def score_likelihood(
         if dance.poses is None or dance.duration_s < 2 * LEAST_SHIFT_S + 1:
             raise InputError(f"{dance.name} is too short or has no poses", "Leave it out.")
         reads.append(read_movement(model, pose_movement(dance.poses)))
-    near = [_near_strokes(dance) for dance in dances]
+    near = [_near_onsets(dance) for dance in dances]
     bits = np.stack(
         [
             _bits_of_dance(model, dances, reads, number, near[number], crops, seed)
@@ -120,12 +122,12 @@ def score_likelihood(
     )
 
 
-def _near_strokes(dance: DanceSound) -> Bool[np.ndarray, " samples"]:
-    """Samples from just before a stroke of the sound to just after it."""
+def _near_onsets(dance: DanceSound) -> Bool[np.ndarray, " samples"]:
+    """Samples from just before an onset of the sound to just after it."""
     sound = Waveform((dance.samples / 32768).astype(np.float32)[None], dance.sample_rate)
     near = np.zeros(dance.samples.size, bool)
-    for time_s in stroke_times(sound):
-        first, last = time_s - BEFORE_STROKE_S, time_s + AFTER_STROKE_S
+    for time_s in register_onset_times(sound):
+        first, last = time_s - BEFORE_ONSET_S, time_s + AFTER_ONSET_S
         near[max(0, round(first * dance.sample_rate)) : round(last * dance.sample_rate)] = True
     return near
 
@@ -140,13 +142,13 @@ def _bits_of_dance(
     crops: int,
     seed: int,
 ) -> Float[np.ndarray, "conditions parts"]:
-    """Mean bits a sample under each condition: of all samples, and of those near strokes."""
+    """Mean bits a sample under each condition: of all samples, and of those near onsets."""
     config, rng = model.config, np.random.default_rng([seed, number])
     n_samples = round(CROP_S * FRAME_RATE) * config.hop_length
     sums, counts = np.zeros((len(CONDITIONS), 2)), np.zeros(2)
     for start in range(0, crops, _BATCH):
-        steps, shown = _draw(model, reads, number, min(_BATCH, crops - start), rng)
-        heard = [
+        steps, shown = _sample_crops(model, reads, number, min(_BATCH, crops - start), rng)
+        sounds = [
             cut(
                 dances[number],
                 first_frame=0,
@@ -158,11 +160,11 @@ def _bits_of_dance(
             ).classes
             for step in steps
         ]
-        classes = torch.from_numpy(np.stack(heard).astype(np.int64))
+        classes = torch.from_numpy(np.stack(sounds).astype(np.int64))
         firsts = [int(step) * config.hop_length for step in steps]
         parts = np.stack([near[first : first + n_samples] for first in firsts])
         counts += parts.size, parts.sum()
-        genre = torch.full((len(heard),), ANY_GENRE)
+        genre = torch.full((len(sounds),), ANY_GENRE)
         for place, condition in enumerate(CONDITIONS):
             logits = model(classes[:, :-1], model.gates_of(shown[condition], genre))
             nats = functional.cross_entropy(
@@ -172,7 +174,7 @@ def _bits_of_dance(
     return sums / np.maximum(counts, 1) / np.log(2)
 
 
-def _draw(
+def _sample_crops(
     model: WaveNet, reads: Sequence[Tensor], number: int, count: int, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " crops"], dict[str, Float32[Tensor, "crops frames channels"]]]:
     """Where crops of a dance begin, in steps of the condition, and what is shown with them."""
@@ -204,9 +206,9 @@ def _beat_error(model: WaveNet, dance: DanceSound, read: Tensor) -> float:
     beats = dance.beat_times
     seconds = np.arange(read.shape[1]) / FRAME_RATE
     known = (seconds >= beats[0]) & (seconds <= beats[-1]) if beats.size > 1 else seconds < 0
-    said = model.phase(read)[0].numpy()[known]
+    phase = model.phase(read)[0].numpy()[known]
     position = np.interp(seconds[known], beats, np.arange(beats.size))
-    apart = np.arctan2(said[:, 1], said[:, 0]) / (2 * np.pi) - position
+    apart = np.arctan2(phase[:, 1], phase[:, 0]) / (2 * np.pi) - position
     return float(np.abs(apart - np.rint(apart)).mean()) if known.any() else float("nan")
 
 
@@ -224,65 +226,65 @@ def likelihood_table(found: Likelihood, sample_rate: int) -> str:
         found: What was measured.
         sample_rate: Of the model, in Hz.
     """
-    lines = [
-        "| | bits a sample | beyond the true movement: millibits a sample | bits a second"
-        " | near strokes: bits a sample | beyond: millibits a sample |",
-        "|---|---|---|---|---|---|",
-    ]
+    titles = [
+        "", "bits a sample", "beyond the true movement: millibits a sample", "bits a second",
+        "near onsets: bits a sample", "beyond: millibits a sample",
+    ]  # fmt: skip
+    rows = []
     for condition in CONDITIONS:
-        cells = [_cell(found.bits[condition], "{:.3f}"), "–", "–"]
-        cells += [_cell(found.bits_near[condition], "{:.3f}"), "–"]
-        if condition != TRUE:
-            excess = found.bits[condition] - found.bits[TRUE]
-            near = found.bits_near[condition] - found.bits_near[TRUE]
-            cells[1] = _cell(1000 * excess, "{:+.1f}")
-            cells[2] = _cell(sample_rate * excess, "{:+.0f}")
-            cells[4] = _cell(1000 * near, "{:+.1f}")
-        lines.append(f"| {condition} | {' | '.join(cells)} |")
-    entropy = _cell(found.entropy, "{:.3f}")
-    lines.append(f"| frequency of the classes alone | {entropy} | – | – | – | – |")
-    lines.append("| all classes alike | 8.000 | – | – | 8.000 | – |")
-    return "\n".join(lines)
+        beyond, near_beyond = (
+            bits[condition] - bits[TRUE] for bits in (found.bits, found.bits_near)
+        )
+        excess = [
+            _text(1000 * beyond, "+.1f"),
+            _text(sample_rate * beyond, "+.0f"),
+            _text(1000 * near_beyond, "+.1f"),
+        ]
+        own = [DASH] * 3 if condition == TRUE else excess
+        bits = [_text(bits[condition]) for bits in (found.bits, found.bits_near)]
+        rows.append([condition, bits[0], *own[:2], bits[1], own[2]])
+    rows.append(["frequency of the classes alone", _text(found.entropy), *[DASH] * 4])
+    rows.append(["all classes alike", "8.000", DASH, DASH, "8.000", DASH])
+    return "\n".join(table(titles, rows))
 
 
-def _cell(values: Float[np.ndarray, " dances"], form: str) -> str:
-    """The mean and its interval over dances."""
-    mean, low, high = (form.format(x) for x in (values.mean(), *bootstrap_interval(values)))
-    return f"{mean} [{low}, {high}]"
+def _text(values: Float[np.ndarray, " dances"], spec: str = ".3f") -> str:
+    return cell_text(mean_cell(values), spec)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table for grooves on held-out dances, or for their own songs."""
-    parser = argparse.ArgumentParser(description="Likelihood of held-out sound by movement.")
-    parser.add_argument("--checkpoint", default="wavenet", help="directory or released name")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the dances")
-    parser.add_argument("--grooves", type=Path, help="Groove MIDI Dataset; without, the songs")
-    parser.add_argument("--split", default="val", help="split of the dances")
-    parser.add_argument("--crops", type=int, default=40, help="half-second crops of each dance")
-    options = parser.parse_args(arguments)
-    model = load_wavenet(locate_checkpoint(options.checkpoint))
-    dances = load_dances(options.data, split=options.split, qualities=("A", "B"))
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Folder of the dances.")],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Directory or released name.")
+    ] = "wavenet",
+    grooves: Annotated[
+        Path | None,
+        typer.Option("--grooves", help="Groove MIDI Dataset; without, the dances' own songs."),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Split of the dances.")] = "val",
+    crops: Annotated[
+        int, typer.Option("--crops", min=1, help="Half-second crops of each dance.")
+    ] = 40,
+) -> None:
+    """Measure the likelihood of held-out sound under the true movement and under others."""
+    model = load_wavenet(locate_checkpoint(checkpoint))
+    dances = load_dances(data, split=split, qualities=QUALITIES)
     rate = model.config.sample_rate
-    if options.grooves is None:
+    if grooves is None:
         sounds = list(songs_of_dances(dances, sample_rate=rate, fps=MOVEMENT_FPS))
     else:
         with tempfile.TemporaryDirectory() as folder:
             sounds = danced_grooves(
-                dances, options.grooves, folder, sample_rate=rate, fps=MOVEMENT_FPS,
+                dances, grooves, folder, sample_rate=rate, fps=MOVEMENT_FPS,
                 held_out=True, seed=HELD_OUT_SEED,
             )  # fmt: skip
-    found = score_likelihood(model, sounds, crops=options.crops)
-    heard = "their songs" if options.grooves is None else "held-out grooves on their beats"
-    print(f"{len(sounds)} dances, {options.split}, {heard}; {options.crops} crops each\n")
+    found = score_likelihood(model, sounds, crops=crops)
+    music = "their songs" if grooves is None else "held-out grooves on their beats"
+    print(f"{len(sounds)} dances, {split}, {music}; {crops} crops each\n")
     print(likelihood_table(found, rate))
-    share, beats_off = found.near_share.mean(), _cell(found.beat_error, "{:.3f}")
-    before_ms, after_ms = 1000 * BEFORE_STROKE_S, 1000 * AFTER_STROKE_S
+    before_ms, after_ms = 1000 * BEFORE_ONSET_S, 1000 * AFTER_ONSET_S
     print(
-        f"\nNear strokes: {before_ms:g} ms before one of the true sound to {after_ms:g} ms after,"
-        f" {share:.0%} of the samples. Beat read from the movement: {beats_off} beats off"
-        " (chance 0.25)"
+        f"\nNear onsets: {before_ms:g} ms before one of the true sound to {after_ms:g} ms after,"
+        f" {found.near_share.mean():.0%} of the samples. Beat estimated from the movement:"
+        f" {_text(found.beat_error)} beats off (chance 0.25)"
     )
-
-
-if __name__ == "__main__":
-    main()

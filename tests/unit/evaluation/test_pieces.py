@@ -6,7 +6,7 @@ import pytest
 from dancetomusic.data.clip import publish_clip
 from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.tasks.music.pieces import cut_piece, load_pieces, load_songs
+from dancetomusic.evaluation.pieces import cut_piece, load_pieces, load_songs
 from tests.clip_factory import fill_clip, make_record
 from tests.evaluation_factory import write_dances
 

@@ -1,4 +1,4 @@
-"""Clips of dances that a reader has not seen, and scores of what it reads from them.
+"""Clips of dances that an encoder has not seen, and scores of the beats estimated from them.
 
 Dances share takes: a row of figures danced in one is often the very same capture in another.
 Clips of held-out figures are therefore counted once for the same figures in the same order, in
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,46 +18,34 @@ from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import figure_span
 from dancetomusic.data.street import StreetClip
 from dancetomusic.evaluation.baselines import metronome_times
-from dancetomusic.evaluation.tasks.music.grid import (
+from dancetomusic.evaluation.clips import (
     RANDOM_DRAWS,
-    GridClip,
+    SPEED_MINIMA,
+    MovementClip,
+    baseline_estimators,
+    best_offset_by_genre,
     cut_clips,
+    draws_of,
+    f_at_offsets,
     speed_minima,
-    trivial_readers,
 )
-from dancetomusic.evaluation.tasks.music.pieces import Song, figure_stretches, piece_of_dance
-from dancetomusic.evaluation.tasks.music.summary import Cell
-from dancetomusic.metrics.beats import TEMPO_TOLERANCE, Times, beat_f, tempo_bpm
-from dancetomusic.metrics.bootstrap import bootstrap_interval
+from dancetomusic.evaluation.pieces import Song, figure_stretches, piece_of_dance
+from dancetomusic.evaluation.report import Cell, mean_cell
+from dancetomusic.metrics.beats import OCTAVES, Times, beat_f, tempo_bpm, tempo_matches
 from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.types import PoseSequence
 
 SHORTEST_PART_S = 0.3
 """A figure that fills less of a clip does not make it another movement."""
 
-OCTAVES = (1.0, 2.0, 0.5)
-OFFSETS = np.arange(20) / 20
-"""Constant offsets tried, in beats."""
-
-
-@dataclass(frozen=True)
-class DanceClip:
-    """A clip that stands for its dance.
-
-    Attributes:
-        dance: What intervals are taken over.
-        name: Its own name within everything that is pooled.
-        clip: The movement and its beats.
-    """
-
-    dance: str
-    name: str
-    clip: GridClip
+TRUE_TEMPO = "true tempo, random phase"
+METRONOME = "120 BPM"
+WITH_DEPTH = "with depth"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Beats read from a clip, in seconds, and how sure each is, in [0, 1]; none where unknown."""
+    """Estimated beats of a clip, in seconds, and the confidence of each; none where unknown."""
 
     beat_times: Times
     confidence: Times
@@ -72,10 +60,10 @@ class ClipScore:
         name: Of the clip.
         f: Beat F at ±70 ms.
         tempo: 1 if the tempo is within 4 %, else 0; a mean over draws in between.
-        confidence: Of each beat that was read.
+        confidence: Of each estimated beat.
         right: Whether it lies at an annotated one.
         beat_times: Annotated beats, in seconds from the start of the clip.
-        found: Which of them were read.
+        found: Which of them were estimated.
     """
 
     dance: str
@@ -114,19 +102,19 @@ Reader = Callable[[PoseSequence], Reading]
 
 def dance_clips(
     dances: Iterable[Dance], length_s: float | None, speeds: Sequence[float] = (1.0,)
-) -> list[DanceClip]:
+) -> list[MovementClip]:
     """Clips side by side of whole dances, at every speed; ``None`` for the whole dance."""
     return [
-        DanceClip(dance.dance_id, f"{dance.dance_id} {speed} {index}", clip)
+        clip
         for dance in dances
         for speed in speeds
-        for index, clip in enumerate(cut_clips(piece_of_dance(dance), length_s, speed=speed))
+        for clip in cut_clips(piece_of_dance(dance), length_s, speed=speed)
     ]
 
 
 def held_out_clips(
     dances: Sequence[Dance], block: str, length_s: float, speeds: Sequence[float] = (1.0,)
-) -> list[DanceClip]:
+) -> list[MovementClip]:
     """Clips side by side from the start of every stretch of a block's figures, each once.
 
     Args:
@@ -140,7 +128,7 @@ def held_out_clips(
     """
     by_name = {dance.dance_id: dance for dance in dances}
     stretches = figure_stretches(dances, block, min_s=0.0)
-    clips: list[DanceClip] = []
+    clips: list[MovementClip] = []
     for speed in speeds:
         counted: set[tuple[str, ...]] = set()
         taken_s = length_s * speed
@@ -150,8 +138,7 @@ def held_out_clips(
                 figures = figures_between(by_name[stretch.dance], first_s, first_s + taken_s)
                 if figures not in counted:
                     counted.add(figures)
-                    name = f"{block} {stretch.name} {speed} {index}"
-                    clips.append(DanceClip(stretch.dance, name, clip))
+                    clips.append(replace(clip, name=f"{block} {clip.name}"))
     return clips
 
 
@@ -165,50 +152,45 @@ def figures_between(dance: Dance, start_s: float, end_s: float) -> tuple[str, ..
     )
 
 
-def score_clips(reader: Reader, clips: Iterable[DanceClip]) -> list[ClipScore]:
-    """Read every clip and score what was read."""
-    return [_score(item, [reader(item.clip.poses)]) for item in clips]
+def score_clips(reader: Reader, clips: Iterable[MovementClip]) -> list[ClipScore]:
+    """Estimate the beats of every clip and score them."""
+    return [_score(clip, [reader(clip.poses)]) for clip in clips]
 
 
-def score_trivial(songs: Sequence[Song], clips: Sequence[DanceClip]) -> dict[str, list[ClipScore]]:
-    """Scores of the rows that read nothing; random ones are drawn ten times.
+def score_baselines(
+    songs: Sequence[Song], clips: Sequence[MovementClip]
+) -> dict[str, list[ClipScore]]:
+    """Scores of the baselines; those of random phase are sampled ten times.
 
     Args:
         songs: Where a genre's mean tempo comes from; a clip's own song is left out.
         clips: What to score them on.
     """
-    scores: dict[str, list[ClipScore]] = {row: [] for row in trivial_readers(songs)}
-    readers = {
-        dance: trivial_readers([song for song in songs if song.dance != dance])
-        for dance in {item.dance for item in clips}
+    scores: dict[str, list[ClipScore]] = {row: [] for row in baseline_estimators(songs)}
+    estimators = {
+        dance: baseline_estimators([song for song in songs if song.dance != dance])
+        for dance in {clip.dance for clip in clips}
     }
-    for item in clips:
-        rng = np.random.default_rng(list(item.name.encode()))
-        for row, reader in readers[item.dance].items():
-            draws = 1 if row == "speed minima" else RANDOM_DRAWS
-            times = [reader(item.clip, rng) for _ in range(draws)]
-            scores[row].append(_score(item, [Reading(found, np.zeros(0)) for found in times]))
+    for clip in clips:
+        rng = np.random.default_rng(list(clip.name.encode()))
+        for row, estimator in estimators[clip.dance].items():
+            times = [estimator(clip, rng) for _ in range(draws_of(row))]
+            scores[row].append(_score(clip, [Reading(found, np.zeros(0)) for found in times]))
     return scores
-
-
-def tempo_right(bpm: float, times: Times, octaves: Sequence[float] = (1.0,)) -> bool:
-    """Whether the tempo of ``times`` is within 4 % of ``bpm``, or of a multiple in ``octaves``."""
-    ratio = tempo_bpm(times) / bpm
-    return any(abs(ratio / octave - 1.0) <= TEMPO_TOLERANCE for octave in octaves)
 
 
 def pool(scores: Iterable[ClipScore]) -> Pooled:
     """Means over the readings of a clip, then the clips of a dance, then dances."""
     scores = list(scores)
     return Pooled(
-        f=cell_of(list(per_dance(scores, lambda score: score.f).values())),
-        tempo=cell_of(list(per_dance(scores, lambda score: score.tempo).values())),
+        f=mean_cell(per_dance(scores, lambda score: score.f).values()),
+        tempo=mean_cell(per_dance(scores, lambda score: score.tempo).values()),
         clips=len({score.name for score in scores}),
     )
 
 
 def per_dance(scores: Iterable[ClipScore], value: Callable[[ClipScore], float]) -> dict[str, float]:
-    """Mean value of each dance; a clip read more often than others counts as much as they."""
+    """Mean value of each dance; a clip scored more often than others counts as much as they."""
     clips: dict[tuple[str, str], list[float]] = defaultdict(list)
     for score in scores:
         clips[score.dance, score.name].append(value(score))
@@ -218,43 +200,18 @@ def per_dance(scores: Iterable[ClipScore], value: Callable[[ClipScore], float]) 
     return {dance: float(np.mean(values)) for dance, values in dances.items()}
 
 
-def cell_of(values: Sequence[float] | Float[np.ndarray, " dances"]) -> Cell:
-    """Mean of one value a dance with its interval; NaN without dances."""
-    known = np.asarray(values, np.float64)
-    low, high = bootstrap_interval(known)
-    return Cell(float(known.mean()) if known.size else float("nan"), low, high, known.size)
-
-
-def f_at_offsets(times: Times, bpm: float, duration_s: float) -> Float[np.ndarray, " offsets"]:
-    """Beat F against a steady grid that is late by each of ``OFFSETS``."""
-    return np.array(
-        [beat_f(metronome_times(bpm, duration_s, float(offset)), times) for offset in OFFSETS]
-    )
-
-
-def one_offset_a_genre(
-    table: Float[np.ndarray, "clips offsets"], genres: Sequence[str]
-) -> Float[np.ndarray, " clips"]:
-    """Value of each clip at the offset that suits the clips of its genre best, on average."""
-    chosen = np.zeros(table.shape[0])
-    for genre in set(genres):
-        own = np.array([other == genre for other in genres])
-        chosen[own] = table[own, table[own].mean(axis=0).argmax()]
-    return chosen
-
-
 def score_street(
-    street: Sequence[StreetClip], heard: Mapping[str, Sequence[Sequence[Times]]]
+    street: Sequence[StreetClip], estimated: Mapping[str, Sequence[Sequence[Times]]]
 ) -> list[StreetRow]:
     """Rows of the street table.
 
     Args:
         street: The clips.
-        heard: By reading, for each run, the beats of every clip.
+        estimated: By reading, for each run, the beats of every clip.
     """
     rows = []
     sets = {
-        "with depth": [not clip.flat for clip in street],
+        WITH_DEPTH: [not clip.flat for clip in street],
         "with depth, tempo and grid certain": [
             not clip.flat and clip.beat_times.size > 0 for clip in street
         ],
@@ -265,7 +222,7 @@ def score_street(
         if own:
             readings = {
                 reading: [[beats[index] for index in own] for beats in runs]
-                for reading, runs in heard.items()
+                for reading, runs in estimated.items()
             }
             rows += _street_rows(name, [street[index] for index in own], readings)
     return rows
@@ -281,7 +238,7 @@ def join(parts: Iterable[Mapping[str, Sequence[ClipScore]]]) -> dict[str, list[C
 
 
 def _street_rows(
-    name: str, clips: Sequence[StreetClip], heard: Mapping[str, Sequence[Sequence[Times]]]
+    name: str, clips: Sequence[StreetClip], estimated: Mapping[str, Sequence[Sequence[Times]]]
 ) -> list[StreetRow]:
     """Rows for some clips; beat F is of those whose phase is known."""
     phased = [index for index, clip in enumerate(clips) if clip.beat_times.size]
@@ -290,10 +247,13 @@ def _street_rows(
 
     def tempo(runs: Sequence[Sequence[Times]]) -> Cell:
         right = [
-            [tempo_right(clip.bpm, beats, OCTAVES) for clip, beats in zip(clips, run, strict=True)]
+            [
+                tempo_matches(tempo_bpm(beats) / clip.bpm, OCTAVES)
+                for clip, beats in zip(clips, run, strict=True)
+            ]
             for run in runs
         ]
-        return cell_of(np.mean(right, axis=0))
+        return mean_cell(np.mean(right, axis=0))
 
     def offset_free(runs: Sequence[Sequence[Times]]) -> Float[np.ndarray, " clips"]:
         if not phased:
@@ -304,7 +264,7 @@ def _street_rows(
                 f_at_offsets(run[index], clips[index].bpm, clips[index].poses.duration_s)
                 for index in phased
             ]
-            values.append(one_offset_a_genre(np.stack(table), genres))
+            values.append(best_offset_by_genre(np.stack(table), genres))
         return np.asarray(np.mean(values, axis=0), np.float64)
 
     def steady(tempi: Sequence[float]) -> list[Times]:
@@ -318,35 +278,37 @@ def _street_rows(
     true = [steady([clip.bpm for clip in clips]) for _ in range(RANDOM_DRAWS)]
     chance = offset_free(true)
     rows: list[tuple[str, int, Sequence[Sequence[Times]]]] = []
-    for reading, runs in heard.items():
+    for reading, runs in estimated.items():
         rows.append((reading, len(runs), runs))
         shifted = [
             steady([tempo_bpm(beats) for beats in run]) for run in runs for _ in range(RANDOM_DRAWS)
         ]
         rows.append((f"tempo of {reading}, random phase", len(runs), shifted))
     rows += [
-        ("true tempo, random phase", 0, true),
-        ("speed minima", 0, [[speed_minima(clip.poses) for clip in clips]]),
-        ("120 BPM", 0, [steady([120.0] * len(clips)) for _ in range(RANDOM_DRAWS)]),
+        (TRUE_TEMPO, 0, true),
+        (SPEED_MINIMA, 0, [[speed_minima(clip.poses) for clip in clips]]),
+        (METRONOME, 0, [steady([120.0] * len(clips)) for _ in range(RANDOM_DRAWS)]),
     ]
     table = []
     for row, seeds, runs in rows:
         f = offset_free(runs)
-        table.append(StreetRow(name, row, seeds, tempo(runs), cell_of(f), cell_of(f - chance)))
+        table.append(StreetRow(name, row, seeds, tempo(runs), mean_cell(f), mean_cell(f - chance)))
     return table
 
 
-def _score(item: DanceClip, readings: Sequence[Reading]) -> ClipScore:
+def _score(clip: MovementClip, readings: Sequence[Reading]) -> ClipScore:
     """Mean over the readings; confidence is that of the first."""
-    clip, first = item.clip, readings[0]
-    knows = first.confidence.size > 0
+    first = readings[0]
+    stated = first.confidence.size > 0
     return ClipScore(
-        dance=item.dance,
-        name=item.name,
+        dance=clip.dance,
+        name=clip.name,
         f=float(np.mean([beat_f(clip.beat_times, reading.beat_times) for reading in readings])),
-        tempo=float(np.mean([tempo_right(clip.bpm, reading.beat_times) for reading in readings])),
+        tempo=float(
+            np.mean([tempo_matches(tempo_bpm(each.beat_times) / clip.bpm) for each in readings])
+        ),
         confidence=first.confidence,
-        right=beats_right(clip.beat_times, first.beat_times) if knows else np.zeros(0, bool),
+        right=beats_right(clip.beat_times, first.beat_times) if stated else np.zeros(0, bool),
         beat_times=clip.beat_times,
         found=beats_right(first.beat_times, clip.beat_times),
     )

@@ -1,7 +1,8 @@
 import pytest
 
+from dancetomusic.cli import main
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.insert import insert_reports, main, sections_of
+from dancetomusic.evaluation.tasks.insert import insert_reports, sections_of
 
 PAGE = "# Title\n\n## First\n\n| a |\n\nNote.\n\n## Second\n\n| b |\n"
 DOCUMENT = """Text.
@@ -38,7 +39,10 @@ def test_files_are_renewed_in_place(tmp_path):
     (tmp_path / "wild.md").write_text(PAGE)
     document = tmp_path / "doc.markdown"
     document.write_text(DOCUMENT)
-    main(["--reports", str(tmp_path), str(document)])
-    assert "| b |" in document.read_text()
-    with pytest.raises(SystemExit):
-        main(["--reports", str(tmp_path), str(tmp_path / "nowhere")])
+    command = ["evaluate", "insert", "--reports", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        main([*command, str(document)])
+    assert not end.value.code and "| b |" in document.read_text()
+    with pytest.raises(SystemExit) as end:
+        main([*command, str(tmp_path / "nowhere")])
+    assert end.value.code == 2

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.charts import beat_at, mark_beats, new_figure
-from dancetomusic.models.pose2audio.attention_maps import AttentionMaps
 from dancetomusic.types import RhythmTrack
+
+from .attention_maps import AttentionMaps
+from .dance import beat_at, mark_beats, new_figure
 
 PARTS_OF_BEAT = 8
 PAST_BEATS = 8.0

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.charts import new_figure
-from dancetomusic.evaluation.tasks.music.page import cell_text
+from dancetomusic.evaluation.report import Cell, Target, cell_text
+from dancetomusic.evaluation.report import table as table_lines
+from dancetomusic.evaluation.report import targets_table as target_lines
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
-from dancetomusic.evaluation.tasks.music.summary import Cell
-from dancetomusic.evaluation.tasks.music.write import VALUES_FILE
+from dancetomusic.evaluation.tasks.music.task import VALUES_FILE
+
+from .dance import new_figure
 
 SHOWN = ("f", "cmlt", "onset_f1", "density")
 """Columns that say whether the time is right, and how much is played."""
@@ -51,26 +53,19 @@ def scores_table(values: Mapping[str, Any], columns: Sequence[str] = SHOWN) -> s
         InputError: If there is no such column.
     """
     _require_columns(columns)
-    titles = [COLUMNS[column] for column in columns]
-    lines = [f"|  | {' | '.join(titles)} | dances |", "|---" * (len(titles) + 2) + "|"]
+    rows = []
     for row, cells in values["summary"]["rows"].items():
         found = [_cell(cells[column]) for column in columns]
-        texts = [cell_text(cell) for cell in found]
-        lines.append(f"| {row} | {' | '.join(texts)} | {max(cell.dances for cell in found)} |")
-    return "\n".join(lines)
+        rows.append([row, *map(cell_text, found), str(max(cell.dances for cell in found))])
+    titles = ["", *(COLUMNS[column] for column in columns), "dances"]
+    return "\n".join(table_lines(titles, rows))
 
 
 def targets_table(values: Mapping[str, Any]) -> str:
     """What each model's music must hold, and whether it does, as Markdown; empty without."""
     lines = []
     for model, targets in values["summary"]["targets"].items():
-        lines += [f"| {model} | measured | wanted |  |", "|---|---|---|---|"]
-        for target in targets:
-            verdict = "holds" if target["holds"] else "**fails**"
-            lines.append(
-                f"| {target['name']} | {target['value']} | {target['wanted']} | {verdict} |"
-            )
-        lines.append("")
+        lines += [*target_lines(model, (Target(**target) for target in targets)), ""]
     return "\n".join(lines)
 
 

@@ -14,14 +14,15 @@ from dancetomusic.builder.quality import GateThresholds
 from dancetomusic.data.clip import ACCEPTED, STATUSES, Clip, ClipQuality
 from dancetomusic.data.manifest import Manifest
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.charts import (
+from dancetomusic.types import CodeSequence
+
+from .dance import (
     draw_code_rows,
     draw_moments,
     draw_spectrogram,
     mark_beats,
     new_figure,
 )
-from dancetomusic.types import CodeSequence
 
 N_BINS = 30
 SCORES = tuple(f.name for f in fields(ClipQuality) if f.name != "picture_hash")

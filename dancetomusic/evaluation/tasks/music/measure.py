@@ -1,11 +1,10 @@
-"""Score checkpoints, sounds made elsewhere and trivial music on the same dances.
+"""Score checkpoints, sounds made elsewhere and baselines on the same dances.
 
-The only module of ``evaluation`` that knows models; what it measures with knows arrays.
+The only module of the task that knows models; what it measures with knows arrays.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,11 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from dancetomusic.errors import CheckpointError, DependencyError, InputError
+from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import render_clicks
+from dancetomusic.evaluation.clips import (
+    LENGTHS_S,
+    RETIMINGS,
+    BeatEstimator,
+    MovementClip,
+    baseline_estimators,
+    cut_clips,
+    draws_of,
+    length_name,
+    score_estimator,
+    speed_minima,
+)
+from dancetomusic.evaluation.encoders import load_encoder
+from dancetomusic.evaluation.pieces import Piece, Song, cut_poses, read_sound
 from dancetomusic.evaluation.tasks.codec import AUDIO_SUFFIXES, codec_round_trip
-from dancetomusic.evaluation.tasks.music import grid as grid_reading
-from dancetomusic.evaluation.tasks.music.pieces import Piece, Song
 from dancetomusic.evaluation.tasks.music.real_grooves import (
     N_PERFORMANCES,
     render_performance,
@@ -34,22 +45,22 @@ from dancetomusic.evaluation.tasks.music.rows import (
 )
 from dancetomusic.evaluation.tasks.music.scores import (
     Grid,
-    Occasion,
+    Reference,
     Scores,
     score_sound,
     tempo_kept,
 )
-from dancetomusic.io.audio import fit_length, read_audio, resample
+from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.metrics.bar_similarity import (
     bar_patterns,
     pairwise_similarity,
     self_similarity,
 )
-from dancetomusic.metrics.beats import beat_f, track_beats
+from dancetomusic.metrics.beats import Times, beat_f, track_beats
 from dancetomusic.metrics.calibration import beats_right
-from dancetomusic.metrics.drum_balance import stroke_times
+from dancetomusic.metrics.drum_balance import register_onset_times
 from dancetomusic.metrics.frechet import at_common_level, pool_windows
-from dancetomusic.metrics.legacy import struck_seconds
+from dancetomusic.metrics.legacy import onset_seconds
 from dancetomusic.metrics.onsets import detect_onsets
 from dancetomusic.metrics.sound_faults import find_faults
 from dancetomusic.parallel import Engine
@@ -60,7 +71,6 @@ from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 if TYPE_CHECKING:
     from dancetomusic.codec.spectral import SpectralCodec
     from dancetomusic.generate.one import DanceToMusic
-    from dancetomusic.models.pose_encoder.network import PoseEncoder
 
 EMBEDDING_S = 0.5
 """Length of the windows that one embedding stands for."""
@@ -74,20 +84,20 @@ EMBEDDER = "codec"
 """Released codec whose encoder embeds every row, whatever codec a model writes for."""
 
 BEATLESS = ("wavenet", "motion_vae")
-"""Families of models that make music and read no beat."""
+"""Families of models that make music and estimate no beat."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is put beside the trivial rows.
+    """What is put beside the baselines.
 
     Attributes:
         models: Row names and checkpoints, directories or released names, that make music.
-        beatless: Those of them that play on beats which the released model reads.
-        encoders: Row names and checkpoints that read a grid and make no music.
+        beatless: Those of them that play on beats which the released model estimates.
+        encoders: Row names and checkpoints that estimate beats and make no music.
         sounds: Row names and folders of sounds made elsewhere, named by piece.
         codec: Codec of the models; ``None`` for the released one.
-        seeds: Pieces a model makes for each dance, and draws of each random row.
+        seeds: Pieces a model makes for each dance, and samples of each random baseline.
         grooves: Groove MIDI directory that real grooves are rendered from, if any.
     """
 
@@ -101,14 +111,14 @@ class Plan:
 
     @property
     def readers(self) -> dict[str, str]:
-        """Everything that reads a grid from movement."""
+        """Everything that estimates beats from movement."""
         own = {name: path for name, path in self.models.items() if name not in self.beatless}
         return {**own, **self.encoders}
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The start of a sound, to be looked at."""
+    """The start of a sound, for the pictures."""
 
     piece: str
     sound: Waveform
@@ -131,14 +141,14 @@ class Take:
 
 @dataclass(frozen=True)
 class GridReading:
-    """How one reader did on one piece: scores by length, and by length when retimed."""
+    """Beats of one piece estimated from movement: scores by length, as danced and retimed."""
 
     reader: str
     piece: str
     scores: dict[str, dict[str, float]]
     retimed: dict[str, dict[str, float]]
-    confidence: Float[np.ndarray, " beats"]
-    right: Bool[np.ndarray, " beats"]
+    confidence: Float[np.ndarray, " beats"] = field(default_factory=lambda: np.zeros(0))
+    right: Bool[np.ndarray, " beats"] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ class Findings:
     Attributes:
         pieces: What it was measured on.
         takes: Sounds.
-        readings: Grids read from movement.
+        readings: Beats estimated from movement.
         long: Each model's piece of three minutes.
         grooves: Real performances.
     """
@@ -176,27 +186,14 @@ class Findings:
     grooves: list[GrooveTake] = field(default_factory=list)
 
     def add(self, result: Take | GridReading | LongTake | GrooveTake) -> None:
-        """Keep what a task gave."""
-        kinds: dict[type, list[Any]] = {
+        """Keep the result of a job."""
+        kept: dict[type, list[Any]] = {
             Take: self.takes,
             GridReading: self.readings,
             LongTake: self.long,
             GrooveTake: self.grooves,
         }
-        kinds[type(result)].append(result)
-
-
-def require_packages() -> None:
-    """Refuse at once what would fail after the first task.
-
-    Raises:
-        DependencyError: If a package of the extra ``evaluate`` is not installed.
-    """
-    for package in ("librosa", "mir_eval", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise DependencyError(
-                f"{package} is not installed", "Run: pip install 'dancetomusic[evaluate]'."
-            )
+        kept[type(result)].append(result)
 
 
 def make_plan(
@@ -207,7 +204,7 @@ def make_plan(
     seeds: int = 3,
     grooves: Path | None = None,
 ) -> Plan:
-    """Name the rows, and tell models that make music from encoders that only read.
+    """Name the rows, and separate models that make music from encoders that estimate beats.
 
     Raises:
         CheckpointError: If a checkpoint is missing or of neither kind.
@@ -241,22 +238,22 @@ def make_plan(
     return Plan(models, frozenset(beatless), encoders, folders, codec, seeds, grooves)
 
 
-def evaluate(
+def measure(
     pieces: Sequence[Piece],
     songs: Sequence[Song],
     plan: Plan,
     engine: Engine,
     *,
-    on_done: Callable[[int], None] | None = None,
+    on_done: Callable[[int], None] = lambda total: None,
 ) -> Findings:
     """Measure every row on every piece.
 
     Args:
         pieces: What to make music for.
         songs: Where other songs and genre tempi come from; may include those of ``pieces``.
-        plan: What to put beside the trivial rows.
-        engine: Where the work is done, a task a piece and row group.
-        on_done: Called after each task with the number of all.
+        plan: What to put beside the baselines.
+        engine: Where the work is done, a job a piece and row group.
+        on_done: Called after each job with the number of all.
 
     Raises:
         InputError: If a sound is missing everywhere or cannot be read.
@@ -265,35 +262,34 @@ def evaluate(
     found = find_sounds(pieces, plan.sounds)
     evidence = next(iter(plan.readers.values()), None)
     shown = {piece.name for piece in pieces[:N_EXCERPTS]}
-    tasks: list[tuple[float, Callable[..., Any], tuple[Any, ...]]] = []
+    jobs: list[tuple[float, Callable[..., Any], tuple[Any, ...]]] = []
     for piece in pieces:
         cost = piece.duration_s
         for name, checkpoint in plan.models.items():
             show = piece.name in shown
             arguments = (piece, name, checkpoint, plan.codec, evidence, plan.seeds, show)
-            tasks.append((4 * cost, measure_model, arguments))
-        tasks.append((3 * cost, measure_baselines, (piece, list(songs), evidence, plan.seeds)))
+            jobs.append((4 * cost, measure_model, arguments))
+        jobs.append((3 * cost, measure_baselines, (piece, list(songs), evidence, plan.seeds)))
         for name, files in found.items():
             if piece.name in files:
-                tasks.append((cost, measure_file, (piece, name, files[piece.name], evidence)))
+                jobs.append((cost, measure_file, (piece, name, files[piece.name], evidence)))
         for name, checkpoint in plan.readers.items():
-            tasks.append((cost, read_grids, (piece, name, checkpoint)))
-        tasks.append((cost, read_trivial_grids, (piece, list(songs))))
+            jobs.append((cost, estimate_beats, (piece, name, checkpoint)))
+        jobs.append((cost, score_baselines, (piece, list(songs))))
     if pieces and plan.models:
         longest = max(pieces, key=lambda piece: piece.duration_s)
         for name, checkpoint in plan.models.items():
-            tasks.append((1e6, measure_long, (longest, name, checkpoint, plan.codec)))
+            jobs.append((1e6, measure_long, (longest, name, checkpoint, plan.codec)))
     if plan.grooves is not None:
         for number in range(N_PERFORMANCES):
-            tasks.append((20.0, measure_groove, (plan.grooves, number)))
-    tasks.sort(key=lambda task: -task[0])
+            jobs.append((20.0, measure_groove, (plan.grooves, number)))
+    jobs.sort(key=lambda job: -job[0])
     findings = Findings(list(pieces))
-    running: list[Future[Any]] = [engine.submit(task, *given) for _, task, given in tasks]
+    running: list[Future[Any]] = [engine.submit(job, *given) for _, job, given in jobs]
     for future in running:
         for result in future.result():
             findings.add(result)
-        if on_done is not None:
-            on_done(len(running))
+        on_done(len(running))
     return findings
 
 
@@ -323,25 +319,22 @@ def find_sounds(pieces: Sequence[Piece], folders: Mapping[str, Path]) -> dict[st
 def measure_baselines(
     piece: Piece, songs: list[Song], evidence: str | None, draws: int
 ) -> list[Take]:
-    """Every row that needs no model, and the truth through the codec."""
+    """Every baseline of sound, and the truth through the codec."""
     truth = piece.music()
-    occasion = _occasion(piece, truth, evidence)
+    reference = _reference(piece, truth, evidence)
     takes = [
-        _take(row, piece, sound, occasion)
+        _take(row, piece, sound, reference)
         for row, sound in baseline_sounds(piece, truth, songs, draws)
     ]
     through = codec_round_trip(_embedder(), truth)
-    return [*takes, _take(TRUTH_CODEC, piece, through, occasion)]
+    return [*takes, _take(TRUTH_CODEC, piece, through, reference)]
 
 
 def measure_file(piece: Piece, row: str, path: Path, evidence: str | None) -> list[Take]:
     """A sound made elsewhere, cut to the piece or followed by silence."""
     truth = piece.music()
-    sound = read_audio(path, truth.sample_rate)
-    if sound is None:
-        raise InputError(f"{path} has no sound", "Replace the file.")
-    sound = fit_length(sound, truth.samples.shape[1])
-    return [_take(row, piece, sound, _occasion(piece, truth, evidence))]
+    sound = fit_length(read_sound(path, truth.sample_rate), truth.samples.shape[1])
+    return [_take(row, piece, sound, _reference(piece, truth, evidence))]
 
 
 def measure_model(
@@ -353,9 +346,9 @@ def measure_model(
     seeds: int,
     show: bool,
 ) -> list[Take]:
-    """Pieces of a model, one a seed, and a metronome on the beats that it read."""
+    """Pieces of a model, one a seed, and a metronome on the beats that it estimated."""
     truth = piece.music()
-    occasion = _occasion(piece, truth, evidence)
+    reference = _reference(piece, truth, evidence)
     pipeline = _pipeline(checkpoint, codec)
     takes, bars = [], []
     for seed in range(seeds):
@@ -363,13 +356,13 @@ def measure_model(
         rhythm = music.rhythm
         grid = Grid(rhythm.beat_times.astype(np.float64), rhythm.beat_numbers)
         sound = fit_length(resample(music.waveform, truth.sample_rate), truth.samples.shape[1])
-        heard = score_sound(sound, occasion, grid)
-        bars.append(heard.bars)
-        excerpt = _excerpt(piece, sound, occasion, grid) if show and seed == 0 else None
-        takes.append(Take(f"**{row}**", piece.name, heard.scores, embed(sound), excerpt))
+        scores, own_bars = score_sound(sound, reference, grid)
+        bars.append(own_bars)
+        excerpt = _excerpt(piece, sound, reference, grid) if show and seed == 0 else None
+        takes.append(Take(f"**{row}**", piece.name, scores, embed(sound), excerpt))
         if seed == 0:
             clicks = render_clicks(grid.beat_times, truth.duration_s, truth.sample_rate)
-            takes.append(_take(metronome_on(row), piece, clicks, occasion, grid))
+            takes.append(_take(metronome_on(row), piece, clicks, reference, grid))
     alike = [
         pairwise_similarity(one, other) for k, one in enumerate(bars) for other in bars[k + 1 :]
     ]
@@ -384,20 +377,20 @@ def measure_long(piece: Piece, row: str, checkpoint: str, codec: str | None) -> 
     """Faults of three minutes of music for one dance, repeated to that length."""
     poses = piece.poses
     repeats = math.ceil(LONG_S / poses.duration_s)
-    n_frames = round(LONG_S * poses.fps)
-    long = PoseSequence(
-        np.tile(poses.world, (repeats, 1, 1))[:n_frames],
-        np.tile(poses.present, repeats)[:n_frames],
-        np.tile(poses.visibility, (repeats, 1))[:n_frames],
+    repeated = PoseSequence(
+        np.tile(poses.world, (repeats, 1, 1)),
+        np.tile(poses.present, repeats),
+        np.tile(poses.visibility, (repeats, 1)),
         poses.fps,
     )
+    long = cut_poses(repeated, slice(0, round(LONG_S * poses.fps)))
     music = _pipeline(checkpoint, codec).generate(long)
     beats = track_beats(music.waveform)
     grid, numbers = music.rhythm.beat_times.astype(np.float64), music.rhythm.beat_numbers
     bars = bar_patterns(onset_bands(music.waveform), grid, numbers)
     last = LONG_S - 60.0
     scores = {
-        **asdict(find_faults(music.waveform, stroke_times(music.waveform))),
+        **asdict(find_faults(music.waveform, register_onset_times(music.waveform))),
         "grid_f": beat_f(grid, beats),
         "grid_f_last_minute": beat_f(grid[grid >= last], beats[beats >= last]),
         "grid_tempo": tempo_kept(grid, beats),
@@ -412,45 +405,42 @@ def measure_groove(grooves: Path, number: int) -> list[GrooveTake]:
     return [GrooveTake(score_performance(sound, grid), embed(sound))]
 
 
-def read_grids(piece: Piece, row: str, checkpoint: str) -> list[GridReading]:
-    """The beats that a checkpoint reads from a piece, and with the true tempo given."""
+def estimate_beats(piece: Piece, row: str, checkpoint: str) -> list[GridReading]:
+    """The beats that a checkpoint estimates in a piece, and those with the true tempo given."""
     from dancetomusic.models.pose_encoder.network import read_rhythm
     from dancetomusic.pose.landmarks import resample_poses
 
-    encoder = _encoder(checkpoint)
+    encoder = load_encoder(checkpoint)
     piece = replace(piece, poses=resample_poses(piece.poses, POSE_FPS))
-    confidence, right = [], []
+    confidence, right = [np.zeros(0)], [np.zeros(0, bool)]
     for length in CALIBRATION_LENGTHS_S:
-        for clip in grid_reading.cut_clips(piece, length):
+        for clip in cut_clips(piece, length):
             rhythm = read_rhythm(encoder, clip.poses)
             confidence.append(rhythm.confidence.astype(np.float64))
             right.append(beats_right(clip.beat_times, rhythm.beat_times.astype(np.float64)))
-    empty = np.zeros(0)
-    read = _grid_reading(
-        row,
-        piece,
-        lambda clip, rng: read_rhythm(encoder, clip.poses).beat_times.astype(np.float64),
-        1,
-        np.concatenate([empty, *confidence]),
-        np.concatenate([empty.astype(bool), *right]),
-    )
-    known_tempo = _grid_reading(
-        f"{row}, true tempo given",
-        piece,
-        lambda clip, rng: read_rhythm(
-            encoder, clip.poses, bpm=float(np.clip(clip.bpm, 40, 240))
-        ).beat_times.astype(np.float64),
-        1,
-    )
-    return [read, known_tempo]
 
+    def estimate(clip: MovementClip, rng: np.random.Generator) -> Times:
+        return read_rhythm(encoder, clip.poses).beat_times.astype(np.float64)
 
-def read_trivial_grids(piece: Piece, songs: list[Song]) -> list[GridReading]:
-    """Rows of the grid table that read nothing, or only speed minima."""
-    readers = grid_reading.trivial_readers([s for s in songs if s.dance != piece.dance])
+    def with_true_tempo(clip: MovementClip, rng: np.random.Generator) -> Times:
+        bpm = float(np.clip(clip.bpm, 40, 240))
+        return read_rhythm(encoder, clip.poses, bpm=bpm).beat_times.astype(np.float64)
+
     return [
-        _grid_reading(row, piece, reader, 1 if row == "speed minima" else grid_reading.RANDOM_DRAWS)
-        for row, reader in readers.items()
+        replace(
+            _grid_reading(row, piece, estimate),
+            confidence=np.concatenate(confidence),
+            right=np.concatenate(right),
+        ),
+        _grid_reading(f"{row}, true tempo given", piece, with_true_tempo),
+    ]
+
+
+def score_baselines(piece: Piece, songs: list[Song]) -> list[GridReading]:
+    """Baselines of the table of beats: those that read nothing, and speed minima."""
+    estimators = baseline_estimators([s for s in songs if s.dance != piece.dance])
+    return [
+        _grid_reading(row, piece, estimator, draws_of(row)) for row, estimator in estimators.items()
     ]
 
 
@@ -471,36 +461,36 @@ def embed(sound: Waveform) -> Float32[np.ndarray, "windows channels"]:
 
 
 def _take(
-    row: str, piece: Piece, sound: Waveform, occasion: Occasion, grid: Grid | None = None
+    row: str, piece: Piece, sound: Waveform, reference: Reference, grid: Grid | None = None
 ) -> Take:
-    return Take(row, piece.name, score_sound(sound, occasion, grid).scores, embed(sound))
+    return Take(row, piece.name, score_sound(sound, reference, grid)[0], embed(sound))
 
 
-def _occasion(piece: Piece, truth: Waveform, evidence: str | None) -> Occasion:
+def _reference(piece: Piece, truth: Waveform, evidence: str | None) -> Reference:
     from dancetomusic.models.pose_encoder.network import encode_poses
     from dancetomusic.pose.landmarks import resample_poses
 
     phase, rate = np.zeros((0, 2), np.float32), 1.0
     if evidence is not None:
-        encoder = _encoder(evidence)
+        encoder = load_encoder(evidence)
         encoding = encode_poses(encoder, resample_poses(piece.poses, POSE_FPS))
         phase, rate = encoding.phase[0].float().numpy(), encoder.config.frame_rate
-    return Occasion(
+    return Reference(
         beat_times=piece.beat_times,
         beat_numbers=piece.beat_numbers,
         downbeat_known=piece.downbeat_known,
         duration_s=truth.duration_s,
         speeds=joint_speeds(piece.poses),
         fps=piece.poses.fps,
-        motion_beats=grid_reading.speed_minima(piece.poses),
+        motion_beats=speed_minima(piece.poses),
         true_onsets=detect_onsets(truth),
-        true_seconds=struck_seconds(truth),
+        true_seconds=onset_seconds(truth),
         phase=phase,
         phase_rate=rate,
     )
 
 
-def _excerpt(piece: Piece, sound: Waveform, occasion: Occasion, grid: Grid) -> Excerpt:
+def _excerpt(piece: Piece, sound: Waveform, reference: Reference, grid: Grid) -> Excerpt:
     from dancetomusic.metrics.energy_fit import loudness_db, quantity_of_motion
 
     start = Waveform(sound.samples[:, : round(EXCERPT_S * sound.sample_rate)], sound.sample_rate)
@@ -510,35 +500,22 @@ def _excerpt(piece: Piece, sound: Waveform, occasion: Occasion, grid: Grid) -> E
         start,
         grid.beat_times[inside],
         grid.beat_numbers[inside],
-        quantity_of_motion(occasion.speeds, occasion.fps),
+        quantity_of_motion(reference.speeds, reference.fps),
         loudness_db(sound),
     )
 
 
-def _grid_reading(
-    row: str,
-    piece: Piece,
-    reader: grid_reading.Reader,
-    draws: int,
-    confidence: Float[np.ndarray, " beats"] | None = None,
-    right: Bool[np.ndarray, " beats"] | None = None,
-) -> GridReading:
-    def scores(speeds: Sequence[float]) -> dict[str, dict[str, float]]:
-        return {
-            "whole" if length is None else f"{length:g} s": grid_reading.score_reader(
-                reader, piece, length, speeds=speeds, draws=draws
+def _grid_reading(row: str, piece: Piece, estimator: BeatEstimator, draws: int = 1) -> GridReading:
+    as_danced, retimed = (
+        {
+            length_name(length): score_estimator(
+                estimator, piece, length, speeds=speeds, draws=draws
             )
-            for length in grid_reading.LENGTHS_S
+            for length in LENGTHS_S
         }
-
-    return GridReading(
-        row,
-        piece.name,
-        scores((1.0,)),
-        scores(grid_reading.RETIMINGS),
-        np.zeros(0) if confidence is None else confidence,
-        np.zeros(0, bool) if right is None else right,
+        for speeds in ((1.0,), RETIMINGS)
     )
+    return GridReading(row, piece.name, as_danced, retimed)
 
 
 @lru_cache(maxsize=4)
@@ -546,18 +523,6 @@ def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic:
     from dancetomusic.generate.one import DanceToMusic
 
     return DanceToMusic.from_pretrained(checkpoint, codec, threads=1)
-
-
-@lru_cache(maxsize=4)
-def _encoder(checkpoint: str) -> PoseEncoder:
-    """A pose encoder, or the one inside a Pose2Audio checkpoint."""
-    from dancetomusic.checkpoint import checkpoint_family
-    from dancetomusic.models.pose2audio import network as pose2audio
-    from dancetomusic.models.pose_encoder.network import load_pose_encoder
-
-    if checkpoint_family(checkpoint) == pose2audio.MODEL:
-        return pose2audio.Pose2Audio.from_pretrained(checkpoint).encoder
-    return load_pose_encoder(checkpoint)
 
 
 @lru_cache(maxsize=1)

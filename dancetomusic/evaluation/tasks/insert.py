@@ -1,19 +1,20 @@
 """Sections of reports copied into documents, so that no figure is typed.
 
-Run ``python -m dancetomusic.evaluation.insert --reports FOLDER DOCUMENT...``. In a document, the
-lines between ``<!-- report wild: Every clip; By style -->`` and ``<!-- end of report -->`` are
-replaced by the text under those headings of ``FOLDER/wild.md``, without the headings.
+In a document, the lines between ``<!-- report wild: Every clip; By style -->`` and
+``<!-- end of report -->`` are replaced by the text under those headings of ``wild.md`` in the
+folder of reports, without the headings.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from dancetomusic.errors import DanceToMusicError, InputError
+import typer
+
+from dancetomusic.errors import InputError
 from dancetomusic.io.atomic import atomic_output
 
 BLOCK = re.compile(
@@ -58,21 +59,16 @@ def insert_reports(document: str, reports: Mapping[str, str]) -> str:
     return BLOCK.sub(renew, document)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def evaluate(
+    documents: Annotated[list[Path], typer.Argument(help="Markdown files with blocks.")],
+    reports: Annotated[Path, typer.Option("--reports", help="Folder of NAME.md.")],
+) -> None:
     """Renew the blocks of documents from a folder of reports."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--reports", type=Path, required=True, help="Folder of NAME.md.")
-    parser.add_argument("documents", type=Path, nargs="+")
-    given = parser.parse_args(argv)
-    try:
-        reports = {file.stem: _read(file) for file in sorted(given.reports.glob("*.md"))}
-        for document in given.documents:
-            renewed = insert_reports(_read(document), reports)
-            with atomic_output(document) as temporary:
-                temporary.write_text(renewed, encoding="utf-8")
-    except DanceToMusicError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    pages = {file.stem: _read(file) for file in sorted(reports.glob("*.md"))}
+    for document in documents:
+        renewed = insert_reports(_read(document), pages)
+        with atomic_output(document) as temporary:
+            temporary.write_text(renewed, encoding="utf-8")
 
 
 def _read(file: Path) -> str:
@@ -80,7 +76,3 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read {file} ({error.strerror})", "Name another file.") from error
-
-
-if __name__ == "__main__":
-    main()

@@ -46,8 +46,8 @@ def attention_maps(
 ) -> AttentionMaps:
     """Let a decoder read codes as if it wrote them, and note where each head looks.
 
-    The maps grow with the square of the frames; ``inference.long_form.WINDOW_S`` seconds are
-    what a decoder sees at once. The arguments are those of ``TokenDecoder.forward``.
+    The maps grow with the square of the frames; a decoder sees ``long_form.WINDOW_S`` seconds at
+    once. The arguments are those of ``TokenDecoder.forward``.
     """
     to_past: list[Tensor] = []
     to_memory: list[Tensor] = []

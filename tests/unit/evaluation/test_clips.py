@@ -3,13 +3,13 @@ import pytest
 
 pytest.importorskip("mir_eval")
 
-from dancetomusic.evaluation.tasks.music.grid import (
+from dancetomusic.evaluation.clips import (
+    baseline_estimators,
     cut_clips,
-    score_reader,
+    score_estimator,
     speed_minima,
-    trivial_readers,
 )
-from dancetomusic.evaluation.tasks.music.pieces import Piece, Song
+from dancetomusic.evaluation.pieces import Piece, Song
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -58,23 +58,23 @@ def test_retimed_clips_have_the_new_tempo(piece):
     assert (~clip.poses.present).sum() == 8
 
 
-def test_truth_scores_one_and_trivial_rows_do_not(piece, tmp_path):
-    truth = score_reader(lambda clip, rng: clip.beat_times, piece, 10.0)
+def test_truth_scores_one_and_baselines_do_not(piece, tmp_path):
+    truth = score_estimator(lambda clip, rng: clip.beat_times, piece, 10.0)
     assert truth["f"] == truth["tempo"] == truth["tempo_octave"] == 1.0
-    for reader in trivial_readers(songs(tmp_path)).values():
-        assert score_reader(reader, piece, 10.0)["f"] < 0.9
-    assert np.isnan(score_reader(lambda clip, rng: clip.beat_times, piece, 60.0)["f"])
+    for reader in baseline_estimators(songs(tmp_path)).values():
+        assert score_estimator(reader, piece, 10.0)["f"] < 0.9
+    assert np.isnan(score_estimator(lambda clip, rng: clip.beat_times, piece, 60.0)["f"])
 
 
 def test_chance_is_the_same_in_every_run(piece, tmp_path):
-    reader = trivial_readers(songs(tmp_path))["true tempo, random phase"]
-    one, other = (score_reader(reader, piece, 5.0, draws=2) for _ in range(2))
+    reader = baseline_estimators(songs(tmp_path))["true tempo, random phase"]
+    one, other = (score_estimator(reader, piece, 5.0, draws=2) for _ in range(2))
     assert one == other
 
 
 def test_an_unknown_genre_has_120_bpm(piece):
     (clip,) = cut_clips(piece, None)
-    reader = trivial_readers([])["genre's mean tempo, random phase"]
+    reader = baseline_estimators([])["genre's mean tempo, random phase"]
     assert np.diff(reader(clip, np.random.default_rng(0))).mean() == pytest.approx(0.5)
 
 

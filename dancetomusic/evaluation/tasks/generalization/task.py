@@ -1,27 +1,23 @@
-"""The beat read from bodies never seen: every table and target in one page.
+"""The command ``dancetomusic evaluate generalization``: every table and target in one page.
 
-Run
-``python -m dancetomusic.evaluation.tasks.generalization --data DIR --output PAGE.md RUN...``,
-where each RUN is a checkpoint of a ``pose_encoder`` as ``train.py`` wrote it. What a run has not
-seen is in its metadata: the held-out dances (``hold_out`` none), a block of figures, or a genre.
-Runs that differ by their seed or block alone are averaged clip by clip. Only reading knows models;
-the rest is in ``evaluation/tasks/generalization_clips.py`` and knows arrays.
+What a run has not seen is in the metadata of its checkpoint: the held-out dances (``hold_out``
+none), a block of figures, or a genre. Runs that differ by their seed or block alone are averaged
+clip by clip. Only estimating needs models; scores are in ``scores.py`` and need arrays alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 
 from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.data.captures import CAPTURES
@@ -29,10 +25,22 @@ from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import FIGURES, N_BLOCKS
 from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.errors import DanceToMusicError, InputError, OutputError
-from dancetomusic.evaluation.tasks.generalization_clips import (
+from dancetomusic.errors import InputError, OutputError
+from dancetomusic.evaluation.clips import RETIMINGS, SPEED_MINIMA, MovementClip, length_name
+from dancetomusic.evaluation.pieces import QUALITIES, Song
+from dancetomusic.evaluation.report import (
+    DASH,
+    Target,
+    calibration_table,
+    cell_text,
+    table,
+    write_report,
+)
+from dancetomusic.evaluation.tasks.generalization.scores import (
+    METRONOME,
+    TRUE_TEMPO,
+    WITH_DEPTH,
     ClipScore,
-    DanceClip,
     Pooled,
     Reader,
     Reading,
@@ -42,27 +50,18 @@ from dancetomusic.evaluation.tasks.generalization_clips import (
     join,
     per_dance,
     pool,
+    score_baselines,
     score_clips,
     score_street,
-    score_trivial,
 )
-from dancetomusic.evaluation.tasks.music.grid import RETIMINGS
-from dancetomusic.evaluation.tasks.music.page import cell_text
-from dancetomusic.evaluation.tasks.music.pieces import QUALITIES, Song
-from dancetomusic.evaluation.tasks.music.summary import to_json
-from dancetomusic.io.atomic import atomic_output
 from dancetomusic.metrics.beats import Times
-from dancetomusic.metrics.calibration import (
-    BINS,
-    CalibrationBin,
-    calibration_curve,
-    calibration_error,
-)
+from dancetomusic.metrics.calibration import CalibrationBin, calibration_curve
 from dancetomusic.types import POSE_FPS, PoseSequence
 
 if TYPE_CHECKING:
     from dancetomusic.models.pose_encoder.network import PoseEncoder
 
+TITLE = "Beats estimated from movement that a run has not seen"
 SEEN, UNSEEN = "seen figures", "unseen figures"
 WHOLE, RETIMED = "whole", ", retimed"
 SEEDS = 3
@@ -78,7 +77,7 @@ WANTED: Mapping[tuple[str, str], tuple[float, float]] = {
     ("cha-cha left out", WHOLE): (0.65, 0.65),
     ("waltz left out", WHOLE): (0.65, 0.65),
 }
-"""Beat F to reach, read with the future and causally."""
+"""Beat F to reach, non-causally and causally."""
 
 WANTED_RETIMED = 0.05
 WANTED_STREET_TEMPO = 0.60
@@ -88,7 +87,7 @@ SETTLING = ((SEEN, "5 s"), (SEEN, WHOLE), (UNSEEN, "10 s"))
 SETTLING_S = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
 
 NOTE = """\
-Beat F at ±70 ms of beats read from movement alone, every clip cut before it is read, and the share
+Beat F at ±70 ms of beats estimated from movement alone, every clip cut before, and the share
 of clips whose tempo is within 4 %. Means over seeds, clips and then dances; brackets are 95 %
 bootstrap intervals over dances. Retimed: played at 0.75, 0.85, 1.2 and 1.35 times the speed. A
 causal encoder is followed beat by beat, and its tempo is read from the past alone. Where a target
@@ -106,8 +105,8 @@ are right too. F: the nominal grid of each genre may be late by one constant par
 that suits its clips best; rows of random phase have the same freedom."""
 
 SETTLING_NOTE = """\
-Share of annotated beats that were read, by seconds since the clip or the dance began. Before a body
-has shown a beat twice nothing causal can know it."""
+Share of annotated beats that were found, by seconds since the clip or the dance began. Before a
+beat has been danced twice nothing causal can know it."""
 
 
 @dataclass(frozen=True)
@@ -143,23 +142,21 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Goal:
-    """A target: what was measured from which runs, and whether it is enough.
+class RunsTarget(Target):
+    """A target that is asked of several training runs.
 
-    ``complete`` says that they are as many as the target is asked of.
+    Attributes:
+        runs: Which runs it was measured on.
+        complete: Whether these are as many as it is asked of.
     """
 
-    name: str
-    measured: str
-    wanted: str
-    holds: bool
     runs: str
     complete: bool
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that are averaged, and what they and the trivial rows made of their clips.
+    """Runs that are averaged, with the scores of their clips and of the baselines on them.
 
     Scores are by kind of clip (``"5 s"``, ``"5 s, retimed"``).
     """
@@ -169,11 +166,11 @@ class Group:
     runs: str
     complete: bool
     scores: dict[str, list[ClipScore]]
-    trivial: dict[str, dict[str, list[ClipScore]]]
+    baselines: dict[str, dict[str, list[ClipScore]]]
 
 
 def open_reader(directory: str) -> Reader:
-    """What reads beats from poses with the encoder of a checkpoint.
+    """What estimates beats from poses with the encoder of a checkpoint.
 
     Raises:
         CheckpointError: If the directory holds no intact pose encoder.
@@ -185,9 +182,9 @@ def open_reader(directory: str) -> Reader:
 
 
 def read_clip(encoder: PoseEncoder, poses: PoseSequence) -> Reading:
-    """Beats that an encoder reads from 24 poses a second.
+    """Beats that an encoder estimates from 24 poses a second.
 
-    A causal encoder is followed beat by beat, as it is while a dance is played to.
+    Those of a causal encoder come from the causal beat tracker, as in a live session.
     """
     from dancetomusic.models.pose_encoder.causal_tracker import track_dance
     from dancetomusic.models.pose_encoder.network import read_rhythm
@@ -231,7 +228,7 @@ def find_runs(directories: Sequence[str]) -> list[Run]:
 def score_runs(
     runs: Sequence[Run], dances: Sequence[Dance], street: Sequence[StreetClip]
 ) -> tuple[list[Group], dict[str, list[list[Times]]]]:
-    """Let every run read what it has not seen.
+    """Score every run on what it has not seen.
 
     Returns:
         Scores by group, and by reading the beats of every street clip for each run without
@@ -246,32 +243,32 @@ def score_runs(
         for dance in dances
         if dance.split == "train"
     ]
-    clips: dict[str | None, dict[str, list[DanceClip]]] = {}
-    trivial: dict[str | None, dict[str, dict[str, list[ClipScore]]]] = {}
+    clips: dict[str | None, dict[str, list[MovementClip]]] = {}
+    baselines: dict[str | None, dict[str, dict[str, list[ClipScore]]]] = {}
     scores: dict[Run, dict[str, list[ClipScore]]] = {}
-    heard: dict[str, list[list[Times]]] = defaultdict(list)
+    estimated: dict[str, list[list[Times]]] = defaultdict(list)
     for run in runs:
         if run.hold_out not in clips:
             kinds = unseen_clips(dances, run.hold_out)
-            rows = {kind: score_trivial(songs, own) for kind, own in kinds.items()}
-            clips[run.hold_out], trivial[run.hold_out] = kinds, rows
+            rows = {kind: score_baselines(songs, own) for kind, own in kinds.items()}
+            clips[run.hold_out], baselines[run.hold_out] = kinds, rows
         _check_unseen(run, clips[run.hold_out])
     for run in runs:
         began = time.monotonic()
         reader = open_reader(run.directory)
         scores[run] = {kind: score_clips(reader, own) for kind, own in clips[run.hold_out].items()}
         if run.hold_out is None:
-            heard[run.reading].append([reader(clip.poses).beat_times for clip in street])
+            estimated[run.reading].append([reader(clip.poses).beat_times for clip in street])
         took = f"{time.monotonic() - began:.0f} s"
         print(f"read     {run.directory}, {run.reading}, {run.section}: {took}", file=sys.stderr)
     groups = [
-        _group([run for run in runs if (run.section, run.reading) == key], scores, trivial)
+        _group([run for run in runs if (run.section, run.reading) == key], scores, baselines)
         for key in dict.fromkeys((run.section, run.reading) for run in runs)
     ]
-    return groups, dict(heard)
+    return groups, dict(estimated)
 
 
-def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, list[DanceClip]]:
+def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, list[MovementClip]]:
     """Clips, by kind, of what a run that holds out ``hold_out`` has not learned from.
 
     Raises:
@@ -282,13 +279,13 @@ def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, lis
     if hold_out is None or hold_out == CAPTURES:
         val = [dance for dance in good if dance.split == "val"]
         return {
-            _length(length) + how: dance_clips(val, length, speed)
+            length_name(length) + how: dance_clips(val, length, speed)
             for how, speed in speeds.items()
             for length in (5.0, 10.0, 20.0, None)
         }
     if hold_out.startswith(FIGURES):
         return {
-            _length(length) + how: held_out_clips(dances, hold_out, length, speed)
+            length_name(length) + how: held_out_clips(dances, hold_out, length, speed)
             for how, speed in speeds.items()
             for length in (5.0, 10.0, 20.0)
         }
@@ -298,50 +295,44 @@ def unseen_clips(dances: Sequence[Dance], hold_out: str | None) -> dict[str, lis
     return {WHOLE: dance_clips(of_genre, None)}
 
 
-def goals_of(group: Group) -> list[Goal]:
-    """The targets of a group; the lower end must also lie above the best trivial row."""
-    goals = []
+def targets_of(group: Group) -> list[RunsTarget]:
+    """The targets of a group; the lower end must also lie above the best baseline."""
+    targets = []
+
+    def add(name: str, value: str, wanted: str, holds: bool) -> None:
+        targets.append(RunsTarget(name, value, wanted, holds, group.runs, group.complete))
+
     for kind, scores in group.scores.items():
         if (group.section, kind) not in WANTED or not scores:
             continue
         name = f"{group.section}, {kind}, {group.reading}"
         wanted = WANTED[group.section, kind][group.reading == "causal"]
         cell = pool(scores).f
-        goals.append(_goal(name, cell_text(cell), f"≥ {wanted:.2f}", cell.mean >= wanted, group))
+        add(name, cell_text(cell), f"≥ {wanted:.2f}", cell.mean >= wanted)
         row, best = max(
-            ((row, pool(own).f.mean) for row, own in group.trivial[kind].items()),
+            ((row, pool(own).f.mean) for row, own in group.baselines[kind].items()),
             key=lambda item: item[1],
         )
-        goals.append(
-            _goal(
-                f"{name}: lower end above {row}",
-                f"{cell.low:.2f}",
-                f"> {best:.2f}",
-                cell.low > best,
-                group,
-            )
-        )
+        lower = f"{name}: lower end above {row}"
+        add(lower, f"{cell.low:.2f}", f"> {best:.2f}", cell.low > best)
         retimed = pool(group.scores.get(kind + RETIMED, ())).f
         if group.section == UNSEEN and retimed.dances:
             apart = retimed.mean - cell.mean
             near = abs(apart) <= WANTED_RETIMED
-            goals.append(
-                _goal(f"{name}: retimed apart", f"{apart:+.2f}", f"±{WANTED_RETIMED}", near, group)
-            )
-    return goals
+            add(f"{name}: retimed apart", f"{apart:+.2f}", f"±{WANTED_RETIMED}", near)
+    return targets
 
 
-def street_goals(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[Goal]:
+def street_targets(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[RunsTarget]:
     """The targets of street dance, on all clips with depth."""
-    goals = []
-    rows = [row for row in rows if row.clips == "with depth"]
-    trivial = {row.row: row.tempo.mean for row in rows if row.row in ("speed minima", "120 BPM")}
+    targets = []
+    rows = [row for row in rows if row.clips == WITH_DEPTH]
+    baselines = {row.row: row.tempo for row in rows if row.row in (SPEED_MINIMA, METRONOME)}
     for row in rows:
         if row.row not in readings:
             continue
-        runs = _count(row.seeds, "seed")
-        name = f"street, {row.row}"
-        best = max(trivial, key=lambda other: trivial[other])
+        best = max(baselines, key=lambda other: baselines[other].mean)
+        limit = baselines[best].mean
         for what, value, wanted, holds in (
             (
                 "tempo within 4 %, octaves allowed",
@@ -352,32 +343,35 @@ def street_goals(rows: Sequence[StreetRow], readings: Sequence[str]) -> list[Goa
             (
                 f"tempo, lower end above {best}",
                 f"{row.tempo.low:.2f}",
-                f"> {trivial[best]:.2f}",
-                row.tempo.low > trivial[best],
+                f"> {limit:.2f}",
+                row.tempo.low > limit,
             ),
             (
-                "beat F, offset free, above true tempo with random phase: lower end",
+                f"beat F, offset free, above {TRUE_TEMPO.replace(',', ' with')}: lower end",
                 cell_text(row.lead),
                 "> 0",
                 row.lead.low > 0,
             ),
         ):
-            goals.append(Goal(f"{name}: {what}", value, wanted, holds, runs, row.seeds >= SEEDS))
-    return goals
+            name, runs = f"street, {row.row}: {what}", _count(row.seeds, "seed")
+            targets.append(RunsTarget(name, value, wanted, holds, runs, row.seeds >= SEEDS))
+    return targets
 
 
 def render(
     groups: Sequence[Group],
     street: Sequence[StreetRow],
-    goals: Sequence[Goal],
+    targets: Sequence[RunsTarget],
     facts: Sequence[str],
 ) -> str:
     """The page."""
-    lines = ["# The beat read from bodies never seen", "", *(f"- {fact}" for fact in facts), ""]
-    lines += [NOTE, "", "## Targets", "", *_head("", ["measured", "target", "from", "reached"])]
-    for goal in goals:
-        reached = ("yes" if goal.complete else "so far") if goal.holds else "**no**"
-        lines.append(f"| {goal.name} | {goal.measured} | {goal.wanted} | {goal.runs} | {reached} |")
+    lines = [f"# {TITLE}", "", *(f"- {fact}" for fact in facts), "", NOTE, ""]
+    reached = {(True, True): "yes", (True, False): "so far"}
+    rows = (
+        [t.name, t.value, t.wanted, t.runs, reached.get((t.holds, t.complete), "**no**")]
+        for t in targets
+    )
+    lines += ["## Targets", "", *table(["", "measured", "target", "from", "reached"], rows)]
     lines += ["", f"Targets are asked of {SEEDS} seeds and all blocks: with fewer, `so far`.", ""]
     for section in dict.fromkeys(group.section for group in groups):
         note = {SEEN: SEEN_NOTE, UNSEEN: UNSEEN_NOTE, f"{CAPTURES} left out": SEEN_NOTE}.get(
@@ -389,45 +383,51 @@ def render(
                 lines += [*_group_table(group), ""]
     if street:
         lines += ["## Street dance", "", STREET_NOTE, "", *_street_table(street), ""]
+    curves = {
+        f"{group.reading}, {group.section}, {kind}": curve_of(group.scores[kind])
+        for group, kind in _kinds_of(groups, CALIBRATED)
+    }
     lines += ["## Confidence", "", "Beats in order of confidence, in fifths: share right.", ""]
-    lines += [*_calibration_table(groups), "", "## Settling", "", SETTLING_NOTE, ""]
-    lines += _settling_table(groups)
+    curves = {name: curve for name, curve in curves.items() if curve}
+    lines += [*calibration_table("confidence → right", curves), "", "## Settling", ""]
+    lines += [SETTLING_NOTE, "", *_settling_table(groups)]
     return "\n".join(lines) + "\n"
 
 
 def values_of(
     groups: Sequence[Group],
     street: Sequence[StreetRow],
-    goals: Sequence[Goal],
+    targets: Sequence[RunsTarget],
     facts: Sequence[str],
 ) -> dict[str, Any]:
     """The same as plain values, with the mean beat F of every dance."""
     return {
-        "facts": list(facts),
-        "goals": [asdict(goal) for goal in goals],
+        "facts": facts,
+        "goals": [
+            {"measured" if key == "value" else key: value for key, value in vars(target).items()}
+            for target in targets
+        ],
         "groups": [
             {
                 "section": group.section,
                 "reading": group.reading,
                 "runs": group.runs,
-                "scores": {kind: to_json(pool(own)) for kind, own in group.scores.items()},
+                "scores": {kind: pool(own) for kind, own in group.scores.items()},
                 "f_per_dance": {
                     kind: per_dance(own, lambda score: score.f)
                     for kind, own in group.scores.items()
                 },
                 "trivial": {
-                    kind: {row: to_json(pool(own)) for row, own in rows.items()}
-                    for kind, rows in group.trivial.items()
+                    kind: {row: pool(own) for row, own in rows.items()}
+                    for kind, rows in group.baselines.items()
                 },
                 "calibration": {
-                    kind: [asdict(part) for part in curve_of(group.scores[kind])]
-                    for section, kind in CALIBRATED
-                    if section == group.section
+                    kind: curve_of(group.scores[kind]) for _, kind in _kinds_of([group], CALIBRATED)
                 },
             }
             for group in groups
         ],
-        "street": [to_json(row) for row in street],
+        "street": street,
     }
 
 
@@ -438,11 +438,16 @@ def curve_of(scores: Sequence[ClipScore]) -> list[CalibrationBin]:
     return calibration_curve(confidence, right)
 
 
-def _length(length_s: float | None) -> str:
-    return WHOLE if length_s is None else f"{length_s:g} s"
+def _kinds_of(
+    groups: Sequence[Group], chosen: Sequence[tuple[str, str]]
+) -> list[tuple[Group, str]]:
+    """The groups and kinds of clip that are among chosen sections and kinds."""
+    return [
+        (group, kind) for group in groups for section, kind in chosen if section == group.section
+    ]
 
 
-def _check_unseen(run: Run, clips: Mapping[str, Sequence[DanceClip]]) -> None:
+def _check_unseen(run: Run, clips: Mapping[str, Sequence[MovementClip]]) -> None:
     scored = {item.dance for own in clips.values() for item in own}
     seen = sorted(scored & run.trained_on)
     if seen and run.section != UNSEEN:
@@ -455,7 +460,7 @@ def _check_unseen(run: Run, clips: Mapping[str, Sequence[DanceClip]]) -> None:
 def _group(
     runs: Sequence[Run],
     scores: Mapping[Run, Mapping[str, list[ClipScore]]],
-    trivial: Mapping[str | None, Mapping[str, Mapping[str, list[ClipScore]]]],
+    baselines: Mapping[str | None, Mapping[str, Mapping[str, list[ClipScore]]]],
 ) -> Group:
     seeds: dict[str | None, int] = defaultdict(int)
     for run in runs:
@@ -473,7 +478,7 @@ def _group(
         runs=basis,
         complete=complete,
         scores=join(scores[run] for run in runs),
-        trivial={kind: join(trivial[hold_out][kind] for hold_out in seeds) for kind in kinds},
+        baselines={kind: join(baselines[hold_out][kind] for hold_out in seeds) for kind in kinds},
     )
 
 
@@ -481,33 +486,20 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _goal(name: str, measured: str, wanted: str, holds: bool, group: Group) -> Goal:
-    return Goal(name, measured, wanted, holds, group.runs, group.complete)
-
-
-def _head(first: str, titles: Sequence[str]) -> list[str]:
-    return [f"| {first} | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
-
-
 def _group_table(group: Group) -> list[str]:
     lengths = [kind for kind in group.scores if not kind.endswith(RETIMED)]
-    lines = _head(f"{group.reading}, {group.runs}", lengths)
+    rows = []
     for how in ("", RETIMED):
-        pooled = {
-            length: pool(group.scores[length + how])
-            for length in lengths
-            if length + how in group.scores
-        }
-        if not pooled:
+        kinds = [length + how for length in lengths if length + how in group.scores]
+        if not kinds:
             continue
-        counts = [f"{item.f.dances} · {item.clips}" for item in pooled.values()]
-        lines.append(f"| dances · clips{how} | {' | '.join(counts)} |")
-        cells = [_pooled_text(item) for item in pooled.values()]
-        lines.append(f"| **{group.reading}**{how} | {' | '.join(cells)} |")
-        for row in next(iter(group.trivial.values())):
-            cells = [_pooled_text(pool(group.trivial[length + how][row])) for length in pooled]
-            lines.append(f"| {row}{how} | {' | '.join(cells)} |")
-    return lines
+        pooled = [pool(group.scores[kind]) for kind in kinds]
+        rows.append([f"dances · clips{how}", *(f"{p.f.dances} · {p.clips}" for p in pooled)])
+        rows.append([f"**{group.reading}**{how}", *map(_pooled_text, pooled)])
+        for row in next(iter(group.baselines.values())):
+            own = (pool(group.baselines[kind][row]) for kind in kinds)
+            rows.append([f"{row}{how}", *map(_pooled_text, own)])
+    return table([f"{group.reading}, {group.runs}", *lengths], rows)
 
 
 def _pooled_text(pooled: Pooled) -> str:
@@ -515,46 +507,29 @@ def _pooled_text(pooled: Pooled) -> str:
 
 
 def _street_table(rows: Sequence[StreetRow]) -> list[str]:
-    titles = ["seeds", "clips", "tempo", "beat F, offset free", "F above true tempo, random phase"]
-    lines = _head("clips, row", titles)
+    titles = ["seeds", "clips", "tempo", "beat F, offset free", f"F above {TRUE_TEMPO}"]
+    texts = []
     for row in rows:
         own = row.seeds > 0 and "random phase" not in row.row
-        lead = "–" if row.row == "true tempo, random phase" else cell_text(row.lead)
-        lines.append(
-            f"| {row.clips}: {f'**{row.row}**' if own else row.row} | {row.seeds or '–'} | "
-            f"{row.tempo.dances} | {cell_text(row.tempo)} | {cell_text(row.f)} | {lead} |"
-        )
-    return lines
-
-
-def _calibration_table(groups: Sequence[Group]) -> list[str]:
-    lines = _head("confidence → right", [str(part + 1) for part in range(BINS)] + ["mean error"])
-    for group in groups:
-        for section, kind in CALIBRATED:
-            curve = curve_of(group.scores[kind]) if section == group.section else []
-            if curve:
-                texts = [f"{part.confidence:.2f} → {part.right:.2f}" for part in curve]
-                texts += ["–"] * (BINS - len(texts)) + [f"{calibration_error(curve):.2f}"]
-                name = f"{group.reading}, {section}, {kind}"
-                lines.append(f"| {name} | {' | '.join(texts)} |")
-    return lines
+        name = f"{row.clips}: {f'**{row.row}**' if own else row.row}"
+        lead = DASH if row.row == TRUE_TEMPO else cell_text(row.lead)
+        counts = [str(row.seeds or DASH), str(row.tempo.dances)]
+        texts.append([name, *counts, cell_text(row.tempo), cell_text(row.f), lead])
+    return table(["clips, row", *titles], texts)
 
 
 def _settling_table(groups: Sequence[Group]) -> list[str]:
     spans = list(itertools.pairwise(SETTLING_S))
     titles = [f"{a:g}–{b:g} s" if np.isfinite(b) else f"{a:g} s on" for a, b in spans]
-    lines = _head("beats found", titles)
-    for group in groups:
-        for section, kind in SETTLING:
-            own = group.scores[kind] if section == group.section else []
-            if not own:
-                continue
-            at = np.concatenate([score.beat_times for score in own])
-            found = np.concatenate([score.found for score in own])
+    rows = []
+    for group, kind in _kinds_of(groups, SETTLING):
+        if group.scores[kind]:
+            at = np.concatenate([score.beat_times for score in group.scores[kind]])
+            found = np.concatenate([score.found for score in group.scores[kind]])
             inside = [found[(at >= a) & (at < b)] for a, b in spans]
-            texts = [f"{part.mean():.2f}" if part.size else "–" for part in inside]
-            lines.append(f"| {group.reading}, {section}, {kind} | {' | '.join(texts)} |")
-    return lines
+            texts = [f"{part.mean():.2f}" if part.size else DASH for part in inside]
+            rows.append([f"{group.reading}, {group.section}, {kind}", *texts])
+    return table(["beats found", *titles], rows)
 
 
 def _load(data: Path) -> list[Dance]:
@@ -566,47 +541,29 @@ def _load(data: Path) -> list[Dance]:
     ]
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Score all runs and write the page and its values.
-
-    Raises:
-        DanceToMusicError: If anything given cannot be used.
-    """
+def evaluate(
+    run: Annotated[list[str], typer.Argument(metavar="RUN", help="Checkpoints of a pose encoder.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder with index.csv and motion.")],
+    output: Annotated[Path, typer.Option("--output", help="Markdown file to write.")],
+    street: Annotated[
+        Path | None, typer.Option("--street", help="Folder of street dance fragments.")
+    ] = None,
+) -> None:
+    """Score beats estimated from movement that a run has not seen, in one page."""
     began = time.monotonic()
-    page: Path = options.output
-    if page.suffix == ".json" or not page.parent.is_dir():
-        raise OutputError(f"cannot write {page}", "Name a Markdown file in an existing folder.")
-    runs = find_runs(options.run)
-    street = load_street(options.street) if options.street is not None else []
-    groups, heard = score_runs(runs, _load(options.data), street)
-    rows = score_street(street, heard) if heard else []
-    goals = [goal for group in groups for goal in goals_of(group)]
-    goals += street_goals(rows, list(heard))
+    if output.suffix == ".json" or not output.parent.is_dir():
+        raise OutputError(f"cannot write {output}", "Name a Markdown file in an existing folder.")
+    runs = find_runs(run)
+    fragments = load_street(street) if street is not None else []
+    groups, estimated = score_runs(runs, _load(data), fragments)
+    rows = score_street(fragments, estimated) if estimated else []
+    targets = [target for group in groups for target in targets_of(group)]
+    targets += street_targets(rows, list(estimated))
     facts = [
-        f"data: {options.data}" + (f", {options.street}" if street else ""),
+        f"data: {data}" + (f", {street}" if fragments else ""),
         f"measured in: {time.monotonic() - began:.0f} s",
         *(f"{run.directory}: {run.reading}, {run.section}, seed {run.seed}" for run in runs),
     ]
-    values = json.dumps(values_of(groups, rows, goals, facts), indent=1, ensure_ascii=False)
-    with atomic_output(page.with_suffix(".json")) as temporary:
-        temporary.write_text(values, encoding="utf-8")
-    with atomic_output(page) as temporary:
-        temporary.write_text(text := render(groups, rows, goals, facts), encoding="utf-8")
+    text = render(groups, rows, targets, facts)
+    write_report(output, text, values_of(groups, rows, targets, facts))
     print(text)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command and print the page."""
-    parser = argparse.ArgumentParser(description="Score the beat read from bodies never seen.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with index.csv and motion")
-    parser.add_argument("--street", type=Path, help="folder of street dance fragments")
-    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("run", nargs="+", metavar="RUN", help="checkpoint of a pose encoder")
-    try:
-        measure(parser.parse_args(arguments))
-    except DanceToMusicError as error:
-        parser.exit(2, f"error: {' '.join(str(error).split())}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,183 @@
+"""Beats estimated from movement alone, scored against annotated beats.
+
+Every clip is cut from the poses before its beats are estimated: the estimator sees nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import argrelmin
+
+from dancetomusic.data.augment import retime, retime_beats
+from dancetomusic.evaluation.baselines import metronome_times
+from dancetomusic.evaluation.pieces import Piece, Song, cut_poses
+from dancetomusic.metrics.beats import (
+    WINDOW_LENGTHS_S,
+    Times,
+    beat_f,
+    score_beats,
+    slice_beats,
+)
+from dancetomusic.types import PoseSequence
+
+LENGTHS_S: tuple[float | None, ...] = (*WINDOW_LENGTHS_S, None)
+"""Lengths of clips; ``None`` for the whole piece."""
+
+RETIMINGS = (0.75, 0.85, 1.2, 1.35)
+RANDOM_DRAWS = 10
+"""Samples of each baseline of random phase."""
+
+SPEED_MINIMA = "speed minima"
+METRICS = ("f", "cmlt", "tempo", "tempo_octave")
+OFFSETS = np.arange(20) / 20
+"""Constant offsets of a nominal grid that are tried, in beats."""
+
+
+@dataclass(frozen=True)
+class MovementClip:
+    """Movement to estimate beats from, with what only baselines and scores may know.
+
+    Attributes:
+        name: Its own name within everything that is pooled.
+        dance: What it was cut from; intervals are taken over these.
+        genre: Empty where unknown.
+        poses: The dancer.
+        beat_times: Annotated, in seconds from the first pose.
+        bpm: True tempo in beats a minute.
+    """
+
+    name: str
+    dance: str
+    genre: str
+    poses: PoseSequence
+    beat_times: Times
+    bpm: float
+
+
+BeatEstimator = Callable[[MovementClip, np.random.Generator], Times]
+
+
+def length_name(length_s: float | None) -> str:
+    """How tables call a length of clips."""
+    return "whole" if length_s is None else f"{length_s:g} s"
+
+
+def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> list[MovementClip]:
+    """Clips side by side from the start of a dance played ``speed`` times as fast.
+
+    Args:
+        piece: Where to cut.
+        length_s: Length of a clip; an incomplete last one is left out. ``None`` for the
+            whole piece.
+        speed: 1 is as danced.
+    """
+    poses, beats = piece.poses, piece.beat_times
+    fps = poses.fps
+    if speed != 1.0:
+        n_frames = int(len(poses) / speed)
+        world = retime(poses.world, fps, start_s=0.0, speed=speed, n_frames=n_frames)
+        source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
+        poses = PoseSequence(world, poses.present[source], poses.visibility[source], fps)
+        beats = retime_beats(beats, start_s=0.0, speed=speed)
+    n_frames = len(poses) if length_s is None else round(length_s * fps)
+    return [
+        MovementClip(
+            name=f"{piece.name} {speed} {index}",
+            dance=piece.dance,
+            genre=piece.genre,
+            poses=cut_poses(poses, slice(first, first + n_frames)),
+            beat_times=slice_beats(beats, first / fps, (first + n_frames) / fps),
+            bpm=piece.bpm * speed,
+        )
+        for index, first in enumerate(range(0, len(poses) - n_frames + 1, n_frames))
+    ]
+
+
+def speed_minima(poses: PoseSequence) -> Times:
+    """Moments at which the joints move slowest, smoothed over 0.1 s, in seconds."""
+    steps = np.diff(poses.world, axis=0)
+    if steps.shape[0] == 0:
+        return np.zeros(0)
+    speed = gaussian_filter1d(
+        np.linalg.norm(steps, axis=-1).mean(axis=1).astype(np.float64), 0.1 * poses.fps
+    )
+    return (argrelmin(speed)[0] + 0.5) / poses.fps
+
+
+def baseline_estimators(songs: Sequence[Song]) -> dict[str, BeatEstimator]:
+    """Baselines that know nothing of the movement, or only its tempo or genre.
+
+    Args:
+        songs: Where a genre's mean tempo comes from: what was trained on.
+    """
+    mean_bpm = {
+        genre: float(np.mean([song.bpm for song in songs if song.genre == genre]))
+        for genre in {song.genre for song in songs}
+    }
+
+    def steady(tempo: Callable[[MovementClip], float]) -> BeatEstimator:
+        return lambda clip, rng: metronome_times(
+            tempo(clip), clip.poses.duration_s, float(rng.random())
+        )
+
+    return {
+        SPEED_MINIMA: lambda clip, rng: speed_minima(clip.poses),
+        "true tempo, random phase": steady(lambda clip: clip.bpm),
+        "genre's mean tempo, random phase": steady(lambda clip: mean_bpm.get(clip.genre, 120.0)),
+        "120 BPM": steady(lambda clip: 120.0),
+    }
+
+
+def draws_of(baseline: str) -> int:
+    """How often a baseline is sampled: once where nothing in it is random."""
+    return 1 if baseline == SPEED_MINIMA else RANDOM_DRAWS
+
+
+def score_estimator(
+    estimator: BeatEstimator,
+    piece: Piece,
+    length_s: float | None,
+    *,
+    speeds: Sequence[float] = (1.0,),
+    draws: int = 1,
+) -> dict[str, float]:
+    """Mean scores over the clips of a piece, each estimated ``draws`` times.
+
+    NaN where the piece is shorter than ``length_s``.
+    """
+    rng = np.random.default_rng([0, *piece.name.encode()])
+    clips = [clip for speed in speeds for clip in cut_clips(piece, length_s, speed=speed)]
+    scores = [
+        score_beats(clip.beat_times, estimator(clip, rng)) for clip in clips for _ in range(draws)
+    ]
+    if not scores:
+        return dict.fromkeys(METRICS, float("nan"))
+    return {
+        metric: float(np.mean([getattr(score, metric) for score in scores])) for metric in METRICS
+    }
+
+
+def nominal_grids(bpm: float, duration_s: float) -> tuple[Times, ...]:
+    """Even beats of a known tempo and an unknown phase: late by each of ``OFFSETS``."""
+    return tuple(metronome_times(bpm, duration_s, float(offset)) for offset in OFFSETS)
+
+
+def f_at_offsets(times: Times, bpm: float, duration_s: float) -> Float[np.ndarray, " offsets"]:
+    """Beat F against each of ``nominal_grids``."""
+    return np.array([beat_f(grid, times) for grid in nominal_grids(bpm, duration_s)])
+
+
+def best_offset_by_genre(
+    scores: Float[np.ndarray, "clips offsets"], genres: Sequence[str]
+) -> Float[np.ndarray, " clips"]:
+    """Score of each clip at the offset that suits the clips of its genre best, on average."""
+    best = np.zeros(scores.shape[0])
+    for genre in set(genres):
+        own = np.array([other == genre for other in genres])
+        best[own] = scores[own, scores[own].mean(axis=0).argmax()]
+    return best

@@ -1,0 +1,1 @@
+"""Beats estimated from movement that an encoder has not seen in training."""
