@@ -22,12 +22,12 @@ can_render = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
-def test_patterns_fit_their_bars_and_have_a_stroke_on_one(name):
+def test_patterns_fit_their_bars_and_have_an_onset_on_one(name):
     pattern = PATTERNS[name]
     steps = pattern.beats_per_bar * pattern.steps_per_beat
-    strokes = [step for places in pattern.strokes.values() for step in places]
-    assert min(strokes) >= 0 and max(strokes) < steps
-    assert 0 in strokes
+    onsets = [step for steps_of in pattern.onsets.values() for step in steps_of]
+    assert min(onsets) >= 0 and max(onsets) < steps
+    assert 0 in onsets
     assert 60 <= pattern.bpm[0] < pattern.bpm[1] <= 200
 
 
