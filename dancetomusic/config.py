@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 from dancetomusic.errors import ConfigError
 
@@ -87,6 +87,27 @@ _Loader.add_implicit_resolver(
 )
 
 
+def check_fields(config: Any) -> None:
+    """Check an instance of a dataclass against the annotations of its fields, ranges included.
+
+    Raises:
+        ConfigError: If a value is of another type or out of its range.
+    """
+    cls: Any = type(config)
+    try:
+        _fields(cls).model_validate(vars(config), strict=True)
+    except ValidationError as error:
+        raise _explain(cls, error) from error
+
+
+@cache
+def _fields(cls: type) -> type[BaseModel]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items()}
+    return create_model(cls.__name__, **fields)
+
+
+_TYPES = {"int": "int", "float": "float", "string": "str", "bool": "bool"}
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
@@ -115,8 +136,10 @@ def _explain(cls: type, error: ValidationError) -> ConfigError:
         return ConfigError(problem, f"Choose one of {choices}.")
     if kind == "dataclass_type":
         return ConfigError(problem, "Give a mapping of keys to values.")
-    wanted = kind.partition("_")[0].replace("string", "str")
-    return ConfigError(problem, f"Give a value of type {wanted}.")
+    wanted = _TYPES.get(kind.partition("_")[0])
+    if wanted is not None:
+        return ConfigError(problem, f"Give a value of type {wanted}.")
+    return ConfigError(problem, first["msg"].replace("Input should be", "Give a value") + ".")
 
 
 def _dataclass_in(hint: Any) -> type:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from dancetomusic.builder.picture_watch import HASH_BITS, PictureWatch
 from dancetomusic.builder.speech import speech_likeness
+from dancetomusic.config import check_fields
 from dancetomusic.data.clip import ClipQuality
 from dancetomusic.errors import ConfigError
 from dancetomusic.pose.landmarks import LANDMARK
@@ -26,6 +29,10 @@ _PARTS = np.array(
 )
 
 
+_Share = Annotated[float, Field(ge=0.0, le=1.0)]
+_Speed = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True)
 class GateThresholds:
     """What a clip must reach to be accepted; each limit itself is still accepted.
@@ -34,61 +41,46 @@ class GateThresholds:
         ConfigError: If a limit is no number or out of its range.
     """
 
-    min_detected_share: float = 0.8
+    min_detected_share: _Share = 0.8
     """Least share of frames in which the detector sees the dancer, in [0, 1]."""
 
-    min_mean_visibility: float = 0.6
+    min_mean_visibility: _Share = 0.6
     """Least mean visibility of the landmarks, in [0, 1]."""
 
-    min_weakest_visibility: float = 0.4
+    min_weakest_visibility: _Share = 0.4
     """Least visibility of the least visible joints down to the knees, in [0, 1]."""
 
-    max_glitch_share: float = 0.08
+    max_glitch_share: _Share = 0.08
     """Largest share of landmark positions that had to be repaired, in [0, 1]."""
 
-    max_swaps: int = 0
+    max_swaps: Annotated[int, Field(ge=0)] = 0
     """Most changes from one dancer to another, or camera cuts, in a clip."""
 
-    min_motion_m_s: float = 0.11
+    min_motion_m_s: _Speed = 0.11
     """Least mean speed of the joints, in metres a second."""
 
-    max_motion_m_s: float = 5.0
+    max_motion_m_s: _Speed = 5.0
     """Largest mean speed of the joints, in metres a second; above it poses are noise."""
 
-    max_still_share: float = 0.7
+    max_still_share: _Share = 0.7
     """Largest share of pictures that equal the one before, in [0, 1]."""
 
-    min_loudness_dbfs: float = -50.0
+    min_loudness_dbfs: Annotated[float, Field(le=0.0, allow_inf_nan=False)] = -50.0
     """Least root mean square of the sound, in dB below full scale."""
 
-    max_speech_likeness: float = 0.98
+    max_speech_likeness: _Share = 0.98
     """Largest likeness of the sound to speech, in [0, 1]."""
 
-    max_hash_distance: int = 47
+    max_hash_distance: Annotated[int, Field(ge=-1, le=HASH_BITS // 8)] = 47
     """Clips whose picture hashes differ in at most this many bits are one; -1 keeps all."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not math.isfinite(value):
-                raise ConfigError(f"{name} is {value}", "Give a number.")
-            if name.endswith(("_share", "_visibility", "_likeness")) and not 0 <= value <= 1:
-                raise ConfigError(f"{name} is {value}", "Give a value in [0, 1].")
-            if name.endswith(("_m_s", "_swaps")) and value < 0:
-                raise ConfigError(f"{name} is {value}", "Give 0 or more.")
+        check_fields(self)
         if self.min_motion_m_s > self.max_motion_m_s:
             raise ConfigError(
                 f"min_motion_m_s {self.min_motion_m_s} is above max_motion_m_s "
                 f"{self.max_motion_m_s}",
                 "Exchange them.",
-            )
-        if self.min_loudness_dbfs > 0:
-            raise ConfigError(
-                f"min_loudness_dbfs is {self.min_loudness_dbfs}", "Give dB below full scale, ≤ 0."
-            )
-        if not -1 <= self.max_hash_distance <= HASH_BITS // 8:
-            raise ConfigError(
-                f"max_hash_distance is {self.max_hash_distance}",
-                f"Give at most {HASH_BITS // 8} of {HASH_BITS} bits, or -1.",
             )
 
 

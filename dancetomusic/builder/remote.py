@@ -20,10 +20,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from dancetomusic.config import check_fields
 from dancetomusic.errors import (
-    ConfigError,
     DanceToMusicError,
     DependencyError,
     InputError,
@@ -98,34 +100,20 @@ class DownloadSettings:
         ConfigError: If a value is out of range.
     """
 
-    resolution: int = 720
-    max_filesize: int = 4 << 30
-    max_duration_s: float = 4 * 3600.0
-    section_share: float = 0.25
-    retries: int = 5
-    backoff_s: float = 2.0
-    max_wait_s: float = 120.0
-    pause_s: float = 0.0
-    socket_timeout_s: float = 20.0
-    deadline_s: float = 3600.0
+    resolution: Annotated[int, Field(gt=0)] = 720
+    max_filesize: Annotated[int, Field(gt=0)] = 4 << 30
+    max_duration_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
+    section_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    retries: Annotated[int, Field(ge=0)] = 5
+    backoff_s: Annotated[float, Field(ge=0)] = 2.0
+    max_wait_s: Annotated[float, Field(gt=0)] = 120.0
+    pause_s: Annotated[float, Field(ge=0)] = 0.0
+    socket_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    deadline_s: Annotated[float, Field(gt=0)] = 3600.0
     cookies: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("retries", "backoff_s", "pause_s"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "Give 0 or more.")
-        for name in (
-            "resolution",
-            "max_filesize",
-            "max_duration_s",
-            "max_wait_s",
-            "socket_timeout_s",
-            "deadline_s",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "Give a positive value.")
-        if not 0 <= self.section_share <= 1:
-            raise ConfigError(f"section_share is {self.section_share}", "Give 0 to 1.")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from dancetomusic.builder.download import DownloadSettings
 from dancetomusic.builder.quality import GateThresholds
+from dancetomusic.config import check_fields
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.types import POSE_FPS
@@ -22,11 +25,11 @@ _FREE = ("gate", "download", "stems_dir")
 class BuildSettings:
     """How clips are made."""
 
-    max_seq_len: float = 5.0
+    max_seq_len: Annotated[float, Field(ge=1.0, le=600.0)] = 5.0
     """Length of a clip, in seconds."""
-    fps: float = POSE_FPS
+    fps: Annotated[float, Field(ge=1.0, le=120.0)] = POSE_FPS
     """Pose frames a second."""
-    sample_rate: int = 24_000
+    sample_rate: Annotated[int, Field(ge=8_000, le=96_000)] = 24_000
     """Of the sounds, in Hz."""
     separator: str = "auto"
     """What takes drums and bass out of the sound: auto, spleeter, demucs, hpss, none, stems_dir."""
@@ -34,13 +37,13 @@ class BuildSettings:
     """Folder of ready stems, for the separator stems_dir."""
     codec: str = "codec"
     """Codec of the codes: a directory, a released name, or an EnCodec hub id."""
-    n_codebooks: int = 2
+    n_codebooks: Annotated[int, Field(ge=1, le=32)] = 2
     """Codebooks used of it."""
     pose_model: str | None = None
     """A MediaPipe .task file to use instead of the model in its wheel."""
-    val_share: float = 0.15
+    val_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15
     """Share of the sources held out for validation."""
-    test_share: float = 0.0
+    test_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of the sources held out for a test."""
     gate: GateThresholds = field(default_factory=GateThresholds)
     """What a clip must reach."""
@@ -48,18 +51,7 @@ class BuildSettings:
     """How videos are fetched."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("max_seq_len", 1.0, 600.0),
-            ("fps", 1.0, 120.0),
-            ("sample_rate", 8_000, 96_000),
-            ("n_codebooks", 1, 32),
-            ("val_share", 0.0, 1.0),
-            ("test_share", 0.0, 1.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", f"Give a value from {low} to {high}."
-                )
+        check_fields(self)
         if self.val_share + self.test_share > 1:
             raise ConfigError(
                 f"val_share and test_share add up to {self.val_share + self.test_share:g}",
