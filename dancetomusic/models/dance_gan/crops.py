@@ -16,11 +16,12 @@ from dancetomusic.data.tang2018 import Dance, load_dances, require_beats
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import read_audio
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import SOUND_RATE, beat_position, hear
+from dancetomusic.models.dance_gan.mel import SOUND_RATE, hear
 from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, clock, knot_shares
 from dancetomusic.pose.files import POSE_FPS
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
+from dancetomusic.rhythm.features import beat_position
 
 CLOCK_OFFSETS = 12
 """Beats after which every clock is where it was."""

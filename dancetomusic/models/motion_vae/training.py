@@ -38,7 +38,7 @@ from dancetomusic.models.motion_vae.network import (
     LEVEL_DB,
     LEVEL_SPREAD_DB,
     LEVELLED_DB,
-    Belief,
+    DiagonalGaussian,
     MotionVae,
     MotionVaeConfig,
     beat_features,
@@ -446,8 +446,10 @@ class MotionVaeRecipe(Recipe):
         seen = model.encode_movement("motiongram", batch.motiongram)
         felt = model.encode_movement("poses", batch.poses)
         moved = [_choose(batch.by_poses, a, b) for a, b in zip(felt, seen, strict=True)]
-        chosen = Belief(*(_choose(by_sound, a, b) for a, b in zip(sound, moved, strict=True)))
-        points = chosen.draw(batch.noise)
+        chosen = DiagonalGaussian(
+            *(_choose(by_sound, a, b) for a, b in zip(sound, moved, strict=True))
+        )
+        points = chosen.sample(batch.noise)
         played = model.decode(points, batch.beats, batch.before, batch.codes)
         logits = played.logits.permute(0, 3, 1, 2)
         unlikely = functional.cross_entropy(logits, batch.codes, reduction="none")
@@ -546,7 +548,9 @@ def smooth_noise(
     return lfilter([1.0], [1.0, -kept], drawn, axis=0).astype(np.float32)
 
 
-def divergence(belief: Belief, other: Belief | None = None) -> Float32[Tensor, ""]:
+def divergence(
+    belief: DiagonalGaussian, other: DiagonalGaussian | None = None
+) -> Float32[Tensor, ""]:
     """Kullback-Leibler divergence of a belief from another, by default a standard Gaussian.
 
     Summed over axes, mean over segments, in nats.

@@ -57,7 +57,20 @@ def test_chunks_joined_equal_one_decode(codec, sizes):
     assert np.abs(joined - offline).max() < 1e-4
 
 
-def test_stream_starts_anew_after_flush(codec):
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_blocks_joined_equal_one_decode(codec, size):
+    codes = codec.encode(noise(1)).codes.astype(np.int64)
+    offline = codec.model.decode(torch.from_numpy(codes[None]))[0].detach().numpy()
+    state, blocks = codec.model.initial_state(), []
+    for start in range(0, 70, size):
+        samples, state = codec.decode_block(codes[:, start : start + size + 2], state)
+        assert samples.shape == (size * 320,)
+        blocks.append(samples)
+    joined = np.concatenate(blocks)[codec.model.fade_in :]
+    assert np.abs(joined - offline[: joined.size]).max() < 1e-5
+
+
+def test_stream_starts_again_after_flush(codec):
     codes = codec.encode(noise(1)).codes
     stream = codec.decoder_stream()
     first = np.concatenate([stream.push(codes), stream.flush()])
@@ -71,7 +84,7 @@ def test_later_codes_do_not_change_what_was_given_out(codec):
     other[:, 40:] = (other[:, 40:] + 1) % 64
     first = codec.decoder_stream().push(codes)
     second = codec.decoder_stream().push(other)
-    safe = (40 - codec.model.LOOKAHEAD) * 320
+    safe = (40 - codec.model.LOOKAHEAD) * 320 - codec.model.fade_in
     assert np.abs(first[:safe] - second[:safe]).max() < 1e-5
     assert np.abs(first[safe:] - second[safe:]).max() > 1e-5
 
