@@ -1,4 +1,4 @@
-# make demo · test · check · bench · train-default        (PYTHON=python3.12 make … to choose)
+# make demo · test · quick · check · bench · train-default        (PYTHON=python3.12 make … to choose)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
     && echo $$p && break; done)
@@ -8,21 +8,29 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 INSTALLED_BY := requirements.txt pyproject.toml setup.py
 DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 
-.PHONY: demo test check bench train-default clean
+# Files go to as many processes as there are processors; conftest.py decides.
+PYTEST = $(BIN)/python -m pytest
+PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick check bench train-default clean
 
 demo: $(VENV)/runtime.stamp
 	@mkdir -p out
 	$(BIN)/dancetomusic generate $(DEMO) out/demo.wav out/demo.mp4
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(PYTEST) -m realtime tests; alone=$$?; \
+	    $(PYTEST) -m "not realtime" $(PARALLEL) && exit $$alone
+
+quick: $(VENV)/dev.stamp
+	$(PYTEST) -m "not slow and not realtime" $(PARALLEL)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(MAKE) test
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py

@@ -22,6 +22,7 @@ from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder
 from dancetomusic.nn.attention import KVCache
+from dancetomusic.nn.sampling import SamplingConfig
 
 CLIP_S = 5
 TOP_K = 250
@@ -109,7 +110,7 @@ def _print_table(seconds: dict[str, list[float]], n_steps: int, threads: int) ->
 
 def _timed(generate: Callable[..., Tensor], *inputs: Tensor) -> float:
     began = time.perf_counter()
-    generate(*inputs, top_k=TOP_K)
+    generate(*inputs, sampling=SamplingConfig(top_k=TOP_K))
     return time.perf_counter() - began
 
 
@@ -195,7 +196,7 @@ def _print_errors(
     decoder: TokenDecoder, others: dict[str, OnnxTokenDecoder], rhythm: Tensor, memory: Tensor
 ) -> None:
     """How far the runtime's logits are from PyTorch's along one sampled clip."""
-    codes = decoder.generate(rhythm, memory, top_k=TOP_K)
+    codes = decoder.generate(rhythm, memory, sampling=SamplingConfig(top_k=TOP_K))
     laid = decoder.pattern.lay_out(codes, decoder.config.empty)
     before = functional.pad(laid, (1, -1), value=decoder.config.empty)
     print("| ONNX weights, bits | RMS logit error | share of the logits' spread | same top code |")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import signal
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pytest
+THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
+# Read when NumPy and PyTorch are loaded, and inherited by the processes that tests start.
+os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREADS})
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 ABSENT = "../shared/data is absent"
+MAX_WORKERS = 8
+WORKER_BYTES = 2 * 2**30
+"""Memory of a worker with the processes that its tests start."""
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A run in the background ignores interrupts, and so would all that it starts.
@@ -38,6 +49,31 @@ def demo_dir() -> Path:
     return REPOSITORY / "data" / "demo"
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def dancers_of_demo(demo_dir: Path, shared_folder: Path) -> Callable[[str, int], list[Any]]:
+    """Who is seen in a demo clip, as a video is read; each is looked at once by all processes."""
+    from filelock import FileLock
+
+    from dancetomusic.generate.inputs import read_dancers
+
+    def dancers(name: str, count: int) -> list[Any]:
+        file = shared_folder / f"{name}_{count}.pickle"
+        with FileLock(file.with_suffix(".lock")):
+            if not file.is_file():
+                found, _ = read_dancers(demo_dir / f"{name}.mp4", count)
+                file.write_bytes(pickle.dumps(found))
+        return pickle.loads(file.read_bytes())
+
+    return dancers
+
+
 @pytest.fixture
 def tiny_rng() -> np.random.Generator:
     """Small random inputs, the same in every run."""
@@ -52,6 +88,24 @@ def _same_conditions() -> Iterator[None]:
         torch.set_num_threads(1)
         torch.manual_seed(0)
     yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: a worker for each processor, as long as there is memory for all of them."""
+    from dancetomusic.parallel import usable_cpus
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(usable_cpus(), memory // WORKER_BYTES, MAX_WORKERS))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, lest one worker is left with them in the end."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("slow"):
+            seconds[item.path] += mark.args[0] if mark.args else 5
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -156,6 +156,18 @@ def write_sound(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE, codec: s
     return path
 
 
+def cut_short(source: Path, target: Path, length_s: float) -> Path:
+    """The first seconds of a video's pictures, copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(source)) as whole, av.open(str(target), "w") as cut:
+        pictures = cut.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None and packet.pts * packet.time_base < length_s:
+                packet.stream = pictures
+                cut.mux(packet)
+    return target
+
+
 def set_rotation(path: Path, degrees: int, *, mirrored: bool = False) -> Path:
     """Make players turn an MP4's picture clockwise, by rewriting its track matrix."""
     data = bytearray(path.read_bytes())

@@ -49,7 +49,7 @@ class RhythmRequest(BaseModel):
 
 
 class TakeRequest(RhythmRequest):
-    """What a take is to be like.
+    """What a take is to be like; ``None`` leaves a choice to the model.
 
     Its beats are one of the readings of the video, those at a tempo, or the client's own.
     """
@@ -57,8 +57,9 @@ class TakeRequest(RhythmRequest):
     reading: int = Field(0, ge=0, lt=32)
     beats: list[tuple[float, int]] | None = None
     seed: int = Field(0, ge=0, lt=2**31)
-    temperature: float = Field(1.1, ge=0.0, le=2.0)
-    guidance: float = Field(2.5, ge=1.0, le=8.0)
+    temperature: float | None = Field(None, ge=0.0, le=2.0)
+    cfg_scale: float | None = Field(None, ge=1.0, le=8.0)
+    style: str | None = Field(None, max_length=100)
     bpm: float | None = Field(None, ge=40.0, le=240.0)
 
     @model_validator(mode="after")

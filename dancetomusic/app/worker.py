@@ -104,7 +104,7 @@ def read_rhythm(
     on_progress("rhythm", 0.0)
     try:
         heard = read_sound(source, beats_from)
-        _, readings = estimate_rhythms(model.model.encoder, people, heard, beats_from=beats_from)
+        _, readings = estimate_rhythms(model.encoder, people, heard, beats_from=beats_from)
     except (InputError, VideoError) as error:
         if beats_from != "sound":
             raise
@@ -122,6 +122,7 @@ def read_rhythm(
         "dancers": len(people),
         "frames": len(people[0]),
         "fps": people[0].fps,
+        "model": _options_of(model),
     }
     with atomic_output(source.with_name(RHYTHM.format(beats_from, dancers))) as temporary:
         temporary.write_text(json.dumps(found))
@@ -135,8 +136,9 @@ def make_take(
     *,
     folder: str,
     seed: int,
-    temperature: float,
-    guidance: float,
+    temperature: float | None,
+    cfg_scale: float | None,
+    style: str | None,
     beats_from: str,
     dancers: int,
     reading: int,
@@ -175,7 +177,8 @@ def make_take(
         sound=source,
         num_dancers=dancers,
         temperature=temperature,
-        cfg_scale=guidance,
+        cfg_scale=cfg_scale,
+        style=style,
         on_progress=on_progress,
     )
     target = Path(folder)
@@ -194,6 +197,13 @@ def make_take(
         "fps": music.poses.fps,
         "timings": {stage: round(seconds, 3) for stage, seconds in music.timings.items()},
     }
+
+
+def _options_of(model: DanceToMusic) -> dict[str, Any]:
+    """What the page offers of the model: its sampling settings with their defaults, its styles."""
+    options = model.model.options
+    defaults = {name: getattr(options.sampling, name) for name in options.sampling_fields}
+    return {"sampling": defaults, "styles": list(options.styles)}
 
 
 def _beats_of(rhythm: RhythmTrack) -> dict[str, Any]:

@@ -15,6 +15,7 @@ def info() -> None:
 
     from platformdirs import user_cache_path
 
+    from dancetomusic.models.registry import families
     from dancetomusic.released import released_checkpoints
 
     def installed(package: str) -> str:
@@ -27,6 +28,8 @@ def info() -> None:
     print(f"python       {python_version()}")
     for package in ("torch", "mediapipe", "av"):
         print(f"{package:<12} {installed(package)}")
+    playing = [family.name for family in families().values() if family.plays]
+    print(f"\nmodels that make music: {', '.join(playing)}")
     print("\nreleased checkpoints")
     for name, folder in released_checkpoints().items():
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

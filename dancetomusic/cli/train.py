@@ -9,13 +9,13 @@ import typer
 
 from dancetomusic.cli.options import check_seed
 from dancetomusic.errors import ConfigError
-from dancetomusic.models.registry import family_names
+from dancetomusic.models.registry import families
 
 
 def train(
     model: Annotated[
         str,
-        typer.Option("--model", help=f"{', '.join(family_names())}."),
+        typer.Option("--model", help=f"{', '.join(families())}."),
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[

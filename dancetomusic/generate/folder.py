@@ -24,7 +24,6 @@ from dancetomusic.errors import (
     InputError,
     OutputError,
 )
-from dancetomusic.generate.instrument import Instrument, open_model
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.folder import FOLDER_SUFFIXES, find_videos
@@ -106,8 +105,8 @@ def generate_folder(
         output_dir: Made if absent. One process at a time may work on it.
         engine: Each of its workers loads the model once and computes in one thread.
         suffixes: A file is made with each: ``.wav`` or a video suffix.
-        checkpoint: As for ``open_model``.
-        codec: As for ``open_model``.
+        checkpoint: As for ``DanceToMusic.from_pretrained``.
+        codec: As for ``DanceToMusic.from_pretrained``.
         overlay_skeleton: As for ``Music.save``, for video suffixes.
         mix_original: As for ``Music.save``.
         click: As for ``Music.save``.
@@ -284,8 +283,8 @@ def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, 
 
 
 @lru_cache(maxsize=1)
-def _loaded(checkpoint: str, codec: str) -> DanceToMusic | Instrument:
-    return open_model(checkpoint, codec, threads=1)
+def _loaded(checkpoint: str, codec: str) -> DanceToMusic:
+    return DanceToMusic.from_pretrained(checkpoint, codec, threads=1)
 
 
 def _output_names(videos: Sequence[Path], suffixes: Sequence[str]) -> dict[Path, list[str]]:

@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from dancetomusic.codec.base import Codec
-from dancetomusic.codec.registry import load_codec
-from dancetomusic.errors import CheckpointError
+from dancetomusic.errors import InputError
 from dancetomusic.generate.beat_source import BeatChoice, choose_rhythm, sound_of
 from dancetomusic.generate.inputs import Source, read_dancers
-from dancetomusic.generate.result import Music, Progress, StageClock
-from dancetomusic.models.pose2audio.long_form import generate_codes
+from dancetomusic.generate.result import Music
+from dancetomusic.models.base import Conditions, MusicModel, Progress, StageClock
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
-from dancetomusic.models.pose2audio.token_decoder import require_style
+from dancetomusic.models.pose_encoder.network import PoseEncoder
+from dancetomusic.models.registry import DEFAULT_MODEL, open_music_model
+from dancetomusic.models.styles import require_style
+from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.released import locate_checkpoint
-from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.rhythm.swing import offbeat_place
-from dancetomusic.types import CodeSequence, RhythmTrack, Waveform
+from dancetomusic.types import RhythmTrack
 
 
 class DanceToMusic:
     """The whole chain with its weights loaded.
 
     Args:
-        model: Reads the rhythm and writes codes.
-        codec: Turns codes into sound; the one ``model`` was trained on.
-
-    Raises:
-        CheckpointError: If the model was trained on another codec.
+        model: Makes the sound.
+        encoder: Estimates the rhythm of movement; the model's own where it has one.
 
     Example:
         >>> music = DanceToMusic.from_pretrained().generate("dance.mp4")  # doctest: +SKIP
         >>> music.save("out.wav")  # doctest: +SKIP
     """
 
-    def __init__(self, model: Pose2Audio, codec: Codec) -> None:
-        if model.config.codec_id != codec.identity:
-            raise CheckpointError(
-                f"the model was trained on codec {model.config.codec_id}, not {codec.identity}",
-                "Give the codec it was trained on with --codec.",
-            )
-        self.model = model.eval()
-        self.codec = codec
-        self._decoder = OnnxTokenDecoder(model.decoder) if onnx_available() else model.decoder
+    def __init__(self, model: MusicModel, encoder: PoseEncoder | None = None) -> None:
+        self.model = model
+        self.encoder = encoder or model.encoder or _released_encoder()
 
     @classmethod
     def from_pretrained(
@@ -59,7 +47,7 @@ class DanceToMusic:
         *,
         threads: int | None = None,
     ) -> DanceToMusic:
-        """Load a model and its codec.
+        """Load a model that plays, and its codec.
 
         Args:
             checkpoint: A directory or a released name; ``"pose2audio"`` by default.
@@ -67,28 +55,37 @@ class DanceToMusic:
             threads: CPU threads for PyTorch, process-wide.
 
         Raises:
-            CheckpointError: If one is missing, corrupted, or does not fit the other.
+            CheckpointError: If one is missing, corrupted, makes no sound from movement, or does
+                not fit the other.
             DependencyError: If a hub id cannot be reached.
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        model = Pose2Audio.from_pretrained(locate_checkpoint(checkpoint or "pose2audio"))
-        n_codebooks = model.config.decoder.n_codebooks
-        return cls(model, load_codec(codec or "codec", n_codebooks))
+        return cls(open_music_model(checkpoint, codec))
 
     @property
     def styles(self) -> tuple[str, ...]:
         """Styles of music that can be asked for."""
-        return self.model.config.decoder.styles
+        return self.model.options.styles
 
-    def check(self, choices: Mapping[str, Any]) -> None:
-        """Refuse a style or swing that ``generate`` would.
+    def check(self, choices: Mapping[str, Any]) -> SamplingConfig:
+        """Refuse choices that ``generate`` would, and give the sampling that they amount to.
+
+        Args:
+            choices: ``style``, ``swing`` and fields of ``SamplingConfig``; ``None`` for the
+                model's default.
 
         Raises:
-            InputError: If there is none such.
+            InputError: If one is none of this model's, or out of range.
         """
-        require_style(choices.get("style"), self.styles)
-        offbeat_place(choices.get("swing", 0.0))
+        options = self.model.options
+        given = {name: value for name, value in choices.items() if value is not None}
+        known = {*options.sampling_fields, "style", *(["swing"] if options.swing else [])}
+        for name in sorted(given.keys() - known):
+            raise InputError(f"this model has no choice of {name}", f"Leave --{name} out.")
+        require_style(given.get("style"), options.styles)
+        offbeat_place(given.get("swing", 0.0))
+        return options.sampling.replace(**{k: given[k] for k in given if k in SAMPLING_FIELDS})
 
     def generate(
         self,
@@ -102,12 +99,12 @@ class DanceToMusic:
         offset_ms: float = 0.0,
         sound: Path | str | None = None,
         style: str | None = None,
-        swing: float = 0.0,
+        swing: float | None = None,
         num_dancers: int = 1,
-        temperature: float = 1.1,
+        temperature: float | None = None,
         top_k: int | None = None,
-        top_p: float | None = 0.95,
-        cfg_scale: float = 2.5,
+        top_p: float | None = None,
+        cfg_scale: float | None = None,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.
@@ -127,49 +124,42 @@ class DanceToMusic:
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
                 thirds. Styles that swing by themselves then swing more.
             num_dancers: People to follow at most; they steer together.
-            temperature: Above 1 bolder, below 1 safer; 0 always takes the likeliest code.
-            top_k: Likeliest codes to choose among.
+            temperature: See ``SamplingConfig``, as for the next three; the model's own default
+                where none is given.
+            top_k: Likeliest classes to choose among.
             top_p: Probability mass to choose within.
-            cfg_scale: Classifier-free guidance; 1 is none, more follows the rhythm harder.
+            cfg_scale: Classifier-free guidance.
             on_progress: Called with a stage's name and the share of it done.
 
         Raises:
             VideoError: If the video cannot be read, or has no sound to take the beats from.
             PoseError: If nobody dances in it, or for less than a second.
-            InputError: If an option is out of range, or the model does not know the style.
+            InputError: If an option is out of range or none of this model's.
         """
-        self.check({"style": style, "swing": swing})
-        number = self.model.config.decoder.style_index(style)
-        clock = StageClock(on_progress)
-        with clock.stage("poses") as report:
+        sampling = self.check(
+            {
+                "style": style,
+                "swing": swing,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "cfg_scale": cfg_scale,
+            }
+        )
+        stages = StageClock(on_progress)
+        with stages.stage("poses") as report:
             dancers, video = read_dancers(source, num_dancers, report)
-        with clock.stage("rhythm"):
+        with stages.stage("rhythm"):
             choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
-            together, rhythm, readings = choose_rhythm(
-                self.model.encoder, dancers, choice, sound=sound_of(choice, sound or video)
+            encoding, rhythm, readings = choose_rhythm(
+                self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
             )
-        with clock.stage("codes") as report:
-            n_frames = int(np.ceil(rhythm.duration_s * self.codec.frame_rate - 1e-6))
-            codes = generate_codes(
-                partial(
-                    self._decoder.generate,
-                    style=torch.tensor([number]),
-                    temperature=temperature,
-                    top_k=top_k,
-                    top_p=top_p,
-                    cfg_scale=cfg_scale,
-                ),
-                rhythm_features(rhythm, self.codec.frame_rate, n_frames, swing=swing),
-                together.memory,
-                together.memory_mask,
-                frame_rate=self.codec.frame_rate,
-                memory_rate=self.model.config.decoder.memory_rate,
-                seed=seed,
-                on_progress=report,
-            )
-            sequence = CodeSequence(codes, self.codec.frame_rate, self.codec.identity)
-        with clock.stage("sound"):
-            waveform = self.codec.decode(sequence)
-            n_samples = round(rhythm.duration_s * waveform.sample_rate)
-            waveform = Waveform(waveform.samples[:, :n_samples], waveform.sample_rate)
-        return Music(waveform, rhythm, tuple(dancers), clock.timings, video, sequence, readings)
+        conditions = Conditions(tuple(dancers), rhythm, encoding, style, swing or 0.0, seed)
+        made = self.model.generate(conditions, sampling, stages)
+        return Music(
+            made.waveform, rhythm, conditions.dancers, stages.timings, video, made.codes, readings
+        )
+
+
+def _released_encoder() -> PoseEncoder:
+    return Pose2Audio.from_pretrained(locate_checkpoint(DEFAULT_MODEL)).encoder.eval()

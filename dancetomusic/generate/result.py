@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +15,6 @@ from dancetomusic.models.pose_encoder.network import POSE_FPS
 from dancetomusic.pose.draw import draw_skeleton
 from dancetomusic.rhythm.click import add_clicks
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
-
-Progress = Callable[[str, float], None]
-"""Called with a stage's name and the share of it done."""
 
 
 @dataclass(frozen=True)
@@ -95,25 +89,3 @@ class Music:
             if dancer.image is not None and index < len(dancer) and dancer.present[index]:
                 frame = draw_skeleton(frame, dancer.image[index])
         return frame
-
-
-class StageClock:
-    """Times stages, in seconds, and reports their progress."""
-
-    def __init__(self, on_progress: Progress | None) -> None:
-        self.timings: dict[str, float] = {}
-        self._on_progress = on_progress
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Time what is done within, under ``name``; gives what takes the share done."""
-
-        def report(share: float) -> None:
-            if self._on_progress is not None:
-                self._on_progress(name, share)
-
-        began = time.perf_counter()
-        report(0.0)
-        yield report
-        report(1.0)
-        self.timings[name] = time.perf_counter() - began

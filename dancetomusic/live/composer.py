@@ -13,9 +13,10 @@ from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.live.beat import BeatView, PlayedGrid
 from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.sampler import MotionSampler
-from dancetomusic.models.pose2audio.code_stream import CodeStream, Drawing
+from dancetomusic.models.pose2audio.code_stream import CodeStream
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.network import POSE_FPS
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.types import RhythmTrack
 
 FADE_IN_BEATS = 1.0
@@ -171,16 +172,22 @@ class CodeComposer(Composer):
         model: Causal.
         codec: The one it was trained on.
         style: Number of the style.
-        drawing: How codes are drawn.
+        sampling: How codes are sampled.
         seed: Of the codes.
     """
 
     LEAD_S = 0.1  # beats are foretold and accents are no codes, so neither comes later
 
     def __init__(
-        self, model: Pose2Audio, codec: SpectralCodec, *, style: int, drawing: Drawing, seed: int
+        self,
+        model: Pose2Audio,
+        codec: SpectralCodec,
+        *,
+        style: int,
+        sampling: SamplingConfig,
+        seed: int,
     ) -> None:
-        self._writer = CodeStream(model.decoder, style=style, drawing=drawing, seed=seed)
+        self._writer = CodeStream(model.decoder, style=style, sampling=sampling, seed=seed)
         self._vocoder = BlockVocoder(codec.model)
         super().__init__(codec, BLOCK_FRAMES, self._writer.reach)
         self._rate, self._hop = codec.frame_rate, codec.hop_length

@@ -25,9 +25,9 @@ from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
 from dancetomusic.live.watcher import Sight, Watcher
 from dancetomusic.models.motion_vae.network import load_motion_vae
-from dancetomusic.models.pose2audio.code_stream import Drawing
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.network import POSE_FPS
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
 
@@ -106,7 +106,7 @@ class LiveEngine:
     ) -> None:
         if not 0 <= output_latency_s < 2:
             raise InputError(f"output latency is {output_latency_s} s", "Give 0 to 2 seconds.")
-        drawing = Drawing(temperature, top_p, cfg_scale)
+        sampling = SamplingConfig(temperature, None, top_p, cfg_scale)
         directory = locate_checkpoint(checkpoint or RELEASED)
         samples = checkpoint_family(directory) == SAMPLER
         model = Pose2Audio.from_pretrained(locate_checkpoint(RELEASED) if samples else directory)
@@ -127,7 +127,7 @@ class LiveEngine:
         self._composer: Composer = (
             SamplerComposer(load_motion_vae(directory), codec, seed=seed)
             if samples
-            else CodeComposer(model, codec, style=style_number, drawing=drawing, seed=seed)
+            else CodeComposer(model, codec, style=style_number, sampling=sampling, seed=seed)
         )
         self._sound = SoundQueue(codec.sample_rate, output_latency_s)
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dancetomusic.errors import ConfigError
+from dancetomusic.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from dancetomusic.models.base import MusicModel
+
+DEFAULT_MODEL = "pose2audio"
+"""The released checkpoint that plays, and whose encoder reads the beat for models without one."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +26,30 @@ class Family:
     Attributes:
         name: As in ``config.json`` of its checkpoints, and as ``--model`` of ``train``.
         package: The folder, as a dotted name. Its module ``training`` defines
-            ``TASK: TrainingTask``.
+            ``TASK: TrainingTask``; of a family that plays, its module ``model`` defines
+            ``open_model(directory, codec) -> MusicModel``.
+        plays: Whether it makes music for a dance.
     """
 
     name: str
     package: str
+    plays: bool = False
 
     def training_task(self) -> TrainingTask:
         """How the family is trained; imports PyTorch."""
         task = import_module(f"{self.package}.training").TASK
         assert isinstance(task, TrainingTask)
         return task
+
+    def open(self, directory: Path, codec: Path | str | None = None) -> MusicModel:
+        """Load a checkpoint of a family that plays; imports PyTorch.
+
+        Raises:
+            CheckpointError: If it is missing, corrupted, or does not fit the codec.
+            DependencyError: If a codec's hub id cannot be reached.
+        """
+        model: MusicModel = import_module(f"{self.package}.model").open_model(directory, codec)
+        return model
 
 
 @dataclass(frozen=True)
@@ -44,17 +65,27 @@ class TrainingTask:
     run: Callable[[Any, Path], object]
 
 
-_FAMILIES: dict[str, Family] = {}
+OWN_FAMILIES = tuple(
+    Family(name, f"dancetomusic.models.{folder}", plays)
+    for name, folder, plays in (
+        ("codec", "spectral_codec", False),
+        ("pose_encoder", "pose_encoder", False),
+        ("pose2audio", "pose2audio", True),
+        ("wavenet", "wavenet", True),
+        ("motion_vae", "motion_vae", True),
+        ("dance_gan", "dance_gan", False),
+        ("beat_network", "beat_network", False),
+    )
+)
+PLUGINS = "dancetomusic.models"
+"""Entry-point group by which another installed package adds its families."""
 
 
-def register(family: Family) -> None:
-    """Make a family known by its name, in place of any of the same name."""
-    _FAMILIES[family.name] = family
-
-
-def family_names() -> tuple[str, ...]:
-    """Every name that ``find_family`` knows, in the order of registration."""
-    return tuple(_FAMILIES)
+@cache
+def families() -> dict[str, Family]:
+    """Every family by its name: those of this package, then those of others."""
+    others = (entry.load() for entry in entry_points(group=PLUGINS))
+    return {family.name: family for family in (*OWN_FAMILIES, *others)}
 
 
 def find_family(name: str) -> Family:
@@ -63,22 +94,38 @@ def find_family(name: str) -> Family:
     Raises:
         ConfigError: If there is none.
     """
-    if name not in _FAMILIES:
-        *others, last = _FAMILIES
+    known = families()
+    if name not in known:
+        *others, last = known
         raise ConfigError(f"there is no model {name!r}", f"Choose {', '.join(others)} or {last}.")
-    return _FAMILIES[name]
+    return known[name]
 
 
-for _name, _package in (
-    ("codec", "spectral_codec"),
-    ("pose_encoder", "pose_encoder"),
-    ("pose2audio", "pose2audio"),
-    ("wavenet", "wavenet"),
-    ("motion_vae", "motion_vae"),
-    ("dance_gan", "dance_gan"),
-    ("beat_network", "beat_network"),
-):
-    register(Family(_name, f"{__package__}.{_package}"))
+def open_music_model(
+    checkpoint: Path | str | None = None, codec: Path | str | None = None
+) -> MusicModel:
+    """Load whatever plays for a dance, by the family of its checkpoint.
+
+    Args:
+        checkpoint: A directory or a released name; ``"pose2audio"`` by default.
+        codec: A directory, a released name, or an EnCodec hub id; the released codec by default.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, or makes no sound from movement.
+        DependencyError: If a hub id cannot be reached.
+    """
+    from dancetomusic.checkpoint import checkpoint_family
+    from dancetomusic.released import locate_checkpoint
+
+    directory = locate_checkpoint(checkpoint or DEFAULT_MODEL)
+    family = families().get(checkpoint_family(directory))
+    if family is None or not family.plays:
+        playing = ", ".join(known.name for known in families().values() if known.plays)
+        raise CheckpointError(
+            f"{directory} holds a {checkpoint_family(directory)!r} model, which plays no music",
+            f"Name a checkpoint of one of {playing}.",
+        )
+    return family.open(directory, codec)
 
 
 def train(model: str, config: Path | str, overrides: dict[str, Any], output: Path | str) -> None:

@@ -1,8 +1,10 @@
-"""Guide logits, and draw classes from them."""
+"""Classifier-free guidance of logits, and sampling of classes."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,82 +13,93 @@ from torch import Tensor
 from dancetomusic.errors import InputError
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Refuse settings with which ``sample`` has no meaning.
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How classes are sampled from logits.
 
     Raises:
-        InputError: If a value is out of the range that ``sample`` names.
+        InputError: If a value is out of range.
     """
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"temperature is {temperature}", "Give 0 (greedy) or more.")
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}", "Give at least 1, or none.")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise InputError(f"top_p is {top_p}", "Give a probability above 0, at most 1.")
+
+    temperature: float = 1.0
+    """Divides the logits, at least 0: above 1 bolder, below 1 safer; 0 takes the likeliest."""
+    top_k: int | None = None
+    """Keep only this many likeliest classes, at least 1."""
+    top_p: float | None = None
+    """Keep only the likeliest classes that together reach this probability, in (0, 1]."""
+    cfg_scale: float = 1.0
+    """Classifier-free guidance, at least 0; 1 is none, more follows the conditions harder."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InputError(f"temperature is {self.temperature}", "Give 0 (greedy) or more.")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k is {self.top_k}", "Give at least 1, or none.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}", "Give a probability above 0, at most 1.")
+        if not (math.isfinite(self.cfg_scale) and self.cfg_scale >= 0):
+            raise InputError(f"cfg_scale is {self.cfg_scale}", "Give 0 or more; 1 is no guidance.")
+
+    def replace(self, **values: Any) -> SamplingConfig:
+        """A copy with some values set otherwise.
+
+        Raises:
+            InputError: If one is out of range.
+        """
+        return replace(self, **values)
 
 
-def check_guidance(scale: float) -> None:
-    """Refuse a scale of guidance that has no meaning.
-
-    Raises:
-        InputError: If it is negative or not finite.
-    """
-    if not (math.isfinite(scale) and scale >= 0):
-        raise InputError(f"cfg_scale is {scale}", "Give 0 or more; 1 is no guidance.")
+SAMPLING_FIELDS = tuple(field.name for field in fields(SamplingConfig))
 
 
-def guide(
-    without: Float[Tensor, "batch codebooks classes"],
-    given: Float[Tensor, "batch codebooks classes"],
+def classifier_free_guidance(
+    uncond: Float[Tensor, "batch codebooks classes"],
+    cond: Float[Tensor, "batch codebooks classes"],
     scale: float,
 ) -> Float[Tensor, "batch codebooks classes"]:
-    """Classifier-free guidance of the first codebook; the others keep the logits given.
+    """Extrapolate the logits of codebook 0 from unconditional ones past conditional ones.
 
-    The first codebook says what is struck, the others how it sounds. Pushed away from what is
-    usual, they settle on few codes and hiss.
+    Codebook 0 says which onset it is, the others how it sounds. Guided, they settle on few codes
+    and hiss, so they keep their conditional logits.
 
     Args:
-        without: Logits without conditions.
-        given: Logits with them.
-        scale: How far the first book is taken from ``without`` past ``given``, at least 0; 1 is
-            no guidance.
+        uncond: Logits without conditions.
+        cond: Logits with them.
+        scale: ``uncond + scale * (cond - uncond)``, at least 0; 1 is no guidance.
 
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
     """
-    first = torch.lerp(without[:, :1], given[:, :1], scale)
-    return torch.cat([first, given[:, 1:]], dim=1)
+    first = torch.lerp(uncond[:, :1], cond[:, :1], scale)
+    return torch.cat([first, cond[:, 1:]], dim=1)
 
 
 def sample(
     logits: Float[Tensor, "*lead classes"],
+    sampling: SamplingConfig,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "*lead"]:
-    """Draw one class for each leading position, independently.
+    """Sample one class for each leading position, independently.
 
     Args:
         logits: Unnormalised log-probabilities.
-        temperature: Divides the logits, at least 0; 0 takes the likeliest class.
-        top_k: Keep only this many likeliest classes, at least 1.
-        top_p: Keep only the likeliest classes that together reach this probability, in
-            (0, 1]; the first one always stays.
+        sampling: Temperature, top-k and top-p; the likeliest class always stays. Guidance is not
+            applied here.
         generator: Source of the noise; the global one by default.
 
     References:
         Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019 (top-p).
     """
-    if temperature == 0:
+    if sampling.temperature == 0:
         return logits.argmax(-1)
+    top_p = sampling.top_p
     n_classes = logits.shape[-1]
-    n_kept = min(top_k or n_classes, n_classes)
+    n_kept = min(sampling.top_k or n_classes, n_classes)
     order = None
     if n_kept < n_classes or top_p is not None:
         logits, order = logits.topk(n_kept)
-    probabilities = torch.softmax(logits / temperature, -1)
+    probabilities = torch.softmax(logits / sampling.temperature, -1)
     if top_p is not None:
         before = probabilities.cumsum(-1) - probabilities
         probabilities = probabilities.masked_fill(before >= top_p, 0.0)

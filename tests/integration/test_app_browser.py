@@ -21,7 +21,7 @@ from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 from dancetomusic.rhythm.click import click_track
 from dancetomusic.rhythm.edit import change_tempo
 from tests.app_server import running_server
-from tests.video_factory import write_video
+from tests.video_factory import cut_short, write_video
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ("--no-sandbox", "--autoplay-policy=no-user-gesture-required")
@@ -40,6 +40,15 @@ pytestmark = [
 def server(tmp_path_factory):
     with running_server(tmp_path_factory.mktemp("server")) as (address, _):
         yield address
+
+
+@pytest.fixture(scope="module")
+def dances(demo_dir, tmp_path_factory):
+    """The first eight seconds of the demo clips."""
+    folder = tmp_path_factory.mktemp("dances")
+    for clip in demo_dir.glob("*.mp4"):
+        cut_short(clip, folder / clip.name, 8.0)
+    return folder
 
 
 @contextmanager
@@ -134,9 +143,9 @@ def beats_shown(page) -> tuple[np.ndarray, np.ndarray]:
     return np.array([time for time, _ in beats]), np.array([number for _, number in beats])
 
 
-def test_a_video_is_heard(server, demo_dir):
+def test_a_video_is_heard(server, dances):
     with opened(server) as page:
-        open_video(page, demo_dir / "steps_128bpm.mp4")
+        open_video(page, dances / "steps_128bpm.mp4")
         assert float(page.inner_text("#tempo")) == pytest.approx(128.0, rel=0.05)
         make(page, 0)
 
@@ -170,9 +179,9 @@ def test_a_video_is_heard(server, demo_dir):
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_the_person_decides_about_the_beat(server, demo_dir):
+def test_the_person_decides_about_the_beat(server, dances):
     with opened(server) as page:
-        open_video(page, demo_dir / "steps_128bpm.mp4")
+        open_video(page, dances / "steps_128bpm.mp4")
         page.evaluate("document.querySelector('#video').currentTime = 5")
         until(page, "!document.querySelector('#video').seeking")
         source = page.inner_text("#beat-source")
@@ -240,9 +249,9 @@ def test_the_person_decides_about_the_beat(server, demo_dir):
         assert take["source"] == "movement"
 
 
-def test_the_person_decides_where_the_beat_comes_from(server, demo_dir, tmp_path):
-    drums = click_track(steady_grid(100.0, 12.0, first_beat_s=0.2), 24_000)
-    mux(demo_dir / "steps_128bpm.mp4", drums, tmp_path / "drums.mp4")
+def test_the_person_decides_where_the_beat_comes_from(server, dances, tmp_path):
+    drums = click_track(steady_grid(100.0, 8.0, first_beat_s=0.2), 24_000)
+    mux(dances / "steps_128bpm.mp4", drums, tmp_path / "drums.mp4")
     with opened(server) as page:
         open_video(page, tmp_path / "drums.mp4")
         page.select_option("#beats-from", "sound")
@@ -262,9 +271,9 @@ def test_the_person_decides_where_the_beat_comes_from(server, demo_dir, tmp_path
         assert [time for time, _ in take["beats"]] == pytest.approx(sound, abs=2e-4)
 
 
-def test_touch_moves_beats_and_still_scrolls(server, demo_dir):
+def test_touch_moves_beats_and_still_scrolls(server, dances):
     with opened(server, width=390, has_touch=True, is_mobile=True) as page:
-        open_video(page, demo_dir / "steps_128bpm.mp4")
+        open_video(page, dances / "steps_128bpm.mp4")
         page.evaluate("document.querySelector('#video').currentTime = 5")
         until(page, "!document.querySelector('#video').seeking")
         page.locator("#strip").scroll_into_view_if_needed()
@@ -291,9 +300,9 @@ def swipe(page, start: tuple[float, float], end: tuple[float, float]) -> None:
         time.sleep(0.02)
 
 
-def test_taps_set_tempo_and_place(server, demo_dir):
+def test_taps_set_tempo_and_place(server, dances):
     with opened(server, width=390, has_touch=True) as page:
-        open_video(page, demo_dir / "bounce_104bpm.mp4")
+        open_video(page, dances / "bounce_104bpm.mp4")
         page.tap("#tap")
         until(page, "document.querySelector('#video').currentTime > 0.3")
         assert page.is_disabled("#tap-done")
@@ -357,9 +366,9 @@ new Promise((done) => {
 """
 
 
-def test_clicks_are_heard_on_the_beats(server, demo_dir):
+def test_clicks_are_heard_on_the_beats(server, dances):
     with opened(server) as page:
-        open_video(page, demo_dir / "steps_128bpm.mp4")
+        open_video(page, dances / "steps_128bpm.mp4")
         page.check("#click")
         page.click("#play-here")
         heard = in_studio(page, CLICKS_HEARD)
@@ -374,13 +383,13 @@ def test_clicks_are_heard_on_the_beats(server, demo_dir):
         assert max(page.evaluate(LEVEL) for _ in range(20)) < 1e-3
 
 
-def test_a_second_video_that_fails_leaves_the_first(server, demo_dir, tmp_path):
+def test_a_second_video_that_fails_leaves_the_first(server, dances, tmp_path):
     (tmp_path / "torn.mp4").write_bytes(
-        (demo_dir / "duo_116bpm.mp4").read_bytes()[:2000] + bytes(5000)
+        (dances / "duo_116bpm.mp4").read_bytes()[:2000] + bytes(5000)
     )
     nobody = write_video(tmp_path / "nobody.mp4", n_frames=48)
     with opened(server) as page:
-        open_video(page, demo_dir / "steps_128bpm.mp4")
+        open_video(page, dances / "steps_128bpm.mp4")
         page.click("#half")
         shown = beats_shown(page)[0].tolist()
         for bad in (tmp_path / "torn.mp4", nobody):
@@ -391,7 +400,7 @@ def test_a_second_video_that_fails_leaves_the_first(server, demo_dir, tmp_path):
             assert beats_shown(page)[0].tolist() == shown
             page.click("#failure-close")
         assert [time for time, _ in make(page, 0)["beats"]] == pytest.approx(shown, abs=2e-4)
-        open_video(page, demo_dir / "bounce_104bpm.mp4")
+        open_video(page, dances / "bounce_104bpm.mp4")
         assert page.locator("[name=take]").count() == 1
         assert "Beats from the movement" in page.inner_text("#beat-source")
 
@@ -517,6 +526,7 @@ def listen(page):
     return float(np.median(tempos)), level, float(np.median(rates)), present
 
 
+@pytest.mark.realtime
 def test_a_camera_is_played_to(server, demo_dir, tmp_path):
     with (
         fake_camera(tmp_path / "x.mjpeg", demo_dir / "steps_128bpm.mp4") as camera,

@@ -34,6 +34,8 @@ from tests.app_server import (
 )
 from tests.video_factory import write_video
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -55,7 +57,6 @@ def dance(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.slow
 def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
     clip = send_video(client, dance).json()
     assert clip["duration_s"] == pytest.approx(4.0, abs=0.1) and not clip["has_audio"]
@@ -90,7 +91,6 @@ def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
     assert client.get(f"/api/takes/{result['take']}/sound").status_code == 404
 
 
-@pytest.mark.slow
 def test_the_beat_is_read_chosen_and_given(client, dance):
     clip = send_video(client, dance).json()["id"]
     assert client.get(f"/api/clips/{clip}/skeleton").status_code == 404
@@ -126,7 +126,6 @@ def test_the_beat_is_read_chosen_and_given(client, dance):
     assert "/" not in silent["problem"]
 
 
-@pytest.mark.slow
 def test_the_beat_of_the_sound_is_taken_where_there_is_one(client, dance, tmp_path):
     (tmp_path / "dance.mp4").write_bytes(dance)
     duration_s = 4.0
@@ -144,7 +143,6 @@ def test_the_beat_of_the_sound_is_taken_where_there_is_one(client, dance, tmp_pa
     assert take["source"] == "sound" and take["beats"] == heard[0]["beats"]
 
 
-@pytest.mark.slow
 def test_a_video_without_a_dancer_says_so(client, tmp_path):
     video = write_video(tmp_path / "v.mp4", n_frames=48)
     clip = send_video(client, video.read_bytes()).json()
@@ -154,7 +152,6 @@ def test_a_video_without_a_dancer_says_so(client, tmp_path):
     assert "/" not in state["problem"]
 
 
-@pytest.mark.slow
 def test_a_job_ends_when_its_page_goes(tmp_path, dance):
     with (
         running_server(tmp_path, limits={"absent_s": 0.5}) as (address, _),
@@ -171,7 +168,6 @@ def test_a_job_ends_when_its_page_goes(tmp_path, dance):
         assert make_take(client, clip)["state"] == "done"
 
 
-@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path, dance):
     with running_server(tmp_path) as (address, process):
         with new_client(address) as client:
@@ -183,7 +179,6 @@ def test_nothing_is_left_behind(tmp_path, dance):
     assert not folder.exists()
 
 
-@pytest.mark.slow
 def test_files_go_after_their_time(tmp_path, dance):
     with (
         running_server(tmp_path, limits={"keep_s": 1.0}) as (address, _),
@@ -255,7 +250,6 @@ def hostile_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
 def test_hostile_files_are_refused_and_the_server_lives(client, tmp_path):
     files = hostile_files(tmp_path)
     assert len(files) >= 30
@@ -326,7 +320,7 @@ def test_wishes_out_of_range_are_refused(client, tmp_path):
         {"seed": -1},
         {"seed": 2**40},
         {"temperature": 9},
-        {"guidance": 0},
+        {"cfg_scale": 0},
         {"bpm": 10},
         {"dancers": 0},
         {"dancers": 99},

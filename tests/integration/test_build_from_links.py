@@ -38,6 +38,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory, demo_dir: Path) -> dict[str
     }
 
 
+@pytest.mark.slow
 def test_links_become_clips_whatever_the_server_does(
     tmp_path: Path, videos: dict[str, Path]
 ) -> None:

@@ -14,7 +14,7 @@ from dancetomusic.types import Waveform
 from tests.dance_factory import drums
 from tests.video_factory import SAMPLE_RATE
 
-SECONDS = 3.0
+SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def test_poses_for_several_seeds(song, checkpoint, tmp_path, capsys):
     assert capsys.readouterr().out.count("wrote") == 2
 
 
+@pytest.mark.slow
 def test_a_video_has_the_dancer_and_the_song(song, checkpoint, tmp_path):
     pytest.importorskip("pyvista")
     output = tmp_path / "dance.mp4"

@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dancetomusic.io.video import probe_video, read_frames
-from dancetomusic.pose.extract import extract_poses
+from dancetomusic.io.video import probe_video
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.files import load_beats
 from dancetomusic.synthesis.demo import DEMO_CLIPS, DEMO_FPS
@@ -59,12 +58,12 @@ def test_the_demo_is_small(demo_dir):
     assert sum(file.stat().st_size for file in demo_dir.iterdir()) < 3_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIPS)
-def test_poses_read_from_the_picture_are_the_true_ones(demo_dir, name):
+def test_poses_read_from_the_picture_are_the_true_ones(demo_dir, dancers_of_demo, name):
     pytest.importorskip("mediapipe")
     clip = CLIPS[name]
-    frames = read_frames(demo_dir / f"{name}.mp4", 24.0)
-    found = extract_poses(frames, 24.0, num_dancers=len(clip.seeds))
+    found = dancers_of_demo(name, len(clip.seeds))
     assert len(found) == len(clip.seeds)
     found.sort(key=lambda dancer: dancer.image[dancer.present, :, 0].mean())  # left to right
     suffixes = [""] if len(found) == 1 else ["_1", "_2"]
@@ -84,6 +83,7 @@ def test_poses_read_from_the_picture_are_the_true_ones(demo_dir, name):
         assert np.median(away) < 0.03
 
 
+@pytest.mark.slow
 def test_the_command_renders_dances_and_poses(repository, tmp_path):
     pytest.importorskip("pyvista")
     command = [sys.executable, repository / "building_tools" / "render_dancer.py"]

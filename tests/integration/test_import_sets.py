@@ -95,6 +95,7 @@ def contents(root):
     }
 
 
+@pytest.mark.slow
 def test_dances_become_clips_with_their_annotated_beats(dances, tmp_path, codec):
     root = tmp_path / "set"
     manifest = import_tang2018(dances, root, SETTINGS, separator=HpssSeparator(), codec=codec)
@@ -131,6 +132,7 @@ def _pose_mean(dances, record):
     return world[first : first + 60].mean()
 
 
+@pytest.mark.slow
 def test_an_import_goes_on_where_it_stopped_with_the_same_bytes(dances, tmp_path, codec):
     def make(root, on_clip=lambda record: None):
         import_tang2018(
@@ -151,6 +153,7 @@ def test_an_import_goes_on_where_it_stopped_with_the_same_bytes(dances, tmp_path
     assert len(new) == 3
 
 
+@pytest.mark.slow
 def test_a_set_is_not_mixed_of_separators(dances, tmp_path, codec):
     root = tmp_path / "set"
     import_tang2018(dances, root, SETTINGS, separator=NoSeparator(), codec=codec)
@@ -164,6 +167,7 @@ def test_dances_without_music_are_an_error(dances, tmp_path, codec):
         import_tang2018(dances, tmp_path / "set", SETTINGS, separator=NoSeparator(), codec=codec)
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_made_up_dances_have_music_on_their_beats(grooves, tmp_path, codec):
     config = SynthesisConfig(n_dancers=2, seconds=4.0, seed=3)

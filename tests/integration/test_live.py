@@ -16,6 +16,7 @@ from dancetomusic.live.perform import CardPlayer, PlayedSound, list_devices
 from dancetomusic.synthesis.scene import write_video
 
 
+@pytest.mark.realtime
 def test_a_paced_video_becomes_sound_and_a_recording(
     demo_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,6 +41,7 @@ def test_a_paced_video_becomes_sound_and_a_recording(
     assert "p95" in printed and "dropped" in printed
 
 
+@pytest.mark.realtime
 def test_an_engine_plays_through_late_frames_and_after_its_end(demo_dir: Path) -> None:
     frames = list(read_frames(demo_dir / "bounce_104bpm.mp4", 24.0, max_side=256, n_frames=120))
     with LiveEngine(output_latency_s=0.0) as engine:
@@ -68,6 +70,7 @@ def test_an_engine_plays_through_late_frames_and_after_its_end(demo_dir: Path) -
     engine.close()
 
 
+@pytest.mark.realtime
 def test_the_sampler_plays_on_the_beat_of_the_dance(demo_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wav"
     live(video=demo_dir / "steps_128bpm.mp4", output=out, checkpoint="motion_vae", seconds=6.0)
@@ -75,6 +78,7 @@ def test_the_sampler_plays_on_the_beat_of_the_dance(demo_dir: Path, tmp_path: Pa
     assert np.abs(sound[-48_000:]).max() > 0.0
 
 
+@pytest.mark.realtime
 def test_black_frames_are_silent(tmp_path: Path) -> None:
     video = tmp_path / "black.mp4"
     write_video(video, (np.zeros((64, 64, 3), np.uint8) for _ in range(48)), 24.0)

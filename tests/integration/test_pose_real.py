@@ -15,6 +15,7 @@ from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.landmarks import LANDMARK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "frames"),
     [
@@ -39,12 +40,14 @@ def test_a_dancer_is_followed(shared_data: Path, name: str, frames: int) -> None
     assert ((hips[..., 0] > 0.3) & (hips[..., 0] < 0.7)).all()
 
 
+@pytest.mark.slow
 def test_a_1080p_picture_is_seen_as_well_as_a_small_one(shared_data: Path) -> None:
     video = shared_data / "videos" / "d2mgan_aist_high1.mp4"
     (dancer,) = extract_poses(read_frames(video))
     assert dancer.quality is not None and dancer.quality.detected_share == 1.0
 
 
+@pytest.mark.slow
 def test_four_dancers_keep_to_their_places(shared_data: Path) -> None:
     video = shared_data / "videos" / "dtmapp_sample_original.mp4"
     dancers = extract_poses(read_frames(video), num_dancers=4)
@@ -58,6 +61,7 @@ def test_four_dancers_keep_to_their_places(shared_data: Path) -> None:
     assert min(np.diff(sorted(places))) > 0.08
 
 
+@pytest.mark.slow
 def test_a_dancer_in_a_twentieth_of_the_video_is_refused(shared_data: Path) -> None:
     frames = list(read_frames(shared_data / "videos" / "d2mgan_aist_low2.mp4", max_side=320))
     video = [np.zeros_like(frames[0])] * 95 + frames[:5]
@@ -65,6 +69,7 @@ def test_a_dancer_in_a_twentieth_of_the_video_is_refused(shared_data: Path) -> N
         extract_poses(video)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(shared_data: Path) -> None:
     video = shared_data / "videos" / "d2mgan_aist_low2.mp4"
     program = (

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_a_run_leaves_nothing_in_an_empty_home(demo_dir, tmp_path):
     home = tmp_path / "home"
     home.mkdir()

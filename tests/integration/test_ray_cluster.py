@@ -128,11 +128,11 @@ def test_a_set_built_on_the_cluster_has_the_same_bytes(engine, demo_dir, tmp_pat
     sections = read_folder(tmp_path / "videos")
     settings = BuildSettings(max_seq_len=2.0, separator="hpss")
     contents = []
-    with open_engine("processes", workers=2) as processes:
-        for name, workers in (("ray", engine), ("processes", processes)):
+    with open_engine("serial") as here:
+        for name, workers in (("ray", engine), ("here", here)):
             summary = build(sections, tmp_path / name, settings, workers)
             assert summary.clips == {"accepted": 2}
-    for output in (tmp_path / "ray", tmp_path / "processes"):
+    for output in (tmp_path / "ray", tmp_path / "here"):
         files = sorted(file for file in output.rglob("*") if file.name != ".lock")
         contents.append({f.relative_to(output): f.read_bytes() for f in files if f.is_file()})
     assert contents[0] == contents[1]

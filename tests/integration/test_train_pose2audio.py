@@ -106,6 +106,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_it_learns_and_what_it_writes_can_be_loaded(config, run):
     recipe = recipe_of(config, run)
     assert [len(item.memory) > 0 for item in recipe.paired] == [True, True]
@@ -130,6 +131,7 @@ def test_an_example_depends_on_its_place_and_not_on_the_batch(config, run):
     assert not torch.equal(recipe.batch(4, range(2)).rhythm, both.rhythm)
 
 
+@pytest.mark.slow
 def test_every_loss_can_be_switched_on(config, run):
     """Sampled past, sound, critic, and an encoder that learns beside the decoder."""
     before = recipe_of(config, run).encoder.state_dict()
@@ -161,6 +163,7 @@ def test_it_goes_on_from_a_released_decoder(config, run, prepared, tmp_path):
         train_pose2audio(replace(again, n_layers=2), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_causal_decoder_with_fewer_layers_and_styles_begins_with_what_there_is(config, run):
     deep = replace(config, n_layers=3, max_steps=1)
     start = train_pose2audio(deep, run).decoder
@@ -224,6 +227,7 @@ def start(config_file, output):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared, tmp_path):
     """Music from memory and clips from a stream, with a real SIGKILL in between."""
     recipe = replace(
@@ -248,6 +252,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config, clips, run, prepared
         assert torch.equal(tensor, theirs[name])
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_clips(config, clips, run, repository, tmp_path):
     """Five clips: three for one process, two for the other."""
     recipe = replace(config, clips=str(clips), window_s=1, paired_share=1.0, save_every=2)

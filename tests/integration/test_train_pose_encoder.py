@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from dancetomusic.models.pose_encoder.network import load_pose_encoder
@@ -44,6 +45,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     run, whole = tmp_path / "run", tmp_path / "whole"

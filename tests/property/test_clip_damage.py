@@ -24,6 +24,7 @@ def contents(tmp_path_factory):
     return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(("clip.json", *CLIP_FILES)), data=st.data())
 def test_damage_anywhere_is_an_input_error_or_harmless(contents, name, data):
@@ -40,6 +41,7 @@ def test_damage_anywhere_is_an_input_error_or_harmless(contents, name, data):
         assert "\n" not in str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_shard_is_an_input_error_or_whole(contents, tmp_path_factory, data):

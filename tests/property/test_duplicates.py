@@ -71,6 +71,7 @@ def test_a_copy_of_what_was_not_kept_is_no_copy():
     assert find_duplicates("abc", ["00", "01", "03"], max_distance=1) == {"b": "a"}
 
 
+@pytest.mark.realtime
 def test_many_equal_hashes_take_no_longer():
     begin = time.perf_counter()
     found = find_duplicates([str(k) for k in range(50_000)], ["ab" * 64] * 50_000, max_distance=47)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from dancetomusic.pose.mediapipe import Detection
 from dancetomusic.types import PoseSequence
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.booleans(), min_size=24, max_size=72).filter(any))
 def test_detected_frames_stay_in_place(detected: list[bool]) -> None:

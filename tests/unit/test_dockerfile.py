@@ -1,8 +1,7 @@
-"""The Dockerfile without an engine: linted, its steps taken in folders and clean environments.
+"""The Dockerfile without an engine: linted, and what it names compared with what there is.
 
-A stage becomes a folder with a virtual environment; ``COPY`` takes what ``.dockerignore`` lets
-through, ``RUN`` runs in the stage's folder. What only a container has (packages of Debian, users)
-is checked by name.
+What only a container has (packages of Debian, users) is checked by name. That the package installs
+is seen by ``make demo`` and by the test of its wheel.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import dancetomusic
+from dancetomusic.cli import main
 from tests.conftest import REPOSITORY
-
-SYSTEM_STEPS = ("apt-get ", "useradd ")
-"""What the first program of a ``RUN`` is called where it needs a container."""
 
 TOKEN = "a secret of some length"
 START_S = 300.0
@@ -166,119 +165,80 @@ def test_packages_of_debian_exist():
     assert set(named) <= set(known.stdout.split())
 
 
-class Container:
-    """Stages as folders under ``root``."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = self.where = root
-        self.folders: dict[str, Path] = {}
-        self.environment: dict[str, str] = {}
-
-    def build(self) -> None:
-        """Take every step of every stage."""
-        for number, (name, steps) in enumerate(STAGES.items()):
-            self.folders[name] = stage = self.root / f"stage{number}"
-            where = stage
-            subprocess.run([sys.executable, "-m", "venv", stage / "venv"], check=True)
-            path = f"{stage / 'venv/bin'}:{os.environ['PATH']}"
-            kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
-            self.environment = kept | {"PATH": path, "HOME": str(stage)}
-            for step in steps:
-                if step.name == "WORKDIR":
-                    where = self._inside(stage, step.text)
-                    where.mkdir(parents=True, exist_ok=True)
-                elif step.name == "ENV":
-                    self.environment |= dict(pair.split("=", 1) for pair in step.words)
-                elif step.name == "COPY":
-                    self._copy(step, where)
-                elif step.name == "RUN" and not step.text.startswith(SYSTEM_STEPS):
-                    self._run(step.text, where)
-            self.where = where
-
-    def start(self, command: list[str], **changes: str) -> subprocess.Popen[str]:
-        """A command of the last stage."""
-        environment = self.environment | changes
-        program = shutil.which(command[0], path=environment["PATH"])
-        assert program and program.startswith(str(self.root)), command[0]
-        return subprocess.Popen(
-            [program, *command[1:]], cwd=self.where, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def output(self, *command: str) -> str:
-        """What a command of the last stage prints."""
-        process = self.start(list(command))
-        printed, errors = process.communicate(timeout=START_S)
-        assert process.returncode == 0, errors
-        return printed
-
-    def _run(self, script: str, where: Path) -> None:
-        done = subprocess.run(
-            ["/bin/sh", "-e", "-c", script], cwd=where, env=self.environment, text=True,
-            capture_output=True,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        assert "does not provide the extra" not in done.stderr, done.stderr
-
-    def _copy(self, step: Step, where: Path) -> None:
-        *sources, target = step.words
-        stage = self.folders.get(step.flags.get("from", ""), None)
-        to = self._inside(where, target) if target.startswith("/") else where / target
-        for source in sources:
-            file = REPOSITORY / source if stage is None else self._inside(stage, source)
-            if file.is_dir():
-                shutil.copytree(file, to, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(file, to)
-
-    @staticmethod
-    def _inside(folder: Path, path: str) -> Path:
-        return folder / path.lstrip("/")
+def test_what_it_copies_exists():
+    for name, steps in STAGES.items():
+        for step in steps:
+            if step.name == "COPY" and "from" not in step.flags:
+                for source in step.words[:-1]:
+                    assert (REPOSITORY / source).exists(), (name, source)
 
 
-@pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """The image as folders; minutes of installing, and gigabytes that do not stay."""
-    root = tmp_path_factory.mktemp("image")
-    built = Container(root)
-    built.build()
-    yield built
-    shutil.rmtree(root)
+def test_the_wheel_is_taken_from_where_it_is_made():
+    made = [step.text for step in STAGES["wheel"] if step.name == "RUN"]
+    (where,) = [step.text for step in STAGES["wheel"] if step.name == "WORKDIR"]
+    (folder,) = [re.search(r"--wheel-dir (\S+)", text)[1] for text in made]
+    (copied,) = [step for step in FINAL if step.name == "COPY" and "from" in step.flags]
+    assert copied.flags["from"] == "wheel"
+    assert copied.words[0] == f"{where}/{folder}"
+    assert f"set -- {copied.words[1]}/*.whl" in " ".join(s.text for s in FINAL if s.name == "RUN")
+
+
+def test_what_it_installs_is_known_and_pinned():
+    installs = [s.text for s in FINAL if s.name == "RUN" and "pip install" in s.text]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = {name for text in installs for name in re.findall(r"\[([\w,]+)\]\"", text)}
+    assert extras == {"app"} <= set(project["optional-dependencies"])
+    assert all("requirements.txt" in text for text in installs)
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    pinned = {Requirement(line).name: line for line in lines if line and not line.startswith("#")}
+    for line in [*project["dependencies"], *project["optional-dependencies"]["app"]]:
+        wanted = Requirement(line)
+        (version,) = Requirement(pinned[canonicalize_name(wanted.name)]).specifier
+        assert version.operator == "==" and wanted.specifier.contains(version.version), line
+
+
+def test_its_command_is_installed_and_has_its_options(capsys):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    program, *arguments = the("CMD").words
+    assert project["scripts"][program] == f"{main.__module__}:{main.__name__}"
+    for asked, expected in (
+        (["--version"], [dancetomusic.__version__]),
+        ([arguments[0], "--help"], [*filter(lambda w: w.startswith("--"), arguments), "--token"]),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(asked)
+        assert not end.value.code
+        printed = capsys.readouterr().out
+        assert all(word in printed for word in expected)
+
+
+def test_without_a_secret_it_does_not_serve(monkeypatch, capsys):
+    monkeypatch.delenv("DANCETOMUSIC_TOKEN", raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(the("CMD").words[1:])
+    assert end.value.code == 2
+    assert "--token" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_the_command_is_installed_with_what_it_needs(container):
-    assert dancetomusic.__version__ in container.output("dancetomusic", "--version")
-    assert "--token" in container.output("dancetomusic", "app", "--help")
-    assert "No broken requirements" in container.output("pip", "check")
-    place = "import dancetomusic; print(dancetomusic.__file__)"
-    assert container.output("python", "-c", place).startswith(str(container.root))
-
-
-@pytest.mark.slow
-def test_without_a_secret_it_does_not_serve(container):
-    process = container.start(the("CMD").words)
-    _, errors = process.communicate(timeout=START_S)
-    assert process.returncode == 2
-    assert "--token" in errors
-
-
-@pytest.mark.slow
-def test_it_serves_and_the_health_check_sees_it(container):
+def test_it_serves_and_the_health_check_sees_it():
     with socket.create_server(("127.0.0.1", 0)) as any_free:
         port = str(any_free.getsockname()[1])
     published = the("EXPOSE").text
     command = [port if word == published else word for word in the("CMD").words]
-    check = json.loads(the("HEALTHCHECK").text.removeprefix("CMD "))
+    interpreter, *check = json.loads(the("HEALTHCHECK").text.removeprefix("CMD "))
+    assert interpreter == "python"
     check = [word.replace(f":{published}/", f":{port}/") for word in check]
 
     def is_well() -> bool:
-        process = container.start(check)
-        process.communicate(timeout=60)
-        return process.returncode == 0
+        return subprocess.run([sys.executable, *check], capture_output=True).returncode == 0
 
     assert not is_well()
-    server = container.start(command, DANCETOMUSIC_TOKEN=TOKEN)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "dancetomusic.cli", *command[1:]], text=True, cwd=REPOSITORY,
+        env={**os.environ, "DANCETOMUSIC_TOKEN": TOKEN},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     try:
         waiting_until = time.monotonic() + START_S
         while not is_well():

@@ -34,11 +34,13 @@ def loaded_by(statement):
     return set(json.loads(printed.splitlines()[-1]))
 
 
+@pytest.mark.realtime
 def test_importing_the_package_loads_nothing_heavy_and_is_quick():
     assert not loaded_by("import dancetomusic") & HEAVY
     assert cpu_seconds([sys.executable, "-c", "import dancetomusic"]) < 0.3
 
 
+@pytest.mark.realtime
 def test_the_help_loads_nothing_heavy_and_is_quick():
     statement = (
         "import contextlib, dancetomusic.cli as cli\n"

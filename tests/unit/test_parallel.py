@@ -168,6 +168,7 @@ def test_setup_runs_once_in_each_worker():
         assert "no cache" in str(engine.submit(square, 2).exception())
 
 
+@pytest.mark.slow
 def test_workers_compute_in_one_thread():
     with open_engine("processes", workers=1) as engine:
         assert engine.submit(environment, *ONE_THREAD).result() == ["1"] * len(ONE_THREAD)
@@ -218,6 +219,7 @@ def test_programs_of_a_worker_that_is_killed_end_with_it(tmp_path):
         assert wait_until(lambda: not any(map(is_running, pids)), 2.0)
 
 
+@pytest.mark.slow
 def test_ten_thousand_tasks_take_little_memory():
     with open_engine("processes", workers=2) as engine:
         engine.submit(square, 0).result()

@@ -6,6 +6,8 @@ import { ask, askPatiently, follow, Refused, upload } from "./server.js";
 import { Skeleton, SkeletonTrack } from "./skeleton.js";
 import { Timeline } from "./timeline.js";
 
+// Sliders of the next take: the page has their ranges, the model their defaults.
+const SAMPLING = ["temperature", "cfg_scale"];
 const READ_STAGES = { poses: "Find the dancer", rhythm: "Find the beat" };
 const OPEN_STAGES = { upload: "Upload", check: "Check the file", ...READ_STAGES };
 const TAKE_STAGES = { codes: "Compose", sound: "Make it sound" };
@@ -56,7 +58,7 @@ class Studio {
       tell();
     };
     show("temperature", (value) => Number(value).toFixed(2));
-    show("guidance", (value) => Number(value).toFixed(1));
+    show("cfg_scale", (value) => Number(value).toFixed(1));
     show("mix", (value) => `${value} %`);
     $("mix").addEventListener("input", ({ target }) => this.player.balance(target.value / 100));
     $("roll").addEventListener("click", () => ($("seed").value = Math.floor(Math.random() * 100000)));
@@ -116,8 +118,26 @@ class Studio {
     $("studio").hidden = false;
     $("welcome").hidden = true;
     this.panel.open(analysis, clip.has_audio);
+    this.offer(analysis.model);
     this.showTakes();
     this.listen("original");
+  }
+
+  // Show the controls that the model has, set to its defaults.
+  offer({ sampling, styles }) {
+    for (const name of SAMPLING) {
+      $(name).closest(".field").hidden = !(name in sampling);
+      if (name in sampling) $(name).value = sampling[name];
+      $(name).dispatchEvent(new Event("input"));
+    }
+    $("style").replaceChildren(new Option("any", ""), ...styles.map((style) => new Option(style, style)));
+    $("style").closest(".field").hidden = styles.length === 0;
+  }
+
+  chosenOfModel() {
+    const sampling = SAMPLING.filter((name) => !$(name).closest(".field").hidden);
+    const style = $("style").value;
+    return { ...Object.fromEntries(sampling.map((name) => [name, Number($(name).value)])), ...(style && { style }) };
   }
 
   // An analysis of the video: readings of its beat, and what is drawn beside them.
@@ -141,8 +161,7 @@ class Studio {
     const rhythm = this.panel.wish;
     const wish = {
       seed: Number($("seed").value),
-      temperature: Number($("temperature").value),
-      guidance: Number($("guidance").value),
+      ...this.chosenOfModel(),
       ...rhythm,
     };
     const take = await this.job(`/api/clips/${this.clip.id}/takes`, wish, signal);

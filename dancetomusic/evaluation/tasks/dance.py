@@ -230,7 +230,7 @@ def _measure(row: str, song: Dance, poses: PoseSequence, back: DanceToMusic) -> 
         song.genre,
         np.stack([kinetic_features(window, POSE_FPS) for window in windows]),
         np.stack([geometric_features(window, POSE_FPS) for window in windows]),
-        _scores(song, poses, read_rhythm(back.model.encoder, poses).beat_times),
+        _scores(song, poses, read_rhythm(back.encoder, poses).beat_times),
     )
 
 

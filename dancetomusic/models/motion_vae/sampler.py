@@ -29,11 +29,11 @@ from dancetomusic.models.motion_vae.network import (
     beat_features,
     load_motion_vae,
 )
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
-TEMPERATURE = 0.5
-"""Of sampling, where none is given."""
+DEFAULT_SAMPLING = SamplingConfig(temperature=0.5)
 
 EARLY_S = 1.0
 """How long before its turn movement may be pushed."""
@@ -89,7 +89,7 @@ class MotionSampler:
         *,
         source: Source = "motiongram",
         seed: int = 0,
-        temperature: float = TEMPERATURE,
+        temperature: float = DEFAULT_SAMPLING.temperature,
         heard_after_s: float | None = None,
         look_ahead_s: float = 0.0,
     ) -> None:
@@ -233,7 +233,7 @@ def play(
     *,
     seed: int = 0,
     rhythm: RhythmTrack | None = None,
-    temperature: float = TEMPERATURE,
+    temperature: float = DEFAULT_SAMPLING.temperature,
     codec: SpectralCodec | None = None,
 ) -> Waveform:
     """Play a whole dance, as long as its poses.
@@ -278,7 +278,7 @@ def play_frames(
     *,
     seed: int = 0,
     rhythm: RhythmTrack | None = None,
-    temperature: float = TEMPERATURE,
+    temperature: float = DEFAULT_SAMPLING.temperature,
     codec: SpectralCodec | None = None,
 ) -> Waveform:
     """Play a whole video by its motiongram; see ``play``.

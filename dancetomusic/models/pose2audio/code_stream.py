@@ -9,7 +9,6 @@ from ``TokenDecoder.generate`` with a prefix.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -19,27 +18,15 @@ from torch import Tensor
 
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.pose2audio.long_form import WINDOW_S
+from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_guidance, check_sampling, guide, sample
+from dancetomusic.nn.sampling import SamplingConfig, classifier_free_guidance, sample
 from dancetomusic.nn.transformer import DecoderBlock
 
 CONTEXT_S = 2
 """How long a window listens before it plays."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How codes are drawn; see ``TokenDecoder.generate``."""
-
-    temperature: float = 1.1
-    top_p: float | None = 0.95
-    cfg_scale: float = 2.5
-
-    def __post_init__(self) -> None:
-        check_sampling(self.temperature, None, self.top_p)
-        check_guidance(self.cfg_scale)
 
 
 class CodeStream:
@@ -48,7 +35,7 @@ class CodeStream:
     Args:
         decoder: Causal, on the CPU, with the delay pattern.
         style: Number as ``TokenDecoderConfig.style_index`` gives it.
-        drawing: How codes are drawn.
+        sampling: How codes are sampled.
         seed: The same seed, rhythm and memory give the same codes.
         weight_bits: Of the weights in ONNX Runtime, where that is installed: 8 halves the time
             of a step, 32 gives the codes of PyTorch.
@@ -62,7 +49,7 @@ class CodeStream:
         decoder: TokenDecoder,
         *,
         style: int = 0,
-        drawing: Drawing | None = None,
+        sampling: SamplingConfig = DEFAULT_SAMPLING,
         seed: int = 0,
         weight_bits: int = 8,
     ) -> None:
@@ -73,7 +60,7 @@ class CodeStream:
                 "Name a causal checkpoint with the delay pattern, as pose2audio_causal.",
             )
         self._decoder = decoder
-        self._drawing = drawing or Drawing()
+        self._sampling = sampling
         self._style = torch.tensor([style])
         nothing = torch.zeros(1, config.rhythm_span, config.rhythm_features)
         started = decoder.start(nothing, withheld=torch.tensor([True]))
@@ -165,14 +152,9 @@ class CodeStream:
         return torch.cat([self._withheld.expand_as(given), given])
 
     def _draw(self, logits: Tensor) -> Tensor:
-        without, given = logits.chunk(2)
-        how = self._drawing
-        column = sample(
-            guide(without, given, how.cfg_scale),
-            temperature=how.temperature,
-            top_p=how.top_p,
-            generator=self._generator,
-        )
+        uncond, cond = logits.chunk(2)
+        guided = classifier_free_guidance(uncond, cond, self._sampling.cfg_scale)
+        column = sample(guided, self._sampling, generator=self._generator)
         column[:, self._begun + 1 :] = self._decoder.config.empty
         self._begun += 1
         return column

@@ -15,9 +15,11 @@ from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig, PoseEncoding
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
 MODEL = "pose2audio"
+DEFAULT_SAMPLING = SamplingConfig(temperature=1.1, top_p=0.95, cfg_scale=2.5)
 SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tiny": ({"channels": 16, "dilations": (1, 2)}, {"d_model": 32, "n_layers": 2, "n_heads": 2}),
     "small": ({}, {}),

@@ -19,6 +19,7 @@ from dancetomusic.errors import DependencyError, InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.cache import cache_directory
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
+from dancetomusic.nn.sampling import SamplingConfig
 
 GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
@@ -95,10 +96,7 @@ class OnnxTokenDecoder:
         *,
         style: Int[Tensor, " batch"] | None = None,
         prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        cfg_scale: float = 1.0,
+        sampling: SamplingConfig | None = None,
         generator: torch.Generator | None = None,
     ) -> Int[Tensor, "batch codebooks frames"]:
         """Write codes; arguments and errors are those of ``TokenDecoder.generate``."""
@@ -108,10 +106,7 @@ class OnnxTokenDecoder:
             memory_mask,
             style=style,
             prefix_codes=prefix_codes,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            cfg_scale=cfg_scale,
+            sampling=sampling,
             generator=generator,
             stepper=self.stepper,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from dancetomusic.codec.patterns import CodePattern
 from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.styles import require_style
 from dancetomusic.nn.attention import KVCache
 from dancetomusic.nn.positional import rotation_table
-from dancetomusic.nn.sampling import check_guidance, check_sampling, guide, sample
+from dancetomusic.nn.sampling import SamplingConfig, classifier_free_guidance, sample
 from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
@@ -132,22 +133,6 @@ class TokenDecoderConfig:
         """
         require_style(style, self.styles)
         return ANY_STYLE if style is None else self.styles.index(style) + 1
-
-
-def require_style(style: str | None, styles: Sequence[str]) -> None:
-    """Refuse a style that is asked for and not among those known.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if style is None or style in styles:
-        return
-    known = (
-        f"Choose one of {', '.join(styles)}."
-        if styles
-        else "This model knows no styles: leave the style out."
-    )
-    raise InputError(f"style is {style!r}", known)
 
 
 @dataclass
@@ -312,10 +297,7 @@ class TokenDecoder(nn.Module):
         *,
         style: Int[Tensor, " batch"] | None = None,
         prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        cfg_scale: float = 1.0,
+        sampling: SamplingConfig | None = None,
         generator: torch.Generator | None = None,
         stepper: Callable[[DecodingState], Step] | None = None,
     ) -> Int[Tensor, "batch codebooks frames"]:
@@ -328,21 +310,15 @@ class TokenDecoder(nn.Module):
             style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
                 all by default.
             prefix_codes: The first frames, to be continued; returned unchanged.
-            temperature: See ``dancetomusic.nn.sampling.sample``, as for the next two.
-            top_k: Likeliest classes kept.
-            top_p: Probability kept.
-            cfg_scale: Classifier-free guidance of the first codebook, at least 0; see
-                ``dancetomusic.nn.sampling.guide``. 1 is no guidance; anything else costs a
-                second row per item.
+            sampling: How codes are sampled; from the plain distribution by default. Guidance
+                costs a second row per item.
             generator: Source of the noise; the same one in the same state gives the same codes.
             stepper: Another implementation of ``stepper``.
 
         Raises:
-            InputError: If a sampling value is out of range, or the prefix has more frames
-                than the rhythm.
+            InputError: If the prefix has more frames than the rhythm.
         """
-        check_sampling(temperature, top_k, top_p)
-        check_guidance(cfg_scale)
+        sampling = sampling or SamplingConfig()
         laid = self._laid_out_prefix(prefix_codes, rhythm)
         unknown = laid == UNKNOWN
         todo = unknown.any(0).any(0).nonzero()[:, 0].tolist()
@@ -351,19 +327,17 @@ class TokenDecoder(nn.Module):
         try:
             if not todo:
                 return self.pattern.read_back(laid, rhythm.shape[1])
-            guided = cfg_scale != 1.0
+            guided = sampling.cfg_scale != 1.0
             state = self._start_guided(rhythm, memory, memory_mask, style, guided)
             step = (stepper or self.stepper)(state)
             prompt = F.pad(laid, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
             logits = self.advance(state, prompt.repeat(1 + guided, 1, 1))
             for index in range(todo[0], laid.shape[2]):
                 if guided:
-                    without, given = logits.chunk(2)
-                    logits = guide(without, given, cfg_scale)
-                drawn = sample(
-                    logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
-                )
-                column = torch.where(unknown[:, :, index], drawn, laid[:, :, index])
+                    uncond, cond = logits.chunk(2)
+                    logits = classifier_free_guidance(uncond, cond, sampling.cfg_scale)
+                sampled = sample(logits, sampling, generator=generator)
+                column = torch.where(unknown[:, :, index], sampled, laid[:, :, index])
                 laid[:, :, index] = column
                 if index + 1 < laid.shape[2]:
                     logits = step(torch.cat([column, column]) if guided else column)

@@ -44,6 +44,7 @@ from dancetomusic.models.pose_encoder.network import (
     encode_poses,
 )
 from dancetomusic.models.registry import TrainingTask
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, danced_rhythm, loudness_energy
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
@@ -441,7 +442,9 @@ class Pose2AudioRecipe(Recipe):
         rhythm = self.held_out[0].rhythm[:frames]
         generator = torch.Generator(self.device).manual_seed(self.config.seed)
         codes = self.decoder.generate(
-            torch.from_numpy(rhythm)[None].to(self.device), top_k=250, generator=generator
+            torch.from_numpy(rhythm)[None].to(self.device),
+            sampling=SamplingConfig(top_k=250),
+            generator=generator,
         )
         made = CodeSequence(codes[0].cpu().numpy(), self.codec.frame_rate, self.codec.identity)
         sound = self.codec.decode(made)

@@ -31,14 +31,14 @@ from dancetomusic.models.wavenet.network import (
     read_movement,
     require_receptive_field,
 )
-from dancetomusic.nn.sampling import check_guidance, check_sampling
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.types import PoseSequence, Waveform
 
 BLOCK_FRAMES = round(FRAME_RATE)
 """Frames of the condition for which gates are computed at once: a second."""
-CFG_SCALE = 3.0
-"""At 1 the released network, which hears its own sound alone, loses the beat and falls silent for
-seconds; so far beyond it is as loud as what it learned from, and on the beat."""
+DEFAULT_SAMPLING = SamplingConfig(cfg_scale=3.0)
+"""At a guidance of 1 the released network follows its own samples alone: it loses the beat and
+falls silent for seconds. At 3 it is as loud as its training data, and on the beat."""
 
 
 class SampleQueues:
@@ -113,8 +113,7 @@ def play(
     poses: PoseSequence | UInt8[np.ndarray, "frames side side"],
     *,
     seed: int = 0,
-    temperature: float = 1.0,
-    cfg_scale: float = CFG_SCALE,
+    sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Waveform:
@@ -124,15 +123,14 @@ def play(
         model: Reads movement of this kind, or nothing.
         poses: One dancer at any frame rate, or grey pictures at ``MOVEMENT_FPS``.
         seed: The same seed gives the same sound.
-        temperature: Divides the logits, at least 0; 0 takes the likeliest class.
-        cfg_scale: Classifier-free guidance, at least 0; 1 is none. What was read of the movement
-            is taken so far beyond what stands for none, which costs nothing.
+        sampling: Temperature and guidance. Guidance extrapolates the conditioning from that of
+            no movement, which costs nothing.
         genre: One that the model knows; by default none in particular.
         on_progress: Called with the share done.
 
     Raises:
         InputError: If the movement is shorter than the receptive field, the genre is unknown,
-            a sampling value is out of range, or the model reads another kind of movement.
+            or the model reads another kind of movement.
         PoseError: If there are no poses.
         DependencyError: If Numba is not installed.
     """
@@ -143,7 +141,7 @@ def play(
     n_samples = round(duration_s * model.config.sample_rate)
     blocks = stream(
         model, movement, n_samples,
-        seed=seed, temperature=temperature, cfg_scale=cfg_scale, genre=genre,
+        seed=seed, sampling=sampling, genre=genre,
     )  # fmt: skip
     parts, done = [], 0
     for block in blocks:
@@ -160,8 +158,7 @@ def stream(
     n_samples: int | None = None,
     *,
     seed: int = 0,
-    temperature: float = 1.0,
-    cfg_scale: float = CFG_SCALE,
+    sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """The sound of a movement second by second, in memory that does not grow with it.
@@ -171,16 +168,13 @@ def stream(
         movement: Features of poses, or pictures, at ``MOVEMENT_FPS``.
         n_samples: Length; by default the movement's.
         seed: The same seed gives the same sound.
-        temperature: Divides the logits, at least 0.
-        cfg_scale: See ``play``.
+        sampling: See ``play``.
         genre: One that the model knows; by default none in particular.
 
     Raises:
         InputError: See ``play``.
         DependencyError: If Numba is not installed.
     """
-    check_sampling(temperature, None, None)
-    check_guidance(cfg_scale)
     config = model.config
     if n_samples is None:
         n_samples = round(len(movement) / MOVEMENT_FPS * config.sample_rate)
@@ -191,8 +185,8 @@ def stream(
         known = ", ".join(config.genres) or "none at all"
         raise InputError(f"the model knows no genre {genre!r}", f"It knows {known}.")
     index = torch.tensor([config.genre_index(genre or "")], device=model.unseen.device)
-    read = torch.lerp(model.unseen, read_movement(model, movement), cfg_scale)
-    return _blocks(model, read, index, latent, n_samples, rng, temperature)
+    read = torch.lerp(model.unseen, read_movement(model, movement), sampling.cfg_scale)
+    return _blocks(model, read, index, latent, n_samples, rng, sampling.temperature)
 
 
 def _blocks(

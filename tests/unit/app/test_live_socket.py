@@ -75,6 +75,7 @@ def served():
         yield client, engines
 
 
+@pytest.mark.realtime
 def test_sound_comes_at_the_pace_of_the_clock(served):
     client, engines = served
     with client.websocket_connect("/live?buffer_ms=200&seed=3") as socket:
@@ -179,6 +180,7 @@ def test_options_out_of_range_are_refused(served, query):
     assert told["problem"]
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("side", [5000, 40_000])
 def test_a_picture_that_is_small_in_bytes_but_not_in_pixels_is_not_decoded(side):
     bomb = bytearray(message(0.0))

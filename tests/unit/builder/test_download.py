@@ -124,6 +124,7 @@ def test_sections_of_one_video_share_a_download(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "n_waits"),
     [
@@ -156,6 +157,7 @@ def test_faults_that_pass_are_waited_out(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_broken_body_is_continued_as_long_as_something_is_gained(
     tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]
 ) -> None:
@@ -319,6 +321,7 @@ def test_times_that_begin_late_are_no_reason_to_download_again(
     assert fetched.duration_s == pytest.approx(2, abs=0.01)
 
 
+@pytest.mark.slow
 def test_names_of_all_kinds_are_only_data(
     tmp_path: Path, server: FaultyServer, video: bytes, other_video: bytes
 ) -> None:
@@ -339,6 +342,7 @@ def test_names_of_all_kinds_are_only_data(
     assert_tidy(store)
 
 
+@pytest.mark.slow
 def test_limits(tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]) -> None:
     url = server.serve("/v.mp4", video)
     small = replace(SETTINGS, max_filesize=1000)

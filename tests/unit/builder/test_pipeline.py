@@ -56,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo_dir: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_its_worker_is_recorded_and_the_others_are_made(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_clip_that_kills_its_worker_is_recorded_and_the_others_are_made(
     assert {record.status for record in open_manifest(tmp_path / "set").records()} == {"accepted"}
 
 
+@pytest.mark.slow
 def test_sections_that_overlap_make_each_clip_once(folder: Path, tmp_path: Path) -> None:
     (section,) = read_folder(folder)
     sections = [section, replace(section, end_s=4.0), replace(section, start_s=2.0), section]
@@ -81,6 +83,7 @@ def test_sections_that_overlap_make_each_clip_once(folder: Path, tmp_path: Path)
     assert len(workers.made) == len(set(workers.made)) == 2
 
 
+@pytest.mark.slow
 def test_a_stricter_gate_marks_what_is_there(folder: Path, tmp_path: Path) -> None:
     pipeline.build(read_folder(folder), tmp_path / "set", SETTINGS, Workers())
     strict = replace(SETTINGS, gate=replace(SETTINGS.gate, min_motion_m_s=4.9))
@@ -91,6 +94,7 @@ def test_a_stricter_gate_marks_what_is_there(folder: Path, tmp_path: Path) -> No
         assert record.status == "refused" and "motion" in record.reason
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_made_anew(folder: Path, tmp_path: Path) -> None:
     pipeline.build(read_folder(folder), tmp_path / "set", SETTINGS, Workers())
     record = next(open_manifest(tmp_path / "set").records())

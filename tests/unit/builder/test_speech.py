@@ -72,6 +72,7 @@ def test_any_rate_and_channels_are_taken():
         assert 0.0 <= speech_likeness(Waveform(sound, rate)) <= 1.0
 
 
+@pytest.mark.slow
 def test_real_dance_music_is_music(shared_data):
     for name in ("DANCE_C_1", "DANCE_T_2", "DANCE_W_20"):
         sound = read_audio(shared_data / "tang2018" / "audio" / f"{name}.opus", RATE)

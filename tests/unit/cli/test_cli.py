@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dancetomusic import cli
+from dancetomusic.cli import generate_options
 from dancetomusic.cli.train import parse_override
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
@@ -58,12 +59,13 @@ def pipeline(monkeypatch):
                 raise calls.error
             return calls.music
 
-    def open_model(checkpoint=None, codec=None, **options):
-        calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
-        return FakeModel()
+        @classmethod
+        def from_pretrained(cls, checkpoint=None, codec=None, **options):
+            calls.loaded = {"checkpoint": checkpoint, "codec": codec, **options}
+            return cls()
 
-    module = ModuleType("dancetomusic.generate.instrument")
-    module.open_model = open_model
+    module = ModuleType("dancetomusic.generate.one")
+    module.DanceToMusic = FakeModel
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
 
@@ -145,17 +147,16 @@ def test_where_the_beats_come_from_is_said_in_one_line(
 
 def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.generate.beat_source import BEAT_SOURCES
-    from dancetomusic.generate.instrument import open_model
     from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.generate.result import Music
 
-    assert sys.modules[cli.generate.__module__].BEAT_SOURCES == BEAT_SOURCES
+    assert generate_options.BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
     own |= {"click"}
     own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
-    assert loading <= set(inspect.signature(open_model).parameters)
+    assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)
     assert (options - loading) | {"on_progress"} <= generation
     assert {"overlay_skeleton", "mix_original", "click"} <= set(

@@ -52,6 +52,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(environment, shown):
     assert done.stdout.decode(encoding) == done.stderr.decode(encoding) == f"{shown}\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_without_any_locale():
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = run("say", "a · b", **plain)
@@ -61,6 +62,7 @@ def test_a_terminal_without_any_locale():
     assert b"Traceback" not in done.stderr and b"does not exist" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
 def test_closed_streams(tmp_path, closed):
     done = run("say", "x", closed=closed)
@@ -70,6 +72,7 @@ def test_closed_streams(tmp_path, closed):
     assert run("generate", str(tmp_path / "absent.mp4"), "c.wav", closed=closed).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_shown(tmp_path):
     done = run("generate", f"{STRANGE}.mp4", "c.wav", PYTHONUTF8="1")
     assert done.returncode == 2

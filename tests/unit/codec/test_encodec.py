@@ -271,6 +271,7 @@ def test_refusals(model, codec, tmp_path):
         codec.decode(out_of_range)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}]
 )

@@ -80,6 +80,7 @@ def test_dances_of_less_than_four_beats_have_no_capture() -> None:
     assert capture_disjoint([short], [short])[0].poses.present.all()
 
 
+@pytest.mark.slow
 def test_three_in_four_windows_of_val_are_shared_with_train(shared_data: Path) -> None:
     dances = load_dances(shared_data / "tang2018")
     rumbas = [dance for dance in dances if dance.genre == "rumba"]

@@ -212,6 +212,7 @@ def test_a_set_is_counted_and_its_refusals_are_told(clips):
     assert r"cannot read a\|b \<i\>\*.mp4\*" in reasons
 
 
+@pytest.mark.slow
 def test_charts_of_a_set_are_drawn(clips):
     root, manifest, records = clips
     figure = set_charts.draw_gate(manifest, GateThresholds(min_motion_m_s=0.4))

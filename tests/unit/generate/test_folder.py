@@ -27,7 +27,7 @@ from dancetomusic.io.folder import find_videos
 from dancetomusic.io.lock import exclusive
 from dancetomusic.parallel import open_engine
 from dancetomusic.released import released_checkpoints
-from tests.video_factory import write_sound, write_video
+from tests.video_factory import cut_short, write_sound, write_video
 
 pytestmark = pytest.mark.skipif(
     not {"codec", "pose2audio"} <= set(released_checkpoints()), reason="no released weights"
@@ -36,24 +36,12 @@ LENGTH_S = 2.0
 OPTIONS = {"seed": 3}
 
 
-def cut_short(source, target, length_s=LENGTH_S):
-    """The first seconds of a video, copied."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(source)) as whole, av.open(str(target), "w") as cut:
-        pictures = cut.add_stream_from_template(whole.streams.video[0])
-        for packet in whole.demux(whole.streams.video[0]):
-            if packet.dts is not None and packet.pts * packet.time_base < length_s:
-                packet.stream = pictures
-                cut.mux(packet)
-    return target
-
-
 @pytest.fixture(scope="module")
 def dances(demo_dir, tmp_path_factory):
     """Two dances, and files that are none."""
     folder = tmp_path_factory.mktemp("dances")
-    cut_short(demo_dir / "bounce_104bpm.mp4", folder / "one" / "bounce, é.mp4")
-    cut_short(demo_dir / "steps_128bpm.mp4", folder / "steps.mp4")
+    cut_short(demo_dir / "bounce_104bpm.mp4", folder / "one" / "bounce, é.mp4", LENGTH_S)
+    cut_short(demo_dir / "steps_128bpm.mp4", folder / "steps.mp4", LENGTH_S)
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "-rf;x\n.mp4").write_text("no video\n" * 100)
     (folder / "notes.txt").write_text("not looked at")
@@ -88,6 +76,7 @@ def report(folder):
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_each_dance_has_music_and_each_other_file_a_reason(made):
     output, results, seen = made
     assert set(sounds(output)) == {"one/bounce, é.wav", "steps.wav"}
@@ -112,6 +101,7 @@ def test_each_dance_has_music_and_each_other_file_a_reason(made):
     assert float(rows["steps.mp4"]["duration_s"]) == pytest.approx(LENGTH_S, abs=0.1)
 
 
+@pytest.mark.slow
 def test_one_by_one_gives_the_same_bytes(made, dances, tmp_path):
     output, _, _ = made
     with open_engine("serial") as engine:
@@ -120,6 +110,7 @@ def test_one_by_one_gives_the_same_bytes(made, dances, tmp_path):
     assert (tmp_path / "out" / REPORT_FILE).read_bytes() == (output / REPORT_FILE).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_made_is_left_alone_until_something_changes(made, dances, tmp_path):
     folder, output = tmp_path / "in", tmp_path / "out"
     shutil.copytree(dances, folder)
@@ -147,6 +138,7 @@ def test_what_is_made_is_left_alone_until_something_changes(made, dances, tmp_pa
     assert all(not os.path.isabs(entry["output"]) for entry in entries)
 
 
+@pytest.mark.slow
 def test_videos_of_one_stem_keep_their_suffixes_and_outputs_are_no_inputs(demo_dir, tmp_path):
     cut_short(demo_dir / "steps_128bpm.mp4", tmp_path / "a.mp4", 1.2)
     cut_short(demo_dir / "bounce_104bpm.mp4", tmp_path / "a.mov", 1.2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dancetomusic.errors import CheckpointError, InputError
-from dancetomusic.generate.instrument import Instrument, open_model
 from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -19,11 +19,11 @@ def poses():
 
 @pytest.fixture(scope="module", params=["wavenet", "motion_vae"])
 def instrument(request):
-    return open_model(request.param)
+    return DanceToMusic.from_pretrained(request.param)
 
 
+@pytest.mark.slow
 def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
-    assert isinstance(instrument, Instrument)
     stages = []
     music = instrument.generate(poses, seed=1, on_progress=lambda stage, _: stages.append(stage))
     assert music.waveform.duration_s == pytest.approx(poses.duration_s, abs=1e-3)
@@ -45,21 +45,21 @@ def test_a_choice_that_is_not_the_models_is_refused(instrument, poses):
 
 def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
     with pytest.raises(InputError, match="cfg_scale is -1"):
-        open_model("wavenet").generate(poses, cfg_scale=-1.0)
+        DanceToMusic.from_pretrained("wavenet").generate(poses, cfg_scale=-1.0)
     with pytest.raises(InputError, match="no choice of cfg_scale"):
-        open_model("motion_vae").generate(poses, cfg_scale=2.0)
+        DanceToMusic.from_pretrained("motion_vae").generate(poses, cfg_scale=2.0)
 
 
 def test_the_family_decides_what_is_opened():
-    assert isinstance(open_model(), DanceToMusic)
+    assert isinstance(DanceToMusic.from_pretrained().model, Pose2AudioModel)
     with pytest.raises(CheckpointError, match="plays no music"):
-        open_model("codec")
+        DanceToMusic.from_pretrained("codec")
     with pytest.raises(CheckpointError, match="no released checkpoint"):
-        open_model("nothing")
+        DanceToMusic.from_pretrained("nothing")
 
 
 def test_a_style_is_looked_at_before_anything_is_played():
-    model = open_model()
+    model = DanceToMusic.from_pretrained()
     model.check({"style": "waltz", "swing": 0.5})
     with pytest.raises(InputError, match="polka"):
         model.check({"style": "polka"})

@@ -10,11 +10,12 @@ from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, Spec
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.live.beat import BeatView
 from dancetomusic.live.composer import FADE_OUT_BARS, CodeComposer, Composer
-from dancetomusic.models.pose2audio.code_stream import CodeStream, Drawing
+from dancetomusic.models.pose2audio.code_stream import CodeStream
 from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.models.pose_encoder.stream import PoseEncoderStream
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.features import rhythm_features
@@ -66,14 +67,15 @@ def test_an_encoder_that_sees_ahead_is_refused() -> None:
 
 def test_codes_of_the_first_window_are_those_of_generate() -> None:
     decoder = _decoder()
-    stream = CodeStream(decoder, drawing=Drawing(temperature=0.0), weight_bits=32)
+    stream = CodeStream(
+        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
+    )
     rhythm = _rhythm(300, stream.reach)
     blocks = [stream.write(rhythm[at : at + 4 + 2 * stream.reach]) for at in range(0, 200, 4)]
     streamed = np.concatenate(blocks, axis=1)
     whole = decoder.generate(
         torch.from_numpy(rhythm[None, stream.reach :]),
-        temperature=0.0,
-        cfg_scale=Drawing().cfg_scale,
+        sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5),
     )
     assert streamed.shape == (2, 200 - stream.lag)
     assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
@@ -81,7 +83,9 @@ def test_codes_of_the_first_window_are_those_of_generate() -> None:
 
 def test_the_next_window_goes_on_as_generate_does_from_a_prefix() -> None:
     decoder = _decoder()
-    stream = CodeStream(decoder, drawing=Drawing(temperature=0.0), weight_bits=32)
+    stream = CodeStream(
+        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
+    )
     rhythm = _rhythm(700, stream.reach)
     blocks = [stream.write(rhythm[at : at + 5 + 2 * stream.reach]) for at in range(0, 600, 5)]
     streamed = np.concatenate(blocks, axis=1)
@@ -89,8 +93,7 @@ def test_the_next_window_goes_on_as_generate_does_from_a_prefix() -> None:
     window = decoder.generate(
         torch.from_numpy(rhythm[None, stream.reach + begin : stream.reach + begin + 320]),
         prefix_codes=torch.from_numpy(streamed[None, :, begin : begin + context]),
-        temperature=0.0,
-        cfg_scale=Drawing().cfg_scale,
+        sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5),
     )[0].numpy()
     same = streamed[:, begin + context : 590] == window[:, context : 590 - begin]
     assert same.mean() > 0.95  # the first rows of rhythm of a window know what was before it
@@ -102,7 +105,7 @@ def test_memory_is_seen_from_when_it_is_known() -> None:
 
     def played(at: int | None) -> np.ndarray:
         stream = CodeStream(
-            decoder, drawing=Drawing(temperature=0.0, cfg_scale=6.0), weight_bits=32
+            decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=6.0), weight_bits=32
         )
         blocks = []
         for number in range(40):
@@ -118,9 +121,9 @@ def test_memory_is_seen_from_when_it_is_known() -> None:
 
 def test_drawing_is_checked() -> None:
     with pytest.raises(InputError, match="cfg_scale"):
-        Drawing(cfg_scale=-1.0)
+        SamplingConfig(cfg_scale=-1.0)
     with pytest.raises(InputError, match="temperature"):
-        Drawing(temperature=-1.0)
+        SamplingConfig(temperature=-1.0)
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +156,12 @@ def _compose(
     return sound
 
 
+@pytest.mark.slow
 def test_music_fades_out_within_two_bars_and_comes_back(
     composer_parts: tuple[Pose2Audio, SpectralCodec],
 ) -> None:
     model, codec = composer_parts
-    composer = CodeComposer(model, codec, style=0, drawing=Drawing(), seed=0)
+    composer = CodeComposer(model, codec, style=0, sampling=SamplingConfig(), seed=0)
     assert composer.silent
     assert not np.concatenate(_compose(composer, 5, present=False)).any()
     playing = np.concatenate(_compose(composer, 50, present=True, from_block=5))
@@ -175,7 +179,7 @@ def test_a_blocks_place_is_that_of_its_codes(
     composer_parts: tuple[Pose2Audio, SpectralCodec],
 ) -> None:
     model, codec = composer_parts
-    composer = CodeComposer(model, codec, style=0, drawing=Drawing(), seed=0)
+    composer = CodeComposer(model, codec, style=0, sampling=SamplingConfig(), seed=0)
     view = BeatView(bpm=120.0)
     first = composer.compose(0.0, view, 0.5, True)
     second = composer.compose(0.04, view, 0.5, True)

@@ -82,6 +82,7 @@ def test_tempo_ignores_a_trackers_grid_and_one_missing_beat():
     assert np.isnan(tempo_bpm(np.array([1.0])))
 
 
+@pytest.mark.slow
 def test_tracker_finds_clicks_and_nothing_in_silence():
     times = metronome_times(110.0, 20.0, phase=0.5)
     found = track_beats(render_clicks(times, 20.0))
@@ -90,6 +91,7 @@ def test_tracker_finds_clicks_and_nothing_in_silence():
     assert track_beats(Waveform(np.zeros((1, 24_000), dtype=np.float32), 24_000)).size == 0
 
 
+@pytest.mark.slow
 def test_tracker_finds_the_beats_of_real_music(shared_data):
     from dancetomusic.io.audio import read_audio
 

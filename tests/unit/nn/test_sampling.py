@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dancetomusic.errors import InputError
-from dancetomusic.nn.sampling import check_sampling, guide, sample
+from dancetomusic.nn.sampling import SamplingConfig, classifier_free_guidance, sample
 
 PROBABILITIES = torch.tensor([0.1, 0.5, 0.05, 0.35])
 DRAWS = 20_000
@@ -13,7 +13,7 @@ DRAWS = 20_000
 def shares(**settings: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     logits = PROBABILITIES.log().expand(DRAWS, -1)
-    drawn = sample(logits, generator=generator, **settings)
+    drawn = sample(logits, SamplingConfig(**settings), generator=generator)
     return torch.bincount(drawn, minlength=4) / DRAWS
 
 
@@ -39,13 +39,17 @@ def test_top_p_keeps_the_fewest_classes_that_reach_it() -> None:
 
 def test_zero_temperature_takes_the_likeliest() -> None:
     logits = torch.randn(3, 2, 8)
-    assert torch.equal(sample(logits, temperature=0.0), logits.argmax(-1))
+    assert torch.equal(sample(logits, SamplingConfig(temperature=0.0)), logits.argmax(-1))
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     logits = torch.randn(2, 2, 64)
     drawn = [
-        sample(logits, top_k=32, top_p=0.9, generator=torch.Generator().manual_seed(seed))
+        sample(
+            logits,
+            SamplingConfig(top_k=32, top_p=0.9),
+            generator=torch.Generator().manual_seed(seed),
+        )
         for seed in (1, 1, 2)
     ]
     assert torch.equal(drawn[0], drawn[1])
@@ -66,12 +70,12 @@ def test_values_out_of_range_are_refused(
     temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     with pytest.raises(InputError):
-        check_sampling(temperature, top_k, top_p)
+        SamplingConfig(temperature, top_k, top_p)
 
 
 def test_guidance_moves_the_first_book_alone() -> None:
     without, given = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
-    logits = guide(without, given, 2.5)
+    logits = classifier_free_guidance(without, given, 2.5)
     torch.testing.assert_close(logits[:, 0], 2.5 * given[:, 0] - 1.5 * without[:, 0])
     assert torch.equal(logits[:, 1:], given[:, 1:])
-    assert torch.equal(guide(without, given, 0.0)[:, 0], without[:, 0])
+    assert torch.equal(classifier_free_guidance(without, given, 0.0)[:, 0], without[:, 0])

@@ -167,6 +167,7 @@ def test_the_users_own_weights_are_used_and_never_removed(double, monkeypatch, t
     assert len(SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])) == 1
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_fetch_the_weights_once(double, log):
     with get_context("spawn").Pool(3) as pool:
         assert pool.map(_separate_one, range(3)) == [4800] * 3
@@ -204,6 +205,7 @@ def test_no_ffmpeg_at_the_first_use(double, monkeypatch):
         SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_is_ended_with_its_workers(double, monkeypatch, log):
     SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])
     fails(monkeypatch, "hang")

@@ -11,7 +11,9 @@ import pytest
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.synthesis.danced_grooves import danced_grooves
+from tests.groove_factory import link_short_grooves
 
+pytestmark = pytest.mark.slow
 RATES = {"sample_rate": 16_000, "fps": 25.0}
 
 
@@ -28,10 +30,14 @@ def short_dance(shared_data):
     return replace(dance, poses=poses, beat_times=dance.beat_times[dance.beat_times < 10])
 
 
-def test_strokes_fall_on_the_beats_and_movement_lasts_as_long(shared_data, short_dance, tmp_path):
-    first, faster = danced_grooves(
-        [short_dance], shared_data / "groove", tmp_path, versions=2, **RATES
-    )
+@pytest.fixture(scope="module")
+def grooves(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("groove")
+    return link_short_grooves(shared_data / "groove", folder, per_drummer=8)
+
+
+def test_strokes_fall_on_the_beats_and_movement_lasts_as_long(grooves, short_dance, tmp_path):
+    first, faster = danced_grooves([short_dance], grooves, tmp_path, versions=2, **RATES)
     assert first.duration_s == pytest.approx(10.0, abs=0.05)
     assert 0.7 < faster.duration_s / first.duration_s < 1.4
     for sound in (first, faster):
@@ -47,16 +53,14 @@ def test_strokes_fall_on_the_beats_and_movement_lasts_as_long(shared_data, short
 
 
 def test_what_was_rendered_is_kept_and_held_out_music_is_other_music(
-    shared_data, short_dance, tmp_path
+    grooves, short_dance, tmp_path
 ):
-    (first,) = danced_grooves([short_dance], shared_data / "groove", tmp_path, **RATES)
+    (first,) = danced_grooves([short_dance], grooves, tmp_path, **RATES)
     (file,) = tmp_path.glob("*.npy")
     written = file.stat().st_mtime_ns
-    (again,) = danced_grooves([short_dance], shared_data / "groove", tmp_path, **RATES)
+    (again,) = danced_grooves([short_dance], grooves, tmp_path, **RATES)
     assert file.stat().st_mtime_ns == written and np.array_equal(first.samples, again.samples)
-    (other,) = danced_grooves(
-        [short_dance], shared_data / "groove", tmp_path, held_out=True, **RATES
-    )
+    (other,) = danced_grooves([short_dance], grooves, tmp_path, held_out=True, **RATES)
     assert not np.array_equal(first.samples, other.samples)
     with pytest.raises(InputError):
         danced_grooves([short_dance], tmp_path / "absent", tmp_path, **RATES)

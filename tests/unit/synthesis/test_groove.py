@@ -24,6 +24,7 @@ from dancetomusic.synthesis.groove import (
     style_of_label,
     to_waltz,
 )
+from tests.groove_factory import link_short_grooves
 
 needs_fluidsynth = pytest.mark.skipif(
     shutil.which("fluidsynth") is None or not SOUND_FONT.is_file(),
@@ -221,8 +222,10 @@ def test_a_corpus_from_before_a_setting_existed_is_kept(tmp_path):
     assert (corpus.styles, corpus.swings) == (["rock"], [0.0])
 
 
-def test_real_grooves_are_read(shared_data):
-    grooves = load_grooves(shared_data / "groove")
+@pytest.mark.slow
+def test_real_grooves_are_read(shared_data, tmp_path):
+    folder = link_short_grooves(shared_data / "groove", tmp_path, per_drummer=60)
+    grooves = load_grooves(folder)
     assert len(grooves) > 300
     assert {g.beats_per_bar for g in grooves} == {3, 4}
     assert {g.style for g in grooves} <= {*STYLES, ""}

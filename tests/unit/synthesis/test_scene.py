@@ -60,6 +60,7 @@ def test_given_landmarks_stand_on_the_floor():
     np.testing.assert_array_equal(standing[..., [0, 2]], world[..., [0, 2]])
 
 
+@pytest.mark.slow
 def test_each_dancer_is_drawn_where_its_landmarks_are(rooms):
     pytest.importorskip("pyvista")
     camera = fit_camera(rooms, Camera(), width=320, height=240)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dancetomusic.config import config_from_dict, load_config
-from dancetomusic.models.registry import _with_value, family_names, find_family
+from dancetomusic.models.registry import _with_value, families, find_family
 from dancetomusic.released import released_checkpoint, released_checkpoints
 from dancetomusic.training.loop import LoopConfig
 
@@ -17,7 +17,7 @@ def test_shipped_settings_load(repository):
     files = sorted((repository / "configs").glob("*.yaml"))
     assert len(files) > 5
     for file in files:
-        model = max((name for name in family_names() if file.stem.startswith(name)), key=len)
+        model = max((name for name in families() if file.stem.startswith(name)), key=len)
         assert isinstance(
             load_config(find_family(model).training_task().config, file), LoopConfig
         ), file.name

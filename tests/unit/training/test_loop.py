@@ -244,6 +244,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch(tmp_path):
     assert set(saved) == {"0.x", "0.y"} and np.isnan(saved["0.x"]).sum() == 1
 
 
+@pytest.mark.slow
 def test_a_batch_too_large_for_memory_is_one_clear_error(tmp_path):
     """The process may use little memory; the batch asks for 64 GiB."""
     code = f"""
@@ -322,6 +323,7 @@ run(Path(sys.argv[1]), TWO, validation=[3.0, 2.0], dropout=0.0)
 TWO = replace(CONFIG, max_steps=6, batch_size=2, accumulate=2)
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
     (tmp_path / "script.py").write_text(TWO_PROCESSES)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

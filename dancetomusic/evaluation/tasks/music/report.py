@@ -59,7 +59,6 @@ from dancetomusic.types import PoseSequence, Waveform
 
 if TYPE_CHECKING:
     from dancetomusic.codec.spectral import SpectralCodec
-    from dancetomusic.generate.instrument import Instrument
     from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.models.pose_encoder.network import PoseEncoder
 
@@ -543,10 +542,10 @@ def _grid_reading(
 
 
 @lru_cache(maxsize=4)
-def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic | Instrument:
-    from dancetomusic.generate.instrument import open_model
+def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic:
+    from dancetomusic.generate.one import DanceToMusic
 
-    return open_model(checkpoint, codec, threads=1)
+    return DanceToMusic.from_pretrained(checkpoint, codec, threads=1)
 
 
 @lru_cache(maxsize=4)

@@ -244,6 +244,7 @@ def test_a_mean_without_its_interval_above_the_trivial_rows_is_not_enough():
     assert [goal.holds for goal in unseen.goals_of(group)] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_page(tmp_path, dances, capsys):
     _write_folder(tmp_path / "data", dances)
     runs = [

@@ -93,6 +93,7 @@ def test_unknown_bars_are_not_learned():
     assert weights[0].all() and not weights[1].any()
 
 
+@pytest.mark.slow
 def test_a_run_lowers_its_loss_and_writes_a_network(cache, tmp_path):
     train_beat_network(settings(cache, max_steps=30, learning_rate=1e-2), tmp_path / "run")
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -160,6 +161,7 @@ def wild(tmp_path):
     return tmp_path / "wild"
 
 
+@pytest.mark.slow
 def test_the_network_that_held_a_group_out_is_found(cache, wild, tmp_path):
     clips = load_wild(wild)
     real = {"wild": str(wild), "wild_share": 0.5, "max_steps": 1, "n_folds": 2}

@@ -31,6 +31,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_three_stages_train_one_after_the_other(config, tmp_path):
     generator = train_dance_gan(config, tmp_path)
     assert generator.config.stage == "music"
@@ -47,6 +48,7 @@ def test_three_stages_train_one_after_the_other(config, tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_stage_may_be_the_last(config, tmp_path):
     still = DanceGanTrainingConfig(**vars(config) | {"model": DanceGanConfig(**vars(TINY) | {
         "stage": "poses"})})  # fmt: skip

@@ -122,6 +122,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_it_learns_and_goes_on_where_it_was_stopped(config, tmp_path, monkeypatch):
     train_motion_vae(config, tmp_path / "whole")
@@ -149,6 +150,7 @@ def test_it_learns_and_goes_on_where_it_was_stopped(config, tmp_path, monkeypatc
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @needs_fluidsynth
 def test_bad_settings_are_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="sound_share is 2"):

@@ -9,6 +9,7 @@ from dancetomusic.errors import DependencyError, InputError
 from dancetomusic.models.pose2audio import onnx_decoder
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, exported_graph
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
+from dancetomusic.nn.sampling import SamplingConfig
 
 R, M, K, V, FRAMES = 5, 6, 2, 64, 40
 
@@ -58,18 +59,25 @@ def test_greedy_codes_are_those_of_pytorch(
     model = decoder(pattern, causal=causal)
     given = conditions()
     ours = OnnxTokenDecoder(model, cache_dir=tmp_path)
-    codes = ours.generate(*given, temperature=0.0, cfg_scale=cfg_scale)
+    codes = ours.generate(*given, sampling=SamplingConfig(temperature=0.0, cfg_scale=cfg_scale))
     assert len(codes.unique()) > 4
-    assert torch.equal(codes, model.generate(*given, temperature=0.0, cfg_scale=cfg_scale))
+    assert torch.equal(
+        codes, model.generate(*given, sampling=SamplingConfig(temperature=0.0, cfg_scale=cfg_scale))
+    )
 
 
 @needs_onnx
 def test_a_style_sounds_as_in_pytorch(tmp_path: Path) -> None:
     model, given = decoder(styles=("rock", "waltz")), conditions()
-    asked = {"style": torch.tensor([2, 0]), "temperature": 0.0, "cfg_scale": 2.0}
+    asked = {
+        "style": torch.tensor([2, 0]),
+        "sampling": SamplingConfig(temperature=0.0, cfg_scale=2.0),
+    }
     codes = OnnxTokenDecoder(model, cache_dir=tmp_path).generate(*given, **asked)
     assert torch.equal(codes, model.generate(*given, **asked))
-    assert not torch.equal(codes, model.generate(*given, temperature=0.0, cfg_scale=2.0))
+    assert not torch.equal(
+        codes, model.generate(*given, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.0))
+    )
 
 
 @needs_onnx
@@ -80,8 +88,7 @@ def test_sampled_and_continued_codes_are_those_of_pytorch(tmp_path: Path) -> Non
         either.generate(
             *given,
             prefix_codes=torch.arange(K * 9).view(1, K, 9).expand(2, -1, -1),
-            top_k=20,
-            top_p=0.9,
+            sampling=SamplingConfig(top_k=20, top_p=0.9),
             generator=torch.Generator().manual_seed(5),
         )
         for either in (model, OnnxTokenDecoder(model, cache_dir=tmp_path))
@@ -92,8 +99,10 @@ def test_sampled_and_continued_codes_are_those_of_pytorch(tmp_path: Path) -> Non
 @needs_onnx
 def test_music_without_a_dance(tmp_path: Path) -> None:
     model, (rhythm, *_) = decoder(), conditions(batch=1)
-    codes = OnnxTokenDecoder(model, cache_dir=tmp_path).generate(rhythm, temperature=0.0)
-    assert torch.equal(codes, model.generate(rhythm, temperature=0.0))
+    codes = OnnxTokenDecoder(model, cache_dir=tmp_path).generate(
+        rhythm, sampling=SamplingConfig(temperature=0.0)
+    )
+    assert torch.equal(codes, model.generate(rhythm, sampling=SamplingConfig(temperature=0.0)))
 
 
 @needs_onnx

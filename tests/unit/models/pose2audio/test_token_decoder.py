@@ -15,6 +15,7 @@ from dancetomusic.models.pose2audio.token_decoder import (
     TokenDecoderConfig,
     code_loss,
 )
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
 R, M, K, V = 5, 6, 2, 16
@@ -70,7 +71,7 @@ def test_cached_logits_equal_uncached(model: TokenDecoder) -> None:
 @torch.inference_mode()
 def test_greedy_generation_is_what_the_logits_say(model: TokenDecoder) -> None:
     _, *conditions = inputs()
-    codes = model.generate(*conditions, temperature=0.0)
+    codes = model.generate(*conditions, sampling=SamplingConfig(temperature=0.0))
     assert torch.equal(model(codes, *conditions).argmax(-1), codes)
 
 
@@ -136,7 +137,9 @@ def test_a_causal_decoder_knows_no_movement_that_is_still_to_come() -> None:
 def test_a_causal_decoder_generates_what_its_logits_say() -> None:
     model = decoder(causal=True, memory_layers=0)
     _, rhythm, memory, mask = inputs(frames=30)
-    codes = model.generate(rhythm, memory, mask, temperature=0.0, cfg_scale=2.0)
+    codes = model.generate(
+        rhythm, memory, mask, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.0)
+    )
     with torch.no_grad():
         given = model(codes, rhythm, memory, mask)
         without = model(codes, rhythm, memory, mask, withheld=torch.ones(2, dtype=torch.bool))
@@ -181,10 +184,15 @@ def test_padding_does_not_count_in_the_loss() -> None:
 
 def test_a_prefix_is_kept_and_continued_as_if_never_interrupted(model: TokenDecoder) -> None:
     _, *conditions = inputs()
-    whole = model.generate(*conditions, temperature=0.0)
+    whole = model.generate(*conditions, sampling=SamplingConfig(temperature=0.0))
     for given in (0, 1, 7, FRAMES):
         prefix = whole[:, :, :given]
-        assert torch.equal(model.generate(*conditions, prefix_codes=prefix, temperature=0.0), whole)
+        assert torch.equal(
+            model.generate(
+                *conditions, prefix_codes=prefix, sampling=SamplingConfig(temperature=0.0)
+            ),
+            whole,
+        )
     prefix = torch.randint(0, V, (2, K, 5))
     continued = model.generate(*conditions, prefix_codes=prefix)
     assert torch.equal(continued[:, :, :5], prefix)
@@ -194,7 +202,11 @@ def test_a_prefix_is_kept_and_continued_as_if_never_interrupted(model: TokenDeco
 def test_the_same_seed_gives_the_same_codes(model: TokenDecoder) -> None:
     _, *conditions = inputs()
     made = [
-        model.generate(*conditions, top_k=8, generator=torch.Generator().manual_seed(seed))
+        model.generate(
+            *conditions,
+            sampling=SamplingConfig(top_k=8),
+            generator=torch.Generator().manual_seed(seed),
+        )
         for seed in (3, 3, 4)
     ]
     assert torch.equal(made[0], made[1])
@@ -205,7 +217,12 @@ def test_the_same_seed_gives_the_same_codes(model: TokenDecoder) -> None:
 def test_guidance_extrapolates_the_logits_of_the_first_book(model: TokenDecoder) -> None:
     codes, rhythm, memory, mask = inputs()
     scale = 2.5
-    codes = model.generate(rhythm, memory, mask, temperature=0.0, cfg_scale=scale)
+    codes = model.generate(
+        rhythm,
+        memory,
+        mask,
+        sampling=SamplingConfig(temperature=0.0, sampling=SamplingConfig(cfg_scale=scale)),
+    )
     with torch.inference_mode():
         given = model(codes, rhythm, memory, mask)
         without = model(codes, rhythm, memory, mask, withheld=torch.ones(2, dtype=torch.bool))
@@ -214,19 +231,25 @@ def test_guidance_extrapolates_the_logits_of_the_first_book(model: TokenDecoder)
 
 def test_guidance_near_one_is_no_guidance(model: TokenDecoder) -> None:
     _, *conditions = inputs()
-    plain = model.generate(*conditions, temperature=0.0)
-    assert torch.equal(model.generate(*conditions, temperature=0.0, cfg_scale=1.0), plain)
-    assert torch.equal(model.generate(*conditions, temperature=0.0, cfg_scale=1.0 + 1e-6), plain)
+    plain = model.generate(*conditions, sampling=SamplingConfig(temperature=0.0))
+    assert torch.equal(
+        model.generate(*conditions, sampling=SamplingConfig(temperature=0.0, cfg_scale=1.0)), plain
+    )
+    assert torch.equal(
+        model.generate(*conditions, sampling=SamplingConfig(temperature=0.0, cfg_scale=1.0 + 1e-6)),
+        plain,
+    )
 
 
 def test_generation_leaves_training_mode_as_it_was() -> None:
     model = decoder(dropout=0.5).train()
     _, *conditions = inputs()
-    made = [model.generate(*conditions, temperature=0.0) for _ in range(2)]
+    made = [model.generate(*conditions, sampling=SamplingConfig(temperature=0.0)) for _ in range(2)]
     assert torch.equal(made[0], made[1])
     assert model.training
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_to_the_last_code(model: TokenDecoder) -> None:
     codes, *conditions = inputs(frames=24)
     model.train()
@@ -238,7 +261,7 @@ def test_one_batch_is_learned_to_the_last_code(model: TokenDecoder) -> None:
         optimizer.step()
         if loss < 0.02:
             break
-    assert torch.equal(model.generate(*conditions, temperature=0.0), codes)
+    assert torch.equal(model.generate(*conditions, sampling=SamplingConfig(temperature=0.0)), codes)
 
 
 def test_no_frames_give_no_codes(model: TokenDecoder) -> None:
@@ -281,7 +304,7 @@ def test_what_cannot_be_generated_is_refused() -> None:
     with pytest.raises(InputError, match="from 16 to 16"):
         model.generate(rhythm, prefix_codes=torch.full((2, K, 3), V))
     with pytest.raises(InputError, match="cfg_scale is -1"):
-        model.generate(rhythm, cfg_scale=-1.0)
+        model.generate(rhythm, sampling=SamplingConfig(cfg_scale=-1.0))
 
 
 STYLED = dataclasses.replace(TINY, styles=("rock", "waltz"))
@@ -352,7 +375,7 @@ def test_generation_in_a_style_is_what_the_logits_say(cfg_scale: float) -> None:
     model = styled()
     _, *conditions = inputs()
     style = torch.tensor([1, 2])
-    sampling = {"temperature": 0.0, "cfg_scale": cfg_scale}
+    sampling = {"sampling": SamplingConfig(temperature=0.0, cfg_scale=cfg_scale)}
     codes = model.generate(*conditions, style=style, **sampling)
     assert not torch.equal(codes, model.generate(*conditions, **sampling))
     with torch.inference_mode():

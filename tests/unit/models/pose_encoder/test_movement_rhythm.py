@@ -151,6 +151,7 @@ def test_repetition_of_a_dance_is_at_its_beats() -> None:
     assert not repetition([_sequence(poses.world[:10])]).any()
 
 
+@pytest.mark.slow
 def test_detector_jitter_does_not_make_a_tempo(shared_data, encoder: PoseEncoder) -> None:
     clips = trusted_clips(load_wild(shared_data / "wild"))[:6]
     changed = []

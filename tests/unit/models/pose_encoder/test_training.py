@@ -61,6 +61,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_loss_falls_on_one_batch_until_the_phase_is_known():
     torch.manual_seed(0)
     encoder = PoseEncoder(dataclasses.replace(TINY, channels=32, dilations=(1, 2, 4, 8)))
@@ -138,6 +139,7 @@ def test_pictures_and_beat_scores_reach_tensorboard(tmp_path):
     assert picture.width >= 480 and picture.height > 100
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
     script = (
         "import sys, dataclasses\n"
@@ -203,6 +205,7 @@ def write_config(tmp_path):
     return tmp_path / "c.yaml"
 
 
+@pytest.mark.slow
 def test_poses_of_the_wrong_shape_are_one_line_before_the_first_step(tmp_path):
     """In a process of its own, without the checks that tests add to every call."""
     write_dances(tmp_path / "dances", np.zeros((240, 17, 3), np.float32))

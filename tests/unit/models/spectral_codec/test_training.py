@@ -15,6 +15,7 @@ from dancetomusic.synthesis.groove import SOUND_FONT
 from dancetomusic.training.losses import MelLoss
 from tests.unit.synthesis.test_groove import write_groove_folder
 
+pytestmark = pytest.mark.slow
 needs_fluidsynth = pytest.mark.skipif(
     shutil.which("fluidsynth") is None or not SOUND_FONT.is_file(),
     reason="fluidsynth or its sound font is not installed",
@@ -67,31 +68,44 @@ class Stopped(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def short(config):
+    return replace(config, max_steps=6, decoder_steps=6, codebook_start=2, save_every=3)
+
+
+@pytest.fixture(scope="module")
+def whole(short, tmp_path_factory):
+    """A run that was not stopped."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    train_codec(short, folder)
+    return folder
+
+
 @needs_fluidsynth
 @pytest.mark.parametrize("stage", ["WholeCodecRecipe", "CodecDecoderRecipe"])
-def test_either_stage_goes_on_where_it_was_stopped(config, tmp_path, monkeypatch, stage):
+def test_either_stage_goes_on_where_it_was_stopped(short, whole, tmp_path, monkeypatch, stage):
     """Books with their averages, and discriminators with their optimiser, included."""
-    short = replace(config, max_steps=10, decoder_steps=10, codebook_start=3)
-    train_codec(short, tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole" / "corpus", tmp_path / "parts" / "corpus")
-    shutil.copytree(tmp_path / "whole" / "validation", tmp_path / "parts" / "validation")
+    shutil.copytree(whole / "corpus", tmp_path / "parts" / "corpus")
+    shutil.copytree(whole / "validation", tmp_path / "parts" / "validation")
     kind = getattr(recipe, stage)
     original = kind.losses
 
-    def stop_at_six(self, group, batch, step):
-        if step == 6:
+    def stop_at_five(self, group, batch, step):
+        if step == 5:
             raise Stopped
         return original(self, group, batch, step)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(kind, "losses", stop_at_six)
+        patch.setattr(kind, "losses", stop_at_five)
         train_codec(short, tmp_path / "parts")
     train_codec(short, tmp_path / "parts")
     for part in ("stage1", "."):
-        assert log_of(tmp_path / "parts" / part) == log_of(tmp_path / "whole" / part)
+        assert log_of(tmp_path / "parts" / part) == log_of(whole / part)
         ours, theirs = (
-            SpectralCodec.from_pretrained(tmp_path / run / part).model.state_dict()
-            for run in ("parts", "whole")
+            SpectralCodec.from_pretrained(run / part).model.state_dict()
+            for run in (tmp_path / "parts", whole)
         )
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 

@@ -12,6 +12,7 @@ from dancetomusic.codec.mulaw import SILENCE, decode_mulaw
 from dancetomusic.errors import InputError, PoseError
 from dancetomusic.models.wavenet.generation import SampleQueues, generate_naively, play, stream
 from dancetomusic.models.wavenet.network import WaveNet, WaveNetConfig, pose_movement
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.types import PoseSequence
 
 SMALL = WaveNetConfig(
@@ -105,7 +106,9 @@ def test_gates_come_from_the_movement_at_the_same_time(scale: float):
     """The first block is what a pass over everything says it is."""
     model = lively(SMALL)
     movement = pose_movement(dancer(2.0))
-    sound = np.concatenate(list(stream(model, movement, seed=5, cfg_scale=scale)))
+    sound = np.concatenate(
+        list(stream(model, movement, seed=5, sampling=SamplingConfig(cfg_scale=scale)))
+    )
     assert sound.size == len(movement) * 640
     read = model.read(torch.from_numpy(movement)[None], torch.ones(1, dtype=torch.bool))
     read = model.unseen + scale * (read - model.unseen)
@@ -122,7 +125,10 @@ def test_the_latent_vector_changes_the_sound():
     model = lively(replace(SMALL, latent_dim=3))
     with torch.no_grad():
         model.gates.weight.mul_(4)
-    first, second = (play(model, dancer(1.0), seed=n, temperature=0.0).samples for n in (0, 1))
+    first, second = (
+        play(model, dancer(1.0), seed=n, sampling=SamplingConfig(temperature=0.0)).samples
+        for n in (0, 1)
+    )
     assert not np.array_equal(first, second)
 
 
@@ -131,9 +137,9 @@ def test_bad_requests_are_refused():
     with pytest.raises(InputError, match=r"receptive field of 3\.9 ms \(63 samples\)"):
         list(stream(model, pose_movement(dancer(1.0)), 20))
     with pytest.raises(InputError, match="temperature"):
-        play(model, dancer(1.0), temperature=-1.0)
+        play(model, dancer(1.0), sampling=SamplingConfig(temperature=-1.0))
     with pytest.raises(InputError, match="cfg_scale is -1"):
-        play(model, dancer(1.0), cfg_scale=-1.0)
+        play(model, dancer(1.0), sampling=SamplingConfig(cfg_scale=-1.0))
     with pytest.raises(InputError, match="no genre 'polka'"):
         play(model, dancer(1.0), genre="polka")
     with pytest.raises(InputError, match="reads pose, not pictures"):

@@ -108,6 +108,7 @@ def learned(tmp_path_factory):
     return train_wavenet(config, tmp_path_factory.mktemp("run"), sounds=SOUNDS)
 
 
+@pytest.mark.slow
 def test_sound_that_comes_with_movement_is_better_foretold_with_it(learned):
     found = score_likelihood(learned, [SOUNDS[2], stepping(8.0, 0.5, 3)], crops=16)
     assert found.bits[TRUE].mean() < min(found.bits[SHUFFLED].mean(), found.bits[NONE].mean())
@@ -118,6 +119,7 @@ def test_sound_that_comes_with_movement_is_better_foretold_with_it(learned):
     assert all(f"| {name} |" in table for name in CONDITIONS)
 
 
+@pytest.mark.slow
 def test_likelihood_refuses_what_cannot_be_shuffled(learned):
     with pytest.raises(InputError, match="at least two"):
         score_likelihood(learned, SOUNDS[:1])
@@ -126,6 +128,7 @@ def test_likelihood_refuses_what_cannot_be_shuffled(learned):
         score_likelihood(blind, SOUNDS[:2])
 
 
+@pytest.mark.slow
 def test_it_is_written_loaded_and_played(tmp_path):
     trained = train_wavenet(RECIPE, tmp_path, sounds=SOUNDS)
     loaded = load_wavenet(tmp_path)
@@ -219,6 +222,7 @@ def test_each_schedule_is_followed(tmp_path):
         replace(RECIPE, schedule="step", step_factor=1.5)
 
 
+@pytest.mark.slow
 def test_a_range_test_says_which_rate_to_try(tmp_path, capsys):
     config = replace(RECIPE, schedule="range_test", max_steps=30, learning_rate=1.0)
     train_wavenet(config, tmp_path, sounds=SOUNDS)

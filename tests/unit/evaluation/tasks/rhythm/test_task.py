@@ -133,6 +133,7 @@ def test_refusals_are_counted_on_clips_without_a_pulse():
     assert (refusals.refused, refusals.beatless_sure, refusals.scored_refused) == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 def test_the_page_has_every_row_and_no_nan(tmp_path):
     clips = [clip("a", style="s"), clip("b", 90.0, style="t"), clip("c", 150.0, scored=False)]
     findings = evaluate_rhythm(
@@ -206,6 +207,7 @@ def test_unknown_folders_and_malformed_beats_are_refused(tmp_path):
     assert read_beat_file(file)[0].size == 0
 
 
+@pytest.mark.slow
 def test_sounds_without_a_beat_are_of_one_length_and_not_silent():
     kinds = set()
     for kind, sound in beatless_sounds():

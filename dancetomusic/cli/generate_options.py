@@ -1,0 +1,227 @@
+"""Options of ``dancetomusic generate``, and the checks that need no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dancetomusic.cli.options import check_seed
+from dancetomusic.cli.outputs import check_distinct, check_output
+from dancetomusic.errors import InputError, OutputError, VideoError
+
+BEAT_SOURCES = ("auto", "sound", "movement")
+BPM_RANGE = (40.0, 240.0)
+SOUND_SUFFIX = ".wav"
+POSE_SUFFIX = ".npz"
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(metavar="SOURCE", help="A dance video, poses as .npz, or a folder of videos."),
+]
+OutputsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="OUTPUT",
+        help="Where the music goes: .wav for the sound alone, .mp4, .mov, .mkv or .webm for "
+        "the video with its new sound. Several get the same music. For a folder, a folder.",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", callback=check_seed, help="The same seed gives the same file."),
+]
+BpmOption = Annotated[
+    float | None,
+    typer.Option("--bpm", help="Tempo to use instead of the estimated one, 40 to 240."),
+]
+BeatsFromOption = Annotated[
+    str,
+    typer.Option(
+        "--beats_from",
+        metavar="auto|sound|movement|FILE",
+        help="Where the beats come from: the video's own sound, the movement, or a CSV of "
+        "time_s,beat. auto takes the sound's where they are clear.",
+    ),
+]
+BeatsOption = Annotated[
+    Path | None,
+    typer.Option("--beats", help="CSV of time_s,beat: the same as --beats_from FILE."),
+]
+TempoOption = Annotated[
+    str | None,
+    typer.Option("--tempo", metavar="half|double", help="Count half or twice as fast."),
+]
+OffsetMsOption = Annotated[
+    float,
+    typer.Option("--offset_ms", help="Play later (positive) or earlier, in milliseconds."),
+]
+SoundFileOption = Annotated[
+    Path | None,
+    typer.Option("--sound", help="Sound file to find the beats in, such as the song of poses."),
+]
+ClickOption = Annotated[
+    bool, typer.Option("--click", help="Mix a click on every beat in, to check the rhythm.")
+]
+StyleOption = Annotated[
+    str | None,
+    typer.Option("--style", help="Style of music: cha-cha, waltz, rock, funk, latin and more."),
+]
+SwingOption = Annotated[
+    float | None,
+    typer.Option("--swing", help="How late off-beats are played: 0 straight, 1 in triplets."),
+]
+NumDancersOption = Annotated[
+    int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
+]
+SaveRhythmOption = Annotated[
+    Path | None, typer.Option("--save_rhythm", help="Write the beats, as .csv.")
+]
+SavePosesOption = Annotated[
+    Path | None, typer.Option("--save_poses", help="Write the poses read, as .npz.")
+]
+OverlaySkeletonOption = Annotated[
+    bool,
+    typer.Option("--overlay_skeleton", help="Draw the poses on the video (re-encodes it)."),
+]
+MixOriginalOption = Annotated[
+    float,
+    typer.Option("--mix_original", help="Gain of the video's own sound in the mix, 0 to 1."),
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option("--temperature", help="Above 1: bolder; below: safer.")
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top_k", help="Sample among this many likeliest codes.")
+]
+TopPOption = Annotated[
+    float | None, typer.Option("--top_p", help="Sample within this probability mass.")
+]
+CfgScaleOption = Annotated[
+    float | None,
+    typer.Option("--cfg_scale", help="Strength of classifier-free guidance; 1 is none."),
+]
+SuffixOption = Annotated[
+    list[str] | None,
+    typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),
+]
+
+
+def check_source(source: Path) -> None:
+    """Refuse a source that is not a file."""
+    if not source.is_file():
+        state = "is not a file" if source.exists() else "does not exist"
+        raise VideoError(f"{source} {state}", f"Name a video, or poses as {POSE_SUFFIX}.")
+
+
+def check_rhythm(
+    source: Path,
+    bpm: float | None,
+    beats: Path | None,
+    beats_from: str,
+    tempo: str | None,
+    offset_ms: float,
+    sound: Path | None,
+) -> None:
+    """Refuse choices about the beats that are out of range or exclude each other."""
+    from dancetomusic.rhythm.edit import LARGEST_OFFSET_MS, TEMPO_CHANGES
+
+    low, high = BPM_RANGE
+    if bpm is not None and not low <= bpm <= high:
+        raise InputError(f"--bpm is {bpm:g}", f"Give a tempo from {low:g} to {high:g}.")
+    if bpm is not None and beats is not None:
+        raise InputError("--bpm and --beats both set the tempo", "Give one of them.")
+    if beats is not None and not beats.is_file():
+        raise InputError(
+            f"{beats} is not a file of beats",
+            f"Name a CSV of time_s,beat, or one of {', '.join(BEAT_SOURCES)}.",
+        )
+    if beats is not None and beats_from != "auto":
+        raise InputError(f"--beats and --beats_from {beats_from} exclude each other", "Give one.")
+    if tempo is not None and tempo not in TEMPO_CHANGES:
+        raise InputError(f"--tempo is {tempo}", f"Give {' or '.join(TEMPO_CHANGES)}.")
+    if not abs(offset_ms) <= LARGEST_OFFSET_MS:
+        raise InputError(
+            f"--offset_ms is {offset_ms:g}", f"Give at most {LARGEST_OFFSET_MS:.0f} either way."
+        )
+    if sound is not None and not sound.is_file():
+        raise InputError(f"--sound {sound} is not a file", "Name a sound file or a video.")
+    if sound is not None and (beats is not None or beats_from == "movement"):
+        raise InputError("--sound is for finding beats in it", "Leave it out.")
+    if source.suffix.lower() == POSE_SUFFIX and beats_from == "sound" and sound is None:
+        raise InputError(f"{source} has no sound to take the beats from", "Give --sound FILE.")
+
+
+def check_files(
+    source: Path, outputs: Sequence[Path], extras: dict[str, Path | None], inputs: list[Path | None]
+) -> None:
+    """Refuse a source that is no file, and outputs that cannot be written or replace an input.
+
+    Args:
+        source: A video, or poses.
+        outputs: Where the music goes.
+        extras: Further outputs by their suffix.
+        inputs: What else is read.
+    """
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
+
+    check_source(source)
+    for output in outputs:
+        check_output(output, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
+    for suffix, extra in extras.items():
+        if extra is not None:
+            check_output(extra, (suffix,))
+    check_distinct([*outputs, *extras.values()], [source, *inputs])
+
+
+def check_folder(source: Path, outputs: Sequence[Path]) -> None:
+    """Refuse anything but one folder as the output of a folder."""
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
+
+    if len(outputs) != 1:
+        raise InputError(f"{len(outputs)} output folders are named", "Name one.")
+    if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
+        raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
+
+
+def check_scope(is_folder: bool, of_one: dict[str, object], of_folder: dict[str, object]) -> None:
+    """Refuse options of one video for a folder, and the other way round.
+
+    Args:
+        is_folder: Whether the source is a folder.
+        of_one: Values of options for one video, ``None`` where not given.
+        of_folder: Likewise for a folder.
+    """
+    for name, value in of_one.items():
+        if value is not None and is_folder:
+            raise InputError(f"{name} does not go with a folder", "Leave it out.")
+    for name, value in of_folder.items():
+        if value is not None and not is_folder:
+            raise InputError(f"{name} is for a folder of videos", "Leave it out.")
+
+
+def check_saving(
+    source: Path, outputs: Sequence[Path], swing: float | None, saving: dict[str, object]
+) -> None:
+    """Refuse options out of range, and options that exclude each other."""
+    video_outputs = [output for output in outputs if is_video(output)]
+    mix_original = saving["mix_original"]
+    assert isinstance(mix_original, float)
+    if swing is not None and not 0.0 <= swing <= 1.0:
+        raise InputError(f"--swing is {swing:g}", "Give 0 (straight) to 1 (triplets).")
+    if not 0.0 <= mix_original <= 1.0:
+        raise InputError(f"--mix_original is {mix_original:g}", "Give a gain from 0 to 1.")
+    if saving["overlay_skeleton"] and not video_outputs:
+        raise InputError("--overlay_skeleton draws on a video", "Name an output such as out.mp4.")
+    if source.suffix.lower() == POSE_SUFFIX:
+        if video_outputs:
+            raise OutputError(f"{source} has no picture for {video_outputs[0]}", "Name a .wav.")
+        if mix_original:
+            raise InputError(f"{source} has no sound to mix", "Leave --mix_original out.")
+
+
+def is_video(output: Path) -> bool:
+    """Whether an output is a video; the alternative is sound alone."""
+    return output.suffix.lower() != SOUND_SUFFIX

@@ -1,0 +1,111 @@
+"""What a model that makes music is: the interface between the commands and every model."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding
+from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the share of it done."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What music is made for.
+
+    Attributes:
+        dancers: At 24 poses a second, of one length, the most prominent first.
+        rhythm: The beats to play on.
+        encoding: Of the movement of all dancers, by the encoder that read it.
+        style: One of ``ModelOptions.styles``; ``None`` leaves it to the model.
+        swing: How late the off-beats are: 0 half-way between the beats, 1 at two thirds.
+        seed: The same seed gives the same music.
+    """
+
+    dancers: tuple[PoseSequence, ...]
+    rhythm: RhythmTrack
+    encoding: PoseEncoding
+    style: str | None = None
+    swing: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a model made: the waveform, and the codes it was decoded from, if any."""
+
+    waveform: Waveform
+    codes: CodeSequence | None = None
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What can be chosen of a model; the command and the page offer just this.
+
+    Attributes:
+        sampling: Its defaults.
+        sampling_fields: The fields of ``SamplingConfig`` that it uses.
+        styles: Styles of music it can be conditioned on; may be empty.
+        swing: Whether it can swing.
+    """
+
+    sampling: SamplingConfig
+    sampling_fields: tuple[str, ...]
+    styles: tuple[str, ...] = ()
+    swing: bool = False
+
+
+class MusicModel(ABC):
+    """A model that makes the sound for a dance, with its weights loaded."""
+
+    encoder: PoseEncoder | None = None
+    """Estimates the rhythm of its dances; ``None`` where the released encoder does."""
+
+    @property
+    @abstractmethod
+    def options(self) -> ModelOptions:
+        """What can be chosen."""
+
+    @abstractmethod
+    def generate(
+        self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
+    ) -> Sound:
+        """Make the sound of a dance, as long as its rhythm.
+
+        Args:
+            conditions: What it is made for.
+            sampling: How it is sampled.
+            stages: Times the stages of the work and reports their progress.
+
+        Raises:
+            InputError: If the dance is too short for the model.
+        """
+
+
+class StageClock:
+    """Times stages, in seconds, and reports their progress."""
+
+    def __init__(self, on_progress: Progress | None = None) -> None:
+        self.timings: dict[str, float] = {}
+        self._on_progress = on_progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Time what is done within, under ``name``; yields what takes the share done."""
+
+        def report(share: float) -> None:
+            if self._on_progress is not None:
+                self._on_progress(name, share)
+
+        began = time.perf_counter()
+        report(0.0)
+        yield report
+        report(1.0)
+        self.timings[name] = time.perf_counter() - began

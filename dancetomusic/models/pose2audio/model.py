@@ -1,0 +1,91 @@
+"""Pose2Audio with its codec: codes are sampled on a rhythm, and decoded to sound."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dancetomusic.codec.base import Codec
+from dancetomusic.codec.registry import load_codec
+from dancetomusic.errors import CheckpointError
+from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
+from dancetomusic.models.pose2audio.long_form import generate_codes
+from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING, Pose2Audio
+from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder, onnx_available
+from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
+from dancetomusic.rhythm.features import rhythm_features
+from dancetomusic.types import CodeSequence, Waveform
+
+
+class Pose2AudioModel(MusicModel):
+    """Samples codes on the rhythm of a dance.
+
+    Args:
+        network: Estimates the rhythm and writes codes.
+        codec: Turns codes into sound; the one ``network`` was trained on.
+
+    Raises:
+        CheckpointError: If the network was trained on another codec.
+    """
+
+    def __init__(self, network: Pose2Audio, codec: Codec) -> None:
+        if network.config.codec_id != codec.identity:
+            raise CheckpointError(
+                f"the model was trained on codec {network.config.codec_id}, not {codec.identity}",
+                "Give the codec it was trained on with --codec.",
+            )
+        self.network = network.eval()
+        self.codec = codec
+        self.encoder = network.encoder
+        self._decoder = OnnxTokenDecoder(network.decoder) if onnx_available() else network.decoder
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: Path | str, codec: Path | str | None = None
+    ) -> Pose2AudioModel:
+        """Load a checkpoint and its codec.
+
+        Raises:
+            CheckpointError: If one is missing, corrupted, or does not fit the other.
+            DependencyError: If a hub id cannot be reached.
+        """
+        network = Pose2Audio.from_pretrained(directory)
+        return cls(network, load_codec(codec or "codec", network.config.decoder.n_codebooks))
+
+    @property
+    def options(self) -> ModelOptions:
+        """All sampling settings, the styles it was trained on, and swing."""
+        styles = self.network.config.decoder.styles
+        return ModelOptions(DEFAULT_SAMPLING, SAMPLING_FIELDS, styles, swing=True)
+
+    def generate(
+        self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
+    ) -> Sound:
+        """Sample codes for every frame, and decode them."""
+        rhythm, encoding = conditions.rhythm, conditions.encoding
+        config, frame_rate = self.network.config.decoder, self.codec.frame_rate
+        style = torch.tensor([config.style_index(conditions.style)])
+        with stages.stage("codes") as report:
+            n_frames = int(np.ceil(rhythm.duration_s * frame_rate - 1e-6))
+            codes = generate_codes(
+                partial(self._decoder.generate, style=style, sampling=sampling),
+                rhythm_features(rhythm, frame_rate, n_frames, swing=conditions.swing),
+                encoding.memory,
+                encoding.memory_mask,
+                frame_rate=frame_rate,
+                memory_rate=config.memory_rate,
+                seed=conditions.seed,
+                on_progress=report,
+            )
+            sequence = CodeSequence(codes, frame_rate, self.codec.identity)
+        with stages.stage("sound"):
+            waveform = self.codec.decode(sequence)
+            n_samples = round(rhythm.duration_s * waveform.sample_rate)
+            waveform = Waveform(waveform.samples[:, :n_samples], waveform.sample_rate)
+        return Sound(waveform, sequence)
+
+
+open_model = Pose2AudioModel.from_pretrained
