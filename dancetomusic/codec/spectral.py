@@ -321,7 +321,7 @@ class SpectralCodec:
     def embed(
         self, shares: Float32[Tensor, "batch codebooks frames entries"]
     ) -> Float32[Tensor, "batch frames channels"]:
-        """The expected latent when each code is drawn by its shares; differentiable."""
+        """The expected latent of codes sampled by their shares; differentiable."""
         return self.model.quantizer.expected(shares)
 
     def decode_latent(

@@ -185,9 +185,9 @@ class MotionSampler:
         shape = self.model.config
         at_s = np.array([self.now_s + self.look_ahead_s])
         segment = self._reader.track.segments(at_s, shape.segment_s, shape.n_columns)
-        drawn = np.random.default_rng([self._seed, self._block]).standard_normal(shape.latent)
+        fresh = np.random.default_rng([self._seed, self._block]).standard_normal(shape.latent)
         kept = np.exp(-shape.block_s / shape.segment_s) if self._block else 0.0
-        self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * drawn
+        self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * fresh
         noise = (self.temperature * self._noise).astype(np.float32)
         place = self.model.encode_movement(self.source, torch.from_numpy(segment[None]))
         return place.sample(torch.from_numpy(noise[None, None]))
@@ -224,7 +224,7 @@ def open_sampler(
         CheckpointError: If either is missing, corrupted or foreign, or they do not go together.
     """
     model = load_motion_vae(locate_checkpoint(name))
-    return MotionSampler(model, _embedded(codec), source=source, seed=seed)
+    return MotionSampler(model, load_spectral_codec(codec), source=source, seed=seed)
 
 
 def play(
@@ -258,7 +258,7 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or _embedded("codec")
+    codec = codec or load_spectral_codec("codec")
     sampler = _offline(model, codec, "poses", seed, temperature)
     sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
@@ -302,7 +302,7 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or _embedded("codec")
+    codec = codec or load_spectral_codec("codec")
     sampler = _offline(model, codec, "motiongram", seed, temperature)
     sampler.follow(rhythm)
     observations = (
@@ -346,7 +346,12 @@ def _play_along(
         yield block
 
 
-def _embedded(name: Path | str) -> SpectralCodec:
+def load_spectral_codec(name: Path | str) -> SpectralCodec:
+    """The embedded codec, by its directory or released name.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, or another codec.
+    """
     codec = load_codec(name)
     if not isinstance(codec, SpectralCodec):
         raise CheckpointError(f"{name} is not the embedded codec", "Name one that train.py wrote.")
