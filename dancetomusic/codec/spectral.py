@@ -364,18 +364,6 @@ class SpectralCodec:
         """A decoder that takes its codes in chunks."""
         return SpectralDecoderStream(self.model)
 
-    @torch.inference_mode()
-    def decode_block(
-        self, codes: Int64[np.ndarray, "codebooks frames_and_lookahead"], state: DecoderState
-    ) -> tuple[Float32[np.ndarray, " samples"], DecoderState]:
-        """Decode a block of frames, given or guessing the frames after it.
-
-        See :meth:`SpectralCodecModel.stream_latent`.
-        """
-        latent = self.model.quantizer.decode(torch.from_numpy(codes[None]))
-        samples, state = self.model.stream_latent(latent, state)
-        return samples[0].numpy(), state
-
 
 class SpectralDecoderStream:
     """Decodes codes that arrive in chunks; joined they equal one offline decode."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
+from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, InputError, PoseError
@@ -102,6 +103,7 @@ class MotionSampler:
             raise InputError(f"temperature is {temperature}", "Give 0 or more.")
         self.model, self.codec, self.source = model, codec, source
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
+        self._decoder = BlockDecoder(codec.model)
         after_s = self.block_s if heard_after_s is None else heard_after_s
         self._late_s = after_s + codec.model.fade_in / codec.sample_rate
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
@@ -136,7 +138,7 @@ class MotionSampler:
         self._block = 0
         self._noise = np.zeros(self.model.config.latent)
         self._state: DecoderState | None = None
-        self._synthesis = self.codec.model.initial_state()
+        self._synthesis = self._decoder.initial_state()
         self._predicted_by: list[Float32[np.ndarray, "codebooks entries"]] = []
         self._gain = 0.0
 
@@ -163,7 +165,7 @@ class MotionSampler:
     @torch.inference_mode()
     def step(self) -> Float32[np.ndarray, " samples"]:
         """Play one block."""
-        shape, lookahead = self.model.config, self.codec.model.LOOKAHEAD
+        shape, lookahead = self.model.config, self._decoder.lookahead
         frames = self._block * shape.block_frames + np.arange(shape.block_frames + lookahead)
         beats = beat_features(self._track, frames / shape.frame_rate + self._late_s)
         noises = [*self._predicted_by, *map(self._gumbel, frames[len(self._predicted_by) :])]
@@ -177,7 +179,7 @@ class MotionSampler:
             lookahead=lookahead,
         )
         self._block += 1
-        sound, self._synthesis = self.codec.decode_block(codes[0].numpy(), self._synthesis)
+        sound, self._synthesis = self._decoder.decode(codes[0].numpy(), self._synthesis)
         return _bend(sound * self._gains(levels[0, : shape.block_frames].tolist()))
 
     def _point(self) -> Float32[torch.Tensor, "1 1 latent"]:

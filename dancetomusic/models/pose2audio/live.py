@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError
@@ -44,41 +45,42 @@ class CodeComposer(Composer):
     ) -> None:
         super().__init__(codec, BLOCK_FRAMES)
         self._codes = CodeStream(model.decoder, style=style, sampling=sampling, seed=seed)
-        self._codec = codec
+        self._decoder = BlockDecoder(codec.model)
+        self._frame_rate = codec.frame_rate
         self._played = np.zeros((self._codes.reach, len(RHYTHM_FEATURES)), np.float32)
         self._start()
 
     def _start(self) -> None:
         self._waiting = np.zeros((self._codes.n_codebooks, 0), np.int64)
-        self._synthesis = self._codec.model.initial_state()
+        self._synthesis = self._decoder.initial_state()
 
     @property
     def lag(self) -> int:
         """Codebooks are written one after the other, and the codec looks ahead."""
-        codec = self._codec.model
-        return (self._codes.lag + codec.LOOKAHEAD) * self._codec.hop_length + codec.fade_in
+        decoder = self._decoder
+        return (self._codes.lag + decoder.lookahead) * decoder.hop_length + decoder.fade_in
 
     def move(self, movement: MovementStep, heard_s: float) -> None:
         """Condition the decoder on what was danced."""
         if movement.present.any():
-            frames_ago = (heard_s - movement.began_s) * self._codec.frame_rate
+            frames_ago = (heard_s - movement.began_s) * self._frame_rate
             self._codes.remember(movement.memory, frames_ago)
 
     def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:
         codes = self._codes.write(self._rhythm(beat, energy))
         known = np.concatenate([self._waiting, codes], axis=1)
-        ready = max(0, known.shape[1] - self._codec.model.LOOKAHEAD)
+        ready = max(0, known.shape[1] - self._decoder.lookahead)
         self._waiting = known[:, ready:]
         samples = np.zeros(self.block_samples, np.float32)
         if ready:  # fewer than a block at the beginning, which is silent until then
-            decoded, self._synthesis = self._codec.decode_block(known, self._synthesis)
+            decoded, self._synthesis = self._decoder.decode(known, self._synthesis)
             samples[self.block_samples - decoded.size :] = decoded
         return samples
 
     def _rhythm(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, "frames features"]:
         """Rhythm features of the block, with those played before it and predicted after it."""
         reach = self._codes.reach
-        seconds = np.arange(BLOCK_FRAMES + reach) / self._codec.frame_rate
+        seconds = np.arange(BLOCK_FRAMES + reach) / self._frame_rate
         predicted = features_at(self._grid.track(beat, energy), seconds)
         rows = np.concatenate([self._played, predicted])
         self._played = rows[BLOCK_FRAMES : BLOCK_FRAMES + reach]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dancetomusic.checkpoint import load_checkpoint
+from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.spectral import (
     SpectralCodec,
     SpectralCodecConfig,
@@ -61,12 +62,18 @@ def test_chunks_joined_equal_one_decode(codec, sizes):
 def test_blocks_joined_equal_one_decode(codec, size):
     codes = codec.encode(noise(1)).codes.astype(np.int64)
     offline = codec.model.decode(torch.from_numpy(codes[None]))[0].detach().numpy()
-    state, blocks = codec.model.initial_state(), []
+    decoder = BlockDecoder(codec.model)
+    state, torch_state = decoder.initial_state(), codec.model.initial_state()
+    blocks = []
     for start in range(0, 70, size):
-        samples, state = codec.decode_block(codes[:, start : start + size + 2], state)
+        block = codes[:, start : start + size + 2]
+        samples, state = decoder.decode(block, state)
+        latent = codec.model.quantizer.decode(torch.from_numpy(block)[None])
+        expected, torch_state = codec.model.stream_latent(latent, torch_state)
         assert samples.shape == (size * 320,)
+        assert np.abs(samples - expected[0].detach().numpy()).max() < 1e-5
         blocks.append(samples)
-    joined = np.concatenate(blocks)[codec.model.fade_in :]
+    joined = np.concatenate(blocks)[decoder.fade_in :]
     assert np.abs(joined - offline[: joined.size]).max() < 1e-5
 
 
