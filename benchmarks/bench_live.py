@@ -18,11 +18,11 @@ import torch
 
 from dancetomusic.builder.capture import Picture
 from dancetomusic.io.video import read_frames
-from dancetomusic.live.beat import BeatView, PlayedGrid
-from dancetomusic.live.composer import BLOCK_FRAMES
 from dancetomusic.live.engine import LiveEngine
 from dancetomusic.live.perform import PacedPlayer, paced_pictures, perform
 from dancetomusic.live.watcher import Watcher
+from dancetomusic.models.live import BeatEstimate, PlayedGrid
+from dancetomusic.models.pose2audio.live import BLOCK_FRAMES
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.pose.mediapipe import Detection, detect_poses
@@ -43,7 +43,7 @@ DANCES = (
 DANCE_S, SETTLED_S, SIDE = 24.0, 8.0, 320
 OUTPUT_LATENCY_S = 0.04
 LOOKING_S, READY_S, CODE_RATE = 0.04, 0.13, 75.0
-"""On the simulated clock: from a frame to its sight, and from composing to playing."""
+"""On the simulated clock: from a frame to its observation, and from composing to playing."""
 
 LEAVES_S, RETURNS_S = 11.0, 16.0
 IN_TIME_MS, SILENT_DB, LOUDNESS_S = 70.0, -50.0, 0.05
@@ -194,25 +194,27 @@ def _simulate(
     encoder: PoseEncoder, found: Sequence[list[Detection]], truth: np.ndarray, *, predict: bool
 ) -> tuple[np.ndarray, float]:
     """Errors of the grid that would be played, in ms, and the tempo in the end."""
-    watcher, grid = Watcher(encoder, num_dancers=1, follow="largest"), PlayedGrid(CODE_RATE, 0)
-    sights: list[tuple[float, BeatView]] = [
-        (number / POSE_FPS + LOOKING_S, watcher.watch(people, number / POSE_FPS).view)
+    watcher, grid = Watcher(encoder, num_dancers=1, follow="largest"), PlayedGrid()
+    estimates: list[tuple[float, BeatEstimate]] = [
+        (number / POSE_FPS + LOOKING_S, watcher.watch(people, number / POSE_FPS).beat)
         for number, people in enumerate(found)
     ]
     beats: list[float] = []
-    view, block_s = BeatView(), BLOCK_FRAMES / CODE_RATE
+    estimate, block_s = BeatEstimate(), BLOCK_FRAMES / CODE_RATE
     for number in range(int(len(found) / POSE_FPS / block_s)):
         now_s = number * block_s
-        while sights and sights[0][0] <= now_s:
-            view = sights.pop(0)[1]
+        while estimates and estimates[0][0] <= now_s:
+            estimate = estimates.pop(0)[1]
         heard_s = now_s + READY_S + OUTPUT_LATENCY_S
-        grid.aim(view.at(heard_s) if predict else view.position, at_once=now_s < SETTLED_S / 4)
+        grid.aim(
+            estimate.at(heard_s) if predict else estimate.position, at_once=now_s < SETTLED_S / 4
+        )
         first = grid.position
-        grid.foretell(BLOCK_FRAMES, view, 0.5)
+        grid.advance(block_s, estimate)
         for beat in range(int(np.ceil(first)), int(np.ceil(grid.position))):
-            beats.append(heard_s + (beat - first) * 60.0 / view.bpm)
+            beats.append(heard_s + (beat - first) * 60.0 / estimate.bpm)
     figures = {"beats": [(beat, 1) for beat in beats], "seconds": len(found) / POSE_FPS}
-    return _errors(figures, 0.0, truth), view.bpm
+    return _errors(figures, 0.0, truth), estimate.bpm
 
 
 def _noting(pictures: Iterator[Picture], begin: list[float]) -> Iterator[Picture]:

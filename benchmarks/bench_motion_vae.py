@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from dancetomusic.codec.block_vocoder import BlockVocoder
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.metrics.block_faults import find_block_faults
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, read_poses
@@ -190,7 +189,7 @@ def _print_faults(model: MotionVae, codec: SpectralCodec) -> None:
     for number in range(6):
         poses, track, music = _pair(1000 + number, held_out, seconds=20.0)
         # The first block of the sampler began one fade-in before its first sample.
-        lead = np.zeros((1, BlockVocoder(codec.model).delay), np.float32)
+        lead = np.zeros((1, codec.model.fade_in), np.float32)
         sound = play(model, poses, seed=number, rhythm=track, codec=codec)
         ours = Waveform(np.concatenate([lead, sound.samples], axis=1), sound.sample_rate)
         for name, sound, block_s in (

@@ -2,7 +2,7 @@
 
 References:
     van den Oord et al., "Neural Discrete Representation Learning", 2017;
-    Zeghidour et al., "SoundStream", 2021 (residual books, quantiser dropout).
+    Zeghidour et al., "SoundStream", 2021 (residual codebooks, quantiser dropout).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 class ResidualQuantizer(nn.Module):
-    """Books that each quantise what the books before left over.
+    """Codebooks that each quantise the residual of those before.
 
     Args:
         channels: Width of the latent.
-        n_codebooks: Books at most; any smaller number may be used.
-        codebook_size: Entries a book.
+        n_codebooks: Codebooks at most; any smaller number may be used.
+        codebook_size: Entries of a codebook.
         code_dim: Width in which distances are measured.
         decay: Of the moving averages.
     """
@@ -48,7 +48,7 @@ class ResidualQuantizer(nn.Module):
     def encode(
         self, latent: Float32[Tensor, "batch frames channels"], n_codebooks: int
     ) -> Int64[Tensor, "batch codebooks frames"]:
-        """Index of the nearest entry in each book."""
+        """Index of the nearest entry of each codebook."""
         residual = self.project_in(latent)
         codes = []
         for book in self.codebooks[:n_codebooks]:
@@ -60,7 +60,7 @@ class ResidualQuantizer(nn.Module):
     def decode(
         self, codes: Int64[Tensor, "batch codebooks frames"]
     ) -> Float32[Tensor, "batch frames channels"]:
-        """The sum of the books' entries, in the latent's width."""
+        """The sum of the codebooks' entries, in the latent's width."""
         total = self.codebooks[0][codes[:, 0]]
         for book, index in zip(self.codebooks[1:], codes.unbind(1)[1:], strict=False):
             total = total + book[index]
@@ -69,7 +69,7 @@ class ResidualQuantizer(nn.Module):
     def expected(
         self, shares: Float32[Tensor, "batch codebooks frames entries"]
     ) -> Float32[Tensor, "batch frames channels"]:
-        """``decode`` of codes that are drawn by their shares, on average."""
+        """``decode`` of codes that are sampled by their shares, on average."""
         books = self.codebooks[: shares.shape[1]]
         return self.project_out(torch.einsum("bkte,kec->btc", shares, books))
 
@@ -89,7 +89,7 @@ class ResidualQuantizer(nn.Module):
         Float32[Tensor, ""],
         Int64[Tensor, "batch codebooks frames"],
     ]:
-        """Quantise straight-through and move the books towards what they were given.
+        """Quantise straight-through and move the codebooks towards what they were given.
 
         Returns:
             The quantised latent, the commitment loss, and the codes.
@@ -138,7 +138,7 @@ class ResidualQuantizer(nn.Module):
         *,
         rounds: int = 12,
     ) -> None:
-        """Place all entries by k-means on ``latent``, book after book."""
+        """Place all entries by k-means on ``latent``, codebook after codebook."""
         residual = self.project_in(latent).flatten(0, 1)
         size = self.codebooks.shape[1]
         for level in range(self.codebooks.shape[0]):

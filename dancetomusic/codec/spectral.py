@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,9 +22,12 @@ from dancetomusic.codec.quantizer import ResidualQuantizer
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.nn.convnext import ConvNeXtBlock
+from dancetomusic.nn.streaming import StreamingConv1d
 from dancetomusic.types import CodeSequence, Waveform
 
 MODEL = "codec"
+LEAST_OVERLAP = 0.5
+"""Sum of squared synthesis windows below which the beginning of a sound fades in."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class SpectralCodecConfig:
     decoder_channels: int = 192
     decoder_blocks: int = 6
     code_dim: int = 32
-    """Width in which the books measure distance."""
+    """Width in which the codebooks measure distance."""
     n_codebooks: int = 4
-    """Books trained; fewer can be used."""
+    """Codebooks trained; fewer can be used."""
     codebook_size: int = 1024
     phase_noise: float = 0.5
     """Random phase added above 3.5 kHz at synthesis, as a share of ±π; against hop-rate buzz."""
@@ -61,16 +64,36 @@ class SpectralCodecConfig:
             )
 
 
+@dataclass(frozen=True)
+class DecoderState:
+    """What decoding carries from block to block."""
+
+    frame: Int64[Tensor, "#batch 1"]
+    """Number of the next frame in its sound: the phase noise depends on it."""
+    latent: Float32[Tensor, "batch channels past"] | None
+    """Past of the first convolution; ``None`` before the first frame."""
+    blocks: tuple[Float32[Tensor, "batch width past_of_block"] | None, ...]
+    """Past of each ConvNeXt block."""
+    overlap: Float32[Tensor, "#batch tail"]
+    """Sum of the windowed frames so far, from the first sample that is not complete on."""
+    envelope: Float32[Tensor, "1 tail"]
+    """Sum of their squared windows."""
+
+    def tail(self) -> Float32[Tensor, "#batch tail"]:
+        """The incomplete samples, if no frame follows."""
+        return self.overlap / self.envelope.clamp(min=LEAST_OVERLAP)
+
+
 class SpectralCodecModel(nn.Module):
     """Encoder, quantiser and decoder; all of them at the code frame rate.
 
-    Frame ``t`` is centred on its own samples ``[t * hop, (t + 1) * hop)``. The decoder looks
-    ``LOOKAHEAD`` frames ahead and ``context`` back, so it can run on a stream of codes.
+    Frame ``t`` is centred on its own samples ``[t * hop, (t + 1) * hop)``. The decoder's first
+    convolution sees ``LOOKAHEAD`` frames ahead, and the synthesis windows overlap: a sample is
+    complete when the frames are known whose window it lies in.
     """
 
     NOISE_FRAMES = 1024
-    LOOKAHEAD = 4
-    """Two frames in the first convolution, two in the overlap of the synthesis windows."""
+    LOOKAHEAD = 2
 
     window: Tensor
     mel: Tensor
@@ -95,7 +118,7 @@ class SpectralCodecModel(nn.Module):
             code_dim=config.code_dim,
         )
         wide = config.decoder_channels
-        self.expand = nn.Conv1d(width, wide, 5, padding=2)
+        self.expand = StreamingConv1d(width, wide, 5, lookahead=self.LOOKAHEAD)
         self.decoder = nn.Sequential(
             *(ConvNeXtBlock(wide, lookahead=0) for _ in range(config.decoder_blocks))
         )
@@ -103,9 +126,9 @@ class SpectralCodecModel(nn.Module):
         self.head = nn.Linear(wide, 2 * bins)
 
     @property
-    def context(self) -> int:
-        """Past code frames that a decoded sample depends on."""
-        return 2 + 2 + (ConvNeXtBlock.KERNEL - 1) * self.config.decoder_blocks
+    def fade_in(self) -> int:
+        """Samples that decoding gives before the first sample of the first frame."""
+        return (self.config.n_fft - self.config.hop_length) // 2
 
     def _make_noise(self, bins: int) -> Float32[Tensor, "frames bins"]:
         generator = torch.Generator().manual_seed(0)
@@ -133,38 +156,72 @@ class SpectralCodecModel(nn.Module):
         features = torch.cat([log_mel, low.real * 0.5, low.imag * 0.5], dim=1)
         return self.encoder(self.analyse(features)).transpose(1, 2)
 
+    def initial_state(self, first_frame: int | Int64[Tensor, " batch"] = 0) -> DecoderState:
+        """The state before a sound, or before frame ``first_frame`` of it."""
+        tail = self.window.new_zeros(1, self.config.n_fft - self.config.hop_length)
+        frame = torch.as_tensor(first_frame, device=tail.device).reshape(-1, 1)
+        return DecoderState(frame, None, (None,) * self.config.decoder_blocks, tail, tail)
+
+    def stream_latent(
+        self,
+        latent: Float32[Tensor, "batch frames_and_lookahead channels"],
+        state: DecoderState,
+    ) -> tuple[Float32[Tensor, "batch samples"], DecoderState]:
+        """Decode a block of frames, given the ``LOOKAHEAD`` frames after it.
+
+        Args:
+            latent: The block and what follows it, which may be a prediction: it only colours
+                the block, and is given again when its turn comes.
+            state: What the call before returned.
+
+        Returns:
+            ``hop_length`` samples a frame of the block, ``fade_in`` samples late, and the
+            state after the block.
+        """
+        hidden, past = self.expand.stream(latent.transpose(1, 2), state.latent)
+        pasts = []
+        for block, past_of_block in zip(self.decoder, state.blocks, strict=True):
+            hidden, seen = cast(ConvNeXtBlock, block).stream(hidden, past_of_block)
+            pasts.append(seen)
+        log_magnitude, phase = self.head(self.norm(hidden.transpose(1, 2))).chunk(2, dim=-1)
+        number = state.frame + torch.arange(hidden.shape[2], device=latent.device)
+        phase = phase + self.noise[number % self.NOISE_FRAMES]
+        magnitude = log_magnitude.clamp(max=7.0).exp()
+        pieces = torch.fft.irfft(torch.polar(magnitude, phase), self.config.n_fft) * self.window
+        overlap = self._overlap_add(pieces, state.overlap)
+        squares = self.window.square().expand(1, hidden.shape[2], -1)
+        envelope = self._overlap_add(squares, state.envelope)
+        done = hidden.shape[2] * self.config.hop_length
+        samples = overlap[:, :done] / envelope[:, :done].clamp(min=LEAST_OVERLAP)
+        frame = state.frame + hidden.shape[2]
+        return samples, DecoderState(
+            frame, past, tuple(pasts), overlap[:, done:], envelope[:, done:]
+        )
+
+    def _overlap_add(
+        self,
+        pieces: Float32[Tensor, "batch frames n_fft"],
+        before: Float32[Tensor, "#batch tail"],
+    ) -> Float32[Tensor, "batch samples"]:
+        """Sum of windows a hop apart, and of what those before them left."""
+        config = self.config
+        done = pieces.shape[1] * config.hop_length
+        total = done + config.n_fft - config.hop_length
+        summed = functional.fold(
+            pieces.transpose(1, 2), (1, total), (1, config.n_fft), stride=(1, config.hop_length)
+        )[:, 0, 0]
+        return summed + functional.pad(before, (0, done))
+
     def decode_latent(
         self,
         latent: Float32[Tensor, "batch frames channels"],
         first_frame: int | Int64[Tensor, " batch"] = 0,
     ) -> Float32[Tensor, "batch samples"]:
-        """Samples of a latent whose first frame is number ``first_frame`` of its sound."""
-        hidden = self.decoder(self.expand(latent.transpose(1, 2)))
-        log_magnitude, phase = self.head(self.norm(hidden.transpose(1, 2))).chunk(2, dim=-1)
-        start = torch.as_tensor(first_frame, device=latent.device).reshape(-1, 1)
-        number = start + torch.arange(latent.shape[1], device=latent.device)
-        phase = phase + self.noise[number % self.NOISE_FRAMES]
-        magnitude = log_magnitude.clamp(max=7.0).exp()
-        return self._overlap_add(torch.polar(magnitude, phase))
-
-    def _overlap_add(
-        self,
-        spectrum: Tensor,  # complex, [batch, frames, bins]
-    ) -> Float32[Tensor, "batch samples"]:
-        config = self.config
-        pieces = torch.fft.irfft(spectrum, config.n_fft) * self.window
-        frames = pieces.shape[1]
-        total = (frames - 1) * config.hop_length + config.n_fft
-        side = (config.n_fft - config.hop_length) // 2
-
-        def fold(columns: Tensor) -> Tensor:
-            return functional.fold(
-                columns, (1, total), (1, config.n_fft), stride=(1, config.hop_length)
-            )[:, 0, 0, side : total - side]
-
-        sound = fold(pieces.transpose(1, 2))
-        envelope = fold(self.window.square()[None, :, None].expand(1, -1, frames))
-        return sound / envelope
+        """Samples of a whole latent whose first frame is number ``first_frame`` of its sound."""
+        followed = functional.pad(latent, (0, 0, 0, self.LOOKAHEAD))
+        samples, state = self.stream_latent(followed, self.initial_state(first_frame))
+        whole = torch.cat([samples, state.tail()], dim=1)
+        return whole[:, self.fade_in : self.fade_in + samples.shape[1]]
 
     def encode(
         self, samples: Float32[Tensor, "batch samples"], n_codebooks: int
@@ -184,7 +241,7 @@ class SpectralCodec:
 
     Args:
         model: The network.
-        n_codebooks: Books to encode with.
+        n_codebooks: Codebooks to encode with.
     """
 
     def __init__(self, model: SpectralCodecModel, *, n_codebooks: int = 2) -> None:
@@ -223,7 +280,7 @@ class SpectralCodec:
 
     @property
     def identity(self) -> str:
-        """``spectral:`` and a digest of encoder and books; the decoder may be retrained."""
+        """``spectral:`` and a digest of encoder and codebooks; the decoder may be retrained."""
         return self._identity
 
     @property
@@ -264,7 +321,7 @@ class SpectralCodec:
     def embed(
         self, shares: Float32[Tensor, "batch codebooks frames entries"]
     ) -> Float32[Tensor, "batch frames channels"]:
-        """The expected latent when each code is drawn by its shares; differentiable."""
+        """The expected latent of codes sampled by their shares; differentiable."""
         return self.model.quantizer.expected(shares)
 
     def decode_latent(
@@ -309,45 +366,46 @@ class SpectralCodec:
 
 
 class SpectralDecoderStream:
-    """Decodes chunks with enough context that joined they equal one offline decode."""
+    """Decodes codes that arrive in chunks; joined they equal one offline decode."""
 
     def __init__(self, model: SpectralCodecModel) -> None:
         self._model = model
         self._reset()
 
     def _reset(self) -> None:
-        self._held = np.zeros((0, 0), np.int64)  # codes that samples still to come depend on
-        self._first = 0  # number of the first held frame
-        self._done = 0  # frames emitted
+        self._state = self._model.initial_state()
+        self._waiting = self._model.window.new_zeros(1, 0, self._model.config.encoder_channels)
+        self._fade_in = self._model.fade_in
 
     @torch.inference_mode()
     def push(self, codes: Int[np.ndarray, "codebooks frames"]) -> Float32[np.ndarray, " samples"]:
         """Take more code frames; return the samples that can no longer change."""
-        self._append(codes)
-        return self._emit(self._first + self._held.shape[1] - self._model.LOOKAHEAD)
+        latent = self._model.quantizer.decode(torch.from_numpy(codes.astype(np.int64)[None]))
+        known = torch.cat([self._waiting, latent], dim=1)
+        self._waiting = known[:, max(0, known.shape[1] - self._model.LOOKAHEAD) :]
+        if known.shape[1] <= self._model.LOOKAHEAD:
+            return np.zeros(0, np.float32)
+        samples, self._state = self._model.stream_latent(known, self._state)
+        return self._without_fade_in(samples)
 
     @torch.inference_mode()
     def flush(self) -> Float32[np.ndarray, " samples"]:
-        """Return the samples still held back and start anew."""
-        tail = self._emit(self._first + self._held.shape[1])
+        """Return the samples still held back and start again."""
+        samples = self._waiting.new_zeros(1, 0)
+        if self._waiting.shape[1]:
+            followed = functional.pad(self._waiting, (0, 0, 0, self._model.LOOKAHEAD))
+            samples, state = self._model.stream_latent(followed, self._state)
+            samples = torch.cat([samples, state.tail()[:, : self._model.fade_in]], dim=1)
+        last = self._without_fade_in(samples)
         self._reset()
-        return tail
+        return last
 
-    def _append(self, codes: Int[np.ndarray, "codebooks frames"]) -> None:
-        fresh = codes.astype(np.int64)
-        self._held = np.concatenate([self._held, fresh], 1) if self._held.size else fresh
-
-    def _emit(self, until: int) -> Float32[np.ndarray, " samples"]:
-        if until <= self._done:
-            return np.zeros(0, np.float32)
-        hop = self._model.config.hop_length
-        samples = self._model.decode(torch.from_numpy(self._held[None]), self._first)[0]
-        ready = samples[(self._done - self._first) * hop : (until - self._first) * hop].numpy()
-        self._done = until
-        keep_from = max(0, until - self._model.context)
-        self._held = self._held[:, keep_from - self._first :]
-        self._first = keep_from
-        return ready
+    def _without_fade_in(
+        self, samples: Float32[Tensor, "1 samples"]
+    ) -> Float32[np.ndarray, " rest"]:
+        skipped = min(self._fade_in, samples.shape[1])
+        self._fade_in -= skipped
+        return samples[0, skipped:].numpy()
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Float32[Tensor, "mels bins"]:

@@ -18,7 +18,7 @@ FORGET_S = 5.0
 """Who is unseen for longer gives up the place to whoever comes."""
 
 LARGER = 1.25
-"""Another dancer leads who has been seen this much larger, as a running mean."""
+"""Another dancer is followed who is this much larger, as a running mean."""
 
 SIZE_MEMORY_S = 1.0
 
@@ -28,7 +28,7 @@ class Dancer:
     """One person followed.
 
     Attributes:
-        seen: The newest sight.
+        seen: The newest detection.
         seen_s: When that was.
         size: Running mean of the height in the picture; falls while unseen.
     """
@@ -41,25 +41,25 @@ class Dancer:
     def poses(
         self, times_s: Sequence[float]
     ) -> tuple[Float32[np.ndarray, "poses 33 3"], Bool[np.ndarray, " poses"]]:
-        """Poses at moments up to the newest frame, between sights at most half a second apart."""
+        """Poses at moments up to the newest frame, interpolated over gaps of half a second."""
         found = [self._pose(time_s) for time_s in times_s]
         world = np.stack([self._past[0][1].world if pose is None else pose for pose in found])
         present = np.array([pose is not None for pose in found])
-        self._past = [sight for sight in self._past if sight[0] > times_s[-1] - MAX_GAP_S] or (
-            self._past[-1:]
-        )
+        self._past = [
+            detection for detection in self._past if detection[0] > times_s[-1] - MAX_GAP_S
+        ] or (self._past[-1:])
         return world, present
 
     def see(self, person: Detection, time_s: float) -> None:
-        """Take the sight in a new frame."""
+        """Take the detection in a new frame."""
         share = 1.0 - float(np.exp(-(time_s - self.seen_s) / SIZE_MEMORY_S))
         self.size += share * (person.height - self.size)
         self.seen, self.seen_s = person, time_s
         self._past.append((time_s, person))
 
     def _pose(self, time_s: float) -> Float32[np.ndarray, "33 3"] | None:
-        before = [sight for sight in self._past if sight[0] <= time_s + 1e-6]
-        after = [sight for sight in self._past if sight[0] > time_s + 1e-6]
+        before = [detection for detection in self._past if detection[0] <= time_s + 1e-6]
+        after = [detection for detection in self._past if detection[0] > time_s + 1e-6]
         if not before or not after:
             near = [s for s in (*before[-1:], *after[:1]) if abs(s[0] - time_s) < 1.5 / POSE_FPS]
             return near[0][1].world if near else None
@@ -71,9 +71,9 @@ class Dancer:
 
 
 class DancerTracker:
-    """Gives every person a place, and says who leads.
+    """Gives every person a place, and says who is followed.
 
-    A sight belongs to whose trunk was nearest, within the reach of ``pose.tracking``; with one
+    A detection belongs to whose trunk was nearest, within the reach of ``pose.tracking``; with one
     place, whoever is there takes it.
 
     Args:
@@ -115,7 +115,7 @@ class DancerTracker:
         return fresh
 
     def leader(self, time_s: float) -> int | None:
-        """The place that leads; ``None`` if nobody does."""
+        """The place that is followed; ``None`` if none is."""
         if self._follow.isdecimal():
             number = int(self._follow) - 1
             return number if self.places[number] is not None else None
@@ -132,7 +132,7 @@ class DancerTracker:
         return self._leader
 
     def weights(self, time_s: float) -> list[float]:
-        """How much each place steers; they add up to 1, or are all 0."""
+        """Weight of each place; they add up to 1, or are all 0."""
         leader = self.leader(time_s)
         if self._follow != "all":
             return [float(number == leader) for number in range(len(self.places))]
@@ -144,7 +144,7 @@ class DancerTracker:
     def _matches(
         self, found: Sequence[Detection], time_s: float
     ) -> list[tuple[float, int, Detection]]:
-        """Who could be whom: distance in torso lengths, place, sight."""
+        """Who could be whom: distance in torso lengths, place, detection."""
         possible = []
         for number, dancer in enumerate(self.places):
             if dancer is None:

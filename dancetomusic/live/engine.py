@@ -17,15 +17,12 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.checkpoint import checkpoint_family
-from dancetomusic.codec.registry import load_codec
-from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.errors import CheckpointError, DanceToMusicError, InputError
-from dancetomusic.live.composer import Block, CodeComposer, Composer, SamplerComposer
+from dancetomusic.errors import DanceToMusicError, InputError
 from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
-from dancetomusic.live.watcher import Sight, Watcher
-from dancetomusic.models.motion_vae.network import load_motion_vae
-from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.live.watcher import Observation, Watcher
+from dancetomusic.models.live import DEFAULT_LIVE_MODEL, Block
+from dancetomusic.models.registry import find_family
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
@@ -33,7 +30,6 @@ from dancetomusic.types import POSE_FPS
 
 logger = logging.getLogger(__name__)
 
-RELEASED, SAMPLER = "pose2audio_causal", "motion_vae"
 MOVEMENT, ACCENT = "movement to sound", "accent to sound"
 COMPOSING = "compose a block"
 
@@ -59,16 +55,14 @@ class LiveEngine:
     """One performer's engine: two threads, one that looks and one that composes.
 
     ``push_frame`` and ``pull`` may be called from any thread and never wait for either. Sound
-    goes on whatever happens to the frames: on the predicted grid while they are late, and faded
+    continues whatever happens to the frames: on the predicted grid while they are late, and faded
     out on the grid within two bars when the dancer is gone.
 
     Args:
-        checkpoint: Of the family ``pose2audio``, causal, or ``motion_vae``, which is played by
-            the movement and on the beat that the released one follows; the released one by
-            default.
-        seed: Of the codes drawn.
+        checkpoint: Of a family that plays live; the released one by default.
+        seed: Of the codes sampled.
         style: One of ``styles``; left to the model by default.
-        follow: Who leads: ``"largest"``, ``"all"`` (everyone, weighted by presence), or the
+        follow: Who is followed: ``"largest"``, ``"all"`` (everyone, weighted by presence), or the
             number of a dancer from 1, in order of appearance.
         num_dancers: Dancers looked for; more cost more.
         output_latency_s: From a pull until its first sample is heard: sound card's buffer,
@@ -80,7 +74,7 @@ class LiveEngine:
         top_p: Probability mass to choose within.
 
     Raises:
-        CheckpointError: If the checkpoint is missing, foreign or not causal.
+        CheckpointError: If the checkpoint is missing, foreign or does not play live.
         InputError: If ``style`` or ``follow`` is unknown or a number is out of range.
         DependencyError: If MediaPipe cannot be loaded.
 
@@ -106,30 +100,20 @@ class LiveEngine:
     ) -> None:
         if not 0 <= output_latency_s < 2:
             raise InputError(f"output latency is {output_latency_s} s", "Give 0 to 2 seconds.")
-        sampling = SamplingConfig(temperature, None, top_p, cfg_scale)
-        directory = locate_checkpoint(checkpoint or RELEASED)
-        samples = checkpoint_family(directory) == SAMPLER
-        model = Pose2Audio.from_pretrained(locate_checkpoint(RELEASED) if samples else directory)
-        config = model.config.decoder
-        codec = load_codec("codec", config.n_codebooks)
-        if not isinstance(codec, SpectralCodec) or codec.identity != model.config.codec_id:
-            raise CheckpointError(
-                f"the model was trained on codec {model.config.codec_id}",
-                "Name one that was trained on the embedded codec.",
-            )
-        style_number = config.style_index(style)
-        self.sample_rate = codec.sample_rate
-        self._styles = config.styles
+        directory = locate_checkpoint(checkpoint or DEFAULT_LIVE_MODEL)
+        model = find_family(checkpoint_family(directory)).open_live(
+            directory,
+            style=style,
+            sampling=SamplingConfig(temperature, None, top_p, cfg_scale),
+            seed=seed,
+        )
+        self._composer, self._styles = model.composer, model.styles
+        self.sample_rate = model.composer.sample_rate
         self._predict = predict
         self._latency_s = output_latency_s
         self._times = StageTimes()
         self._watcher = Watcher(model.encoder, num_dancers=num_dancers, follow=follow)
-        self._composer: Composer = (
-            SamplerComposer(load_motion_vae(directory), codec, seed=seed)
-            if samples
-            else CodeComposer(model, codec, style=style_number, sampling=sampling, seed=seed)
-        )
-        self._sound = SoundQueue(codec.sample_rate, output_latency_s)
+        self._sound = SoundQueue(self.sample_rate, output_latency_s)
 
         self._arrival = Condition()
         self._frame: _Frame | None = None
@@ -138,8 +122,8 @@ class LiveEngine:
         self._last_time_s = -np.inf
         self._clock_offset_s: float | None = None
 
-        self._sight = Sight()
-        self._heard_frames: deque[float] = deque(maxlen=64)
+        self._observed = Observation()
+        self._uncomposed: deque[float] = deque(maxlen=64)
         self._accents: deque[float] = deque(maxlen=64)
         self._pending: deque[tuple[int, Callable[[float], None]]] = deque(maxlen=1024)
         self._blocks: deque[Block] = deque(maxlen=128)
@@ -206,7 +190,7 @@ class LiveEngine:
             note(heard_s + max(0, sample - before) / self.sample_rate)
         while self._accents:
             self._times.add(ACCENT, heard_s - self._accents.popleft())
-        gain = 10 ** (ACCENT_DB * (self._sight.accent - 1.0) / 20)
+        gain = 10 ** (ACCENT_DB * (self._observed.accent - 1.0) / 20)
         sound = sound * np.linspace(self._gain, gain, n_samples, endpoint=False, dtype=np.float32)
         self._gain = gain
         self._level = float(np.sqrt(np.mean(np.square(sound)))) if n_samples else 0.0
@@ -214,20 +198,20 @@ class LiveEngine:
 
     def status(self) -> LiveStatus:
         """A look at the engine; cheap enough for every frame of a screen."""
-        sight, now_s = self._sight, time.monotonic()
-        view = sight.view
+        observed, now_s = self._observed, time.monotonic()
+        beat = observed.beat
         position = self._position(now_s)
         return LiveStatus(
-            bpm=view.bpm,
+            bpm=beat.bpm,
             beat_phase=position % 1.0,
-            beat_number=int((np.floor(position) - view.first_downbeat) % view.beats_per_bar) + 1,
-            beats_per_bar=view.beats_per_bar,
-            confidence=view.confidence,
-            energy=sight.energy,
+            beat_number=int((np.floor(position) - beat.first_downbeat) % beat.beats_per_bar) + 1,
+            beats_per_bar=beat.beats_per_bar,
+            confidence=beat.confidence,
+            energy=observed.energy,
             level=self._level,
             present=self._present(now_s),
-            dancers=sight.dancers,
-            landmarks=sight.landmarks,
+            dancers=observed.dancers,
+            landmarks=observed.landmarks,
             movement_to_sound=self._times.of(MOVEMENT),
             accent_to_sound=self._times.of(ACCENT),
             frames_in=self._frames_in,
@@ -273,7 +257,7 @@ class LiveEngine:
         self.close()
 
     def _guarded(self, task: Callable[[], None]) -> None:
-        """Run a thread; an error that it meets is told by ``status`` and ends both."""
+        """Run a thread; an error in it is reported by ``status`` and ends both."""
         torch.set_num_threads(1)
         try:
             task()
@@ -284,7 +268,7 @@ class LiveEngine:
                 logger.exception("the live engine failed")
 
     def _keep_clock(self, time_s: float, now_s: float) -> None:
-        """Frames arrive late, never early: the least delay seen tells how the clocks differ."""
+        """Frames arrive late, never early: the least delay seen is how the clocks differ."""
         offset = now_s - time_s
         known = self._clock_offset_s
         if known is not None:
@@ -312,10 +296,10 @@ class LiveEngine:
             assert frame is not None and self._clock_offset_s is not None
             seen_s = time.monotonic()
             self._times.add("find landmarks", seen_s - max(began_s, frame.arrived_s))
-            sight = self._watcher.watch(found, frame.time_s)
-            view = replace(sight.view, time_s=sight.view.time_s + self._clock_offset_s)
-            self._sight = replace(sight, view=view, arrived_s=frame.arrived_s)
-            for waiting in (self._heard_frames, self._accents):
+            observed = self._watcher.watch(found, frame.time_s)
+            beat = replace(observed.beat, time_s=observed.beat.time_s + self._clock_offset_s)
+            self._observed = replace(observed, beat=beat, arrived_s=frame.arrived_s)
+            for waiting in (self._uncomposed, self._accents):
                 waiting.append(frame.arrived_s)
             began_s = time.monotonic()
             self._times.add("follow the beat", began_s - seen_s)
@@ -337,15 +321,15 @@ class LiveEngine:
 
     def _compose_block(self) -> None:
         now_s = time.monotonic()
-        sight, composer = self._sight, self._composer
+        observed, composer = self._observed, self._composer
         present = self._present(now_s)
         heard_s = self._sound.heard_at(composer.next_code_at, now_s)
         for movement in self._watcher.movements():
             began_s = movement.began_s + (self._clock_offset_s or 0.0)
             composer.move(replace(movement, began_s=began_s), heard_s)
-        frames = [self._heard_frames.popleft() for _ in range(len(self._heard_frames))]
-        view = sight.view if self._predict else replace(sight.view, time_s=heard_s)
-        block = composer.compose(heard_s, view, sight.energy, present)
+        frames = [self._uncomposed.popleft() for _ in range(len(self._uncomposed))]
+        beat = observed.beat if self._predict else replace(observed.beat, time_s=heard_s)
+        block = composer.compose(heard_s, beat, observed.energy, present)
         self._sound.push(block.samples)
         self._blocks.append(block)
         if composer.silent:
@@ -354,12 +338,12 @@ class LiveEngine:
         for arrived_s in frames:
             self._pending.append((block.codes_at, self._note_movement(arrived_s)))
         beats = block.beats_per_s * composer.block_samples / self.sample_rate
-        for beat in range(int(np.ceil(block.position)), int(np.ceil(block.position + beats))):
-            if beat <= self._last_beat:
+        for count in range(int(np.ceil(block.position)), int(np.ceil(block.position + beats))):
+            if count <= self._last_beat:
                 continue
-            self._last_beat = beat
-            after = (beat - block.position) / block.beats_per_s * self.sample_rate
-            number = (beat - sight.view.first_downbeat) % sight.view.beats_per_bar + 1
+            self._last_beat = count
+            after = (count - block.position) / block.beats_per_s * self.sample_rate
+            number = (count - beat.first_downbeat) % beat.beats_per_bar + 1
             self._pending.append((block.codes_at + round(after), self._note_beat(number)))
 
     def _note_movement(self, arrived_s: float) -> Callable[[float], None]:
@@ -369,13 +353,13 @@ class LiveEngine:
         return lambda heard_s: self._beats.append((heard_s, number))
 
     def _present(self, now_s: float) -> bool:
-        return self._sight.present and now_s - self._sight.arrived_s < STALLED_S
+        return self._observed.present and now_s - self._observed.arrived_s < STALLED_S
 
     def _position(self, now_s: float) -> float:
         """Beats of what is heard at a moment."""
         blocks = list(self._blocks)
         if not blocks:
-            return self._sight.view.at(now_s)
+            return self._observed.beat.at(now_s)
         origin_s = self._sound.heard_at(0, now_s)
         sample = (now_s - origin_s) * self.sample_rate
         block = next((b for b in reversed(blocks) if b.codes_at <= sample), blocks[0])

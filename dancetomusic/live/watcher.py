@@ -1,4 +1,4 @@
-"""From what the detector sees to what the dance says: the beat, its strength, and its memory."""
+"""From detected people to what is known of the dance: its beat, its energy, and its movement."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
-from dancetomusic.live.beat import BeatListener, BeatView
-from dancetomusic.live.composer import Movement
 from dancetomusic.live.dancers import DancerTracker
-from dancetomusic.live.movement import USUAL, MovementMeter
-from dancetomusic.models.pose_encoder.network import STRIDE, PoseEncoder
-from dancetomusic.models.pose_encoder.stream import STEP_RATE, EncodedStep, PoseEncoderStream
+from dancetomusic.models.live import BeatEstimate, MovementStep
+from dancetomusic.models.pose_encoder.causal_tracker import CausalBeatTracker
+from dancetomusic.models.pose_encoder.network import STEP_RATE, STRIDE, PoseEncoder
 from dancetomusic.pose.mediapipe import Detection
+from dancetomusic.rhythm.energy import USUAL, CausalEnergy
 from dancetomusic.types import POSE_FPS
 
 GONE_S = 0.4
 """Unseen for longer, a dancer is gone."""
 
 FIRST_S, AGAIN_S = 2.0, 0.25
-"""How long somebody is seen before the music begins, and before it goes on."""
+"""How long somebody is seen before the music begins, and before it resumes."""
 
 LONGEST_GAP_S = 2.0
-"""After a longer gap between frames the encoders begin anew."""
+"""After a longer gap between frames the encoders begin again."""
 
 FORGOTTEN_S = 60.0
 """After a longer gap the beat is forgotten, too."""
 
-SIGHT_DELAY_S = 0.015
-"""How late the encoder says a beat: the median over six procedural dances from 90 to 150 BPM,
-read from their poses (``docs/live.md``)."""
+ENCODER_DELAY_S = 0.015
+"""How late the encoder estimates a beat: the median over six procedural dances from 90 to 150 BPM
+(``docs/live.md``)."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """What is known after the newest frame.
 
     Attributes:
-        view: The beat.
+        beat: Its estimate.
         energy: Strength of movement in [0, 1].
         accent: The same, quicker.
         present: Whether there is somebody to play for.
         dancers: People followed in the newest frame.
-        landmarks: Of who leads, x and y as a share of the picture; ``None`` if unseen.
+        landmarks: Of the dancer followed, x and y as a share of the picture; ``None`` if unseen.
         arrived_s: When the frame arrived.
     """
 
-    view: BeatView = field(default_factory=BeatView)
+    beat: BeatEstimate = field(default_factory=BeatEstimate)
     energy: float = 0.0
     accent: float = USUAL
     present: bool = False
@@ -63,98 +63,105 @@ class Watcher:
     Args:
         encoder: Causal.
         num_dancers: Dancers followed at most.
-        follow: Who leads; see ``DancerTracker``.
+        follow: Who is followed; see ``DancerTracker``.
     """
 
     def __init__(self, encoder: PoseEncoder, *, num_dancers: int, follow: str) -> None:
         self._encoder = encoder
         self._tracker = DancerTracker(num_dancers, follow)
-        self._streams = [PoseEncoderStream(encoder) for _ in self._tracker.places]
-        self._meters = [MovementMeter() for _ in self._tracker.places]
-        self._listener: BeatListener | None = None
-        self._movements: deque[Movement] = deque(maxlen=64)
+        self._states = [encoder.initial_state() for _ in self._tracker.places]
+        self._energies = [CausalEnergy() for _ in self._tracker.places]
+        self._beats: CausalBeatTracker | None = None
+        self._movements: deque[MovementStep] = deque(maxlen=64)
         self._step = 0
         self._begin_s = self._last_s = 0.0
         self._seen_since: float | None = None
         self._played_before = False
 
-    def watch(self, found: list[Detection], time_s: float) -> Sight:
-        """Take the people in a frame, and say what is known after it.
+    def watch(self, found: list[Detection], time_s: float) -> Observation:
+        """Take the people in a frame, and return what is known after it.
 
         Args:
             found: From the detector.
             time_s: Time of the frame, increasing.
         """
-        if self._listener is None or time_s - self._last_s > FORGOTTEN_S:
+        if self._beats is None or time_s - self._last_s > FORGOTTEN_S:
             self._begin(time_s)
         elif time_s - self._last_s > LONGEST_GAP_S:
             self._skip_to(time_s)
         self._last_s = time_s
         for place in self._tracker.update(found, time_s):
-            self._streams[place].reset()
-            self._meters[place].reset()
+            self._states[place] = self._encoder.initial_state()
+            self._energies[place].reset()
         self._measure(time_s)
         while self._begin_s + ((self._step + 1) * STRIDE - 1) / POSE_FPS <= time_s + 1e-6:
             self._take_step()
-        return self._sight(time_s)
+        return self._observation(time_s)
 
-    def movements(self) -> list[Movement]:
-        """Steps of who leads that were not taken yet."""
+    def movements(self) -> list[MovementStep]:
+        """Steps of the dancer followed that were not taken yet."""
         return [self._movements.popleft() for _ in range(len(self._movements))]
 
     def _begin(self, time_s: float) -> None:
-        self._listener = BeatListener(self._encoder, time_s - SIGHT_DELAY_S)
+        self._beats = CausalBeatTracker(self._encoder, time_s - ENCODER_DELAY_S)
         self._begin_s, self._step = time_s, 0
         self._played_before = False
-        for stream in self._streams:
-            stream.reset()
+        self._reset_encoders()
 
     def _skip_to(self, time_s: float) -> None:
-        """Let the beat go on over a gap in the frames; the encoders begin anew after it."""
-        assert self._listener is not None
-        heard_s = self._begin_s + self._step / STEP_RATE
-        self._listener.pause(max(0.0, time_s - heard_s))
+        """Continue the beat over a gap in the frames; the encoders begin again after it."""
+        assert self._beats is not None
+        known_s = self._begin_s + self._step / STEP_RATE
+        self._beats.pause(max(0.0, time_s - known_s))
         self._begin_s, self._step = time_s, 0
-        for stream in self._streams:
-            stream.reset()
+        self._reset_encoders()
+
+    def _reset_encoders(self) -> None:
+        self._states = [self._encoder.initial_state() for _ in self._states]
 
     def _measure(self, time_s: float) -> None:
-        for dancer, meter in zip(self._tracker.places, self._meters, strict=True):
+        for dancer, energy in zip(self._tracker.places, self._energies, strict=True):
             if dancer is not None and dancer.seen_s == time_s:
-                meter.push(dancer.seen.world, time_s)
+                energy.push(dancer.seen.world, time_s)
             elif dancer is None or time_s - dancer.seen_s > GONE_S:
-                meter.reset()
+                energy.reset()
 
     def _take_step(self) -> None:
-        """Two more poses of everybody through the encoder, and what they say together."""
-        assert self._listener is not None
+        """Encode two more poses of everybody, and track the beat by all, weighted."""
+        assert self._beats is not None
         began_s = self._begin_s + self._step / STEP_RATE
         times_s = [began_s + k / POSE_FPS for k in range(STRIDE)]
         self._step += 1
         weights = self._tracker.weights(times_s[-1])
         leader = self._tracker.leader(times_s[-1])
-        said_together: list[tuple[float, EncodedStep]] = []
-        for place, (dancer, stream) in enumerate(
-            zip(self._tracker.places, self._streams, strict=True)
-        ):
+        shares = np.zeros(len(weights), np.float32)
+        phases, downbeats = [], []
+        for place, dancer in enumerate(self._tracker.places):
             if dancer is None:
                 world, present = np.zeros((STRIDE, 33, 3), np.float32), np.zeros(STRIDE, bool)
             else:
                 world, present = dancer.poses(times_s)
-            said = stream.step(world, present)
-            said_together.append((weights[place] * said.seen, said))
+            with torch.inference_mode():
+                encoding, self._states[place] = self._encoder.stream(
+                    torch.from_numpy(world)[None],
+                    torch.from_numpy(present)[None],
+                    self._states[place],
+                )
+            shares[place] = weights[place] * present.any()
+            phases.append(encoding.phase[0].numpy())
+            downbeats.append(encoding.downbeat_logits[0].numpy())
             if place == leader or (leader is None and place == 0):
-                self._listener.watch(world, present)
-                self._movements.append(Movement(began_s, world, present, said.memory))
-        shares = np.array([share for share, _ in said_together], np.float32)
-        self._listener.listen(
-            np.tensordot(shares, np.stack([said.phase for _, said in said_together]), 1),
-            shares @ np.stack([said.downbeat_logits for _, said in said_together]),
+                self._beats.push_poses(world, present)
+                memory = encoding.memory[0, 0].numpy()
+                self._movements.append(MovementStep(began_s, world, present, memory))
+        self._beats.push(
+            np.tensordot(shares, np.stack(phases), 1),
+            shares @ np.stack(downbeats),
             float(shares.sum()),
         )
 
-    def _sight(self, time_s: float) -> Sight:
-        assert self._listener is not None
+    def _observation(self, time_s: float) -> Observation:
+        assert self._beats is not None
         weights = self._tracker.weights(time_s)
         leader = self._tracker.leader(time_s)
         first = None if leader is None else self._tracker.places[leader]
@@ -171,10 +178,10 @@ class Watcher:
         self._played_before |= present
         shares = [w * here for w, here in zip(weights, there, strict=True)]
         seen_now = first is not None and first.seen_s == time_s
-        return Sight(
-            view=self._listener.view(),
-            energy=sum(w * meter.energy for w, meter in zip(shares, self._meters, strict=True)),
-            accent=sum(w * meter.accent for w, meter in zip(shares, self._meters, strict=True)),
+        return Observation(
+            beat=self._beats.estimate(),
+            energy=sum(w * e.energy for w, e in zip(shares, self._energies, strict=True)),
+            accent=sum(w * e.accent for w, e in zip(shares, self._energies, strict=True)),
             present=present,
             dancers=sum(d is not None and d.seen_s == time_s for d in self._tracker.places),
             landmarks=first.seen.image[:, :2].copy() if first is not None and seen_now else None,

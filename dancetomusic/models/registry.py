@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dancetomusic.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from dancetomusic.models.base import MusicModel
+    from dancetomusic.models.live import LiveModel
 
 DEFAULT_MODEL = "pose2audio"
 """The released checkpoint that plays, and whose encoder reads the beat for models without one."""
@@ -49,6 +51,21 @@ class Family:
             DependencyError: If a codec's hub id cannot be reached.
         """
         model: MusicModel = import_module(f"{self.package}.model").open_model(directory, codec)
+        return model
+
+    def open_live(self, directory: Path, **options: Any) -> LiveModel:
+        """Load a checkpoint to be played live, if the folder has a module ``live``.
+
+        Raises:
+            CheckpointError: If the family does not play live, or the checkpoint is unusable.
+            InputError: If an option is out of range.
+        """
+        if find_spec(f"{self.package}.live") is None:
+            raise CheckpointError(
+                f"{directory} holds a {self.name!r} model, which does not play live",
+                "Name another checkpoint, as pose2audio_causal or motion_vae.",
+            )
+        model: LiveModel = import_module(f"{self.package}.live").open_live(directory, **options)
         return model
 
 

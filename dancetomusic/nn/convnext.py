@@ -7,6 +7,8 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dancetomusic.nn.streaming import StreamingConv1d
+
 
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, layer norm and a two-layer perceptron, added to the input.
@@ -21,17 +23,29 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, channels: int, *, lookahead: int = 3, expansion: int = 3) -> None:
         super().__init__()
-        self.padding = (self.KERNEL - 1 - lookahead, lookahead)
-        self.depthwise = nn.Conv1d(channels, channels, self.KERNEL, groups=channels)
+        self.depthwise = StreamingConv1d(
+            channels, channels, self.KERNEL, lookahead=lookahead, groups=channels
+        )
         self.norm = nn.LayerNorm(channels)
         self.expand = nn.Linear(channels, channels * expansion)
         self.contract = nn.Linear(channels * expansion, channels)
         self.scale = nn.Parameter(torch.full((channels,), 0.1))
 
+    def stream(
+        self,
+        x: Float32[Tensor, "batch channels frames_and_lookahead"],
+        past: Float32[Tensor, "batch channels lookback"] | None = None,
+    ) -> tuple[
+        Float32[Tensor, "batch channels frames"], Float32[Tensor, "batch channels lookback"]
+    ]:
+        """Transform a block; see :meth:`StreamingConv1d.stream`."""
+        mixed, past = self.depthwise.stream(x, past)
+        hidden = self.norm(mixed.transpose(1, 2))
+        hidden = self.contract(functional.gelu(self.expand(hidden)))
+        return x[:, :, : mixed.shape[2]] + (hidden * self.scale).transpose(1, 2), past
+
     def forward(
         self, x: Float32[Tensor, "batch channels frames"]
     ) -> Float32[Tensor, "batch channels frames"]:
-        """Same length out as in."""
-        hidden = self.depthwise(functional.pad(x, self.padding)).transpose(1, 2)
-        hidden = self.contract(functional.gelu(self.expand(self.norm(hidden))))
-        return x + (hidden * self.scale).transpose(1, 2)
+        """Transform a whole sequence."""
+        return self.stream(functional.pad(x, (0, self.depthwise.lookahead)))[0]

@@ -23,9 +23,13 @@ BAR_LENGTHS = (4, 3)
 
 
 def extrapolate_beats(
-    times: Float[np.ndarray, " beats"], numbers: Int[np.ndarray, " beats"], *, end_s: float
+    times: Float[np.ndarray, " beats"],
+    numbers: Int[np.ndarray, " beats"],
+    *,
+    start_s: float = 0.0,
+    end_s: float,
 ) -> tuple[Float[np.ndarray, " more_beats"], Int[np.ndarray, " more_beats"]]:
-    """Add beats until one is at or before 0 s and one after ``end_s``.
+    """Add beats until one is at or before ``start_s`` and one after ``end_s``.
 
     The neighbouring interval and the count of the bar go on at both ends; a single beat
     goes on at 120 BPM.
@@ -36,7 +40,7 @@ def extrapolate_beats(
     if times.size == 0:
         raise InputError("there is no beat to extrapolate from", "Give at least one beat.")
     intervals = np.diff(times) if times.size > 1 else np.array([60.0 / DEFAULT_BPM])
-    n_before = max(0, int(np.ceil(times[0] / intervals[0])))
+    n_before = max(0, int(np.ceil((times[0] - start_s) / intervals[0])))
     n_after = max(0, int(np.floor((end_s - times[-1]) / intervals[-1])) + 1)
     if times.size + n_after < 2:
         n_after = 1

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from scipy.ndimage import gaussian_filter1d
 
+from dancetomusic.pose.motion import BODY
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 ENERGY_RATE = 10.0
 SMOOTHING_S = 0.25
 SPREAD_DB = 6.0
 FLOOR_DB = -60.0
+USUAL = 0.5
+"""Energy half-way between the 10th and the 90th percentile of the level."""
+
+MEMORY_S, CAMERA_FPS = 20.0, 24.0
+"""How far back :class:`CausalEnergy` takes its percentiles, at so many frames a second."""
+
+CAUSAL_SMOOTHING_S = 0.15
+"""Of the causal energy: played early, it cannot wait for the half second of the offline one."""
+
+ACCENT_S = 0.04
+"""Of the accent, which only smooths the detector's noise."""
 
 
 def movement_energy(
@@ -57,6 +70,39 @@ def group_energy(
     return _sample(level, first.fps, rate, n_values)
 
 
+class CausalEnergy:
+    """:func:`movement_energy` of landmarks as they come, from the past alone.
+
+    Attributes:
+        energy: Strength of movement in [0, 1]; 0.5 is usual for the last 20 s.
+        accent: The same, smoothed over a frame only.
+    """
+
+    def __init__(self) -> None:
+        self._levels: deque[float] = deque(maxlen=round(MEMORY_S * CAMERA_FPS))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget where the joints were; what is usual stays known."""
+        self._last: tuple[float, np.ndarray] | None = None
+        self._smooth = self._quick = 0.0
+        self.energy = self.accent = 0.0
+
+    def push(self, world: Float32[np.ndarray, "33 3"], time_s: float) -> None:
+        """Take the landmarks of a frame, in metres."""
+        last, self._last = self._last, (time_s, world)
+        if last is None:
+            return
+        elapsed = max(time_s - last[0], 1e-3)
+        speed = float(_mean_step(np.stack([last[1], world]))[0]) / elapsed
+        self._smooth += (1 - np.exp(-elapsed / CAUSAL_SMOOTHING_S)) * (speed - self._smooth)
+        self._quick += (1 - np.exp(-elapsed / ACCENT_S)) * (speed - self._quick)
+        smooth, quick = _decibels(np.array([self._smooth, self._quick]))
+        self._levels.append(float(smooth))
+        usual = np.array(self._levels)
+        self.energy, self.accent = _scale(np.array([smooth, quick]), usual).tolist()
+
+
 def danced_rhythm(
     poses: PoseSequence,
     beat_times: Float[np.ndarray, " beats"],
@@ -98,12 +144,15 @@ def _joint_speed(
     poses: PoseSequence,
 ) -> tuple[Float[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
     """Mean speed of the joints in m/s, and where it is known."""
-    body = np.r_[0, 11:33]
-    steps = np.linalg.norm(np.diff(poses.world[:, body], axis=0), axis=-1)
-    per_frame = steps.mean(axis=1) * poses.fps
+    per_frame = _mean_step(poses.world) * poses.fps
     known = poses.present & np.roll(poses.present, 1)
     known[0] = poses.present[0]
     return np.append(per_frame[:1], per_frame).astype(np.float64), known
+
+
+def _mean_step(world: np.ndarray) -> np.ndarray:
+    """Mean distance in metres that the joints move from each frame to the next."""
+    return np.linalg.norm(np.diff(world[:, BODY], axis=0), axis=-1).mean(axis=1)
 
 
 def _n_values(duration_s: float, rate: float) -> int:
@@ -114,10 +163,19 @@ def _unit_level(amplitude: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Amplitude to [0, 1] by percentiles of its level where ``known``."""
     if not known.any():
         return np.zeros_like(amplitude)
-    level = 20 * np.log10(np.maximum(amplitude, 10 ** (FLOOR_DB / 20)))
-    low, high = np.percentile(level[known], [10, 90])
+    level = _decibels(amplitude)
+    return _scale(level, level[known])
+
+
+def _decibels(amplitude: np.ndarray) -> np.ndarray:
+    return 20 * np.log10(np.maximum(amplitude, 10 ** (FLOOR_DB / 20)))
+
+
+def _scale(level: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Level to [0, 1]: the 10th and 90th percentile of the usual ones become 0.1 and 0.9."""
+    low, high = np.percentile(usual, [10, 90])
     spread = max(high - low, SPREAD_DB)
-    return np.clip(0.5 + 0.8 * (level - (low + high) / 2) / spread, 0.0, 1.0)
+    return np.clip(USUAL + 0.8 * (level - (low + high) / 2) / spread, 0.0, 1.0)
 
 
 def _sample(values: np.ndarray, source_rate: float, rate: float, n_values: int) -> np.ndarray:

@@ -15,10 +15,11 @@ from dancetomusic.data.dance import Dance, require_beats
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import SOUND_RATE, beat_position, hear
+from dancetomusic.models.dance_gan.mel import SOUND_RATE, hear
 from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, DanceGanConfig, clock, knot_shares
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
+from dancetomusic.rhythm.features import beat_position
 from dancetomusic.training.config import LoopConfig, check_ranges
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays

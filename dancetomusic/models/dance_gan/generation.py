@@ -14,7 +14,7 @@ from torch import Tensor
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.io.mux import mux
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import beat_position, dancing_beats, hear
+from dancetomusic.models.dance_gan.mel import dancing_beats, hear
 from dancetomusic.models.dance_gan.network import (
     BEATS_PER_KNOT,
     FRAMES_PER_STATE,
@@ -23,6 +23,7 @@ from dancetomusic.models.dance_gan.network import (
 )
 from dancetomusic.pose.floor import follow, walk
 from dancetomusic.pose.skeleton import turn_by
+from dancetomusic.rhythm.features import beat_position
 from dancetomusic.synthesis.demo import render_poses
 from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack, Waveform
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import resample
@@ -80,26 +80,6 @@ def dancing_beats(waveform: Waveform) -> RhythmTrack:
             confidence=track.confidence[kept],
         )
     return track
-
-
-def beat_position(
-    beat_times: Float[np.ndarray, " beats"], seconds: Float[np.ndarray, " moments"]
-) -> Float[np.ndarray, " moments"]:
-    """Beats elapsed at each moment, going on at both ends as next to them.
-
-    Raises:
-        InputError: If there are fewer than two beats.
-    """
-    if beat_times.size < 2:
-        raise InputError(f"{beat_times.size} beats are no rhythm", "Give at least two beats.")
-    count = np.arange(beat_times.size, dtype=float)
-    position = np.interp(seconds, beat_times, count)
-    early, late = seconds < beat_times[0], seconds > beat_times[-1]
-    position[early] = (seconds[early] - beat_times[0]) / (beat_times[1] - beat_times[0])
-    position[late] = count[-1] + (seconds[late] - beat_times[-1]) / (
-        beat_times[-1] - beat_times[-2]
-    )
-    return position
 
 
 def _band_weights() -> Float32[np.ndarray, "32 bins"]:

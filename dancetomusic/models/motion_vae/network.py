@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,18 +28,22 @@ from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, SOURCES, Source
+from dancetomusic.rhythm.features import RHYTHM_FEATURES, features_at
 from dancetomusic.types import RhythmTrack
 
 MODEL = "motion_vae"
-BEAT_FEATURES = ("known", "beat_cos", "beat_sin", "bar_cos", "bar_sin", "log2_tempo", "triple")
-REFERENCE_BPM = 120.0
+BEAT_FEATURES = (
+    "known", "beat_cos", "beat_sin", "bar_cos", "bar_sin", "log2_tempo", "triple_metre"
+)  # fmt: skip
+_RHYTHM_COLUMNS = [RHYTHM_FEATURES.index(name) for name in BEAT_FEATURES[1:]]
 LEVEL_DB, LEVEL_SPREAD_DB = -26.0, 8.0
 """Levels are learned in units of the spread, from the first on."""
 
 LEVELLED_DB = -20.0
 """Root mean square of the sound that codes stand for, in dB below full scale."""
 
-Values = TypeVar("Values", Tensor, np.ndarray)
+TOP_K = 60
+"""Codes are sampled among so many of the likeliest."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class MotionVaeConfig:
     memory: int = 320
     """Width of the recurrent decoder of codes."""
     level_memory: int = 48
-    """Width of the recurrent decoder of the level, which does not hear the codes."""
+    """Width of the recurrent decoder of the level, which does not see the codes."""
     code_width: int = 96
     """Width of an embedded code."""
 
@@ -96,14 +100,14 @@ class MotionVaeConfig:
         return self.block_frames / self.frame_rate
 
 
-class Belief(NamedTuple):
-    """Where in the latent space a segment lies: a Gaussian with independent axes."""
+class DiagonalGaussian(NamedTuple):
+    """Where in the latent space segments lie: Gaussians with independent axes."""
 
     mean: Float[Tensor, "batch blocks latent"]
     log_deviation: Float[Tensor, "batch blocks latent"]
 
-    def draw(self, noise: Float[Tensor, "batch blocks latent"]) -> Float[Tensor, ...]:
-        """A point, given standard Gaussian noise."""
+    def sample(self, noise: Float[Tensor, "batch blocks latent"]) -> Float[Tensor, ...]:
+        """Points, given standard Gaussian noise."""
         return self.mean + self.log_deviation.exp() * noise
 
 
@@ -112,6 +116,13 @@ class Played(NamedTuple):
 
     logits: Float[Tensor, "batch codebooks frames entries"]
     level: Float[Tensor, "batch frames"]
+
+
+class DecoderState(NamedTuple):
+    """What the decoder carries from frame to frame."""
+
+    memory: Float[Tensor, "batch memory"]
+    level_memory: Float[Tensor, "batch level_memory"]
 
 
 class MotionVae(nn.Module):
@@ -182,13 +193,13 @@ class MotionVae(nn.Module):
 
     def encode_movement(
         self, source: Source, segments: Float[Tensor, "batch blocks columns features"]
-    ) -> Belief:
+    ) -> DiagonalGaussian:
         """Where segments of movement lie; see ``MovementReader.segments``."""
-        return _belief(self.movement_encoders[source](segments.flatten(2)))
+        return _gaussian(self.movement_encoders[source](segments.flatten(2)))
 
     def encode_sound(
         self, latent: Float[Tensor, "batch frames channels"], level: Float[Tensor, "batch frames"]
-    ) -> Belief:
+    ) -> DiagonalGaussian:
         """Where segments of sound lie; the last frames of each are those of its block.
 
         Args:
@@ -199,7 +210,7 @@ class MotionVae(nn.Module):
         frames = torch.cat([latent, level[..., None]], dim=-1).transpose(1, 2)
         before = config.segment_frames - config.block_frames
         hidden = self.sound_encoder(functional.pad(frames, (before, 0)))
-        return _belief(hidden.transpose(1, 2))
+        return _gaussian(hidden.transpose(1, 2))
 
     def decode_movement(
         self, points: Float[Tensor, "batch blocks latent"]
@@ -214,26 +225,74 @@ class MotionVae(nn.Module):
         before: Int[Tensor, "batch codebooks frames"],
         codes: Int[Tensor, "batch codebooks frames"],
     ) -> Played:
-        """Logits of each code, and the level; frame by frame: ``inference.step_decoder``.
+        """Logits of each code, and the level.
 
         Args:
             points: One a block.
             beats: One row a frame; see ``beat_features``.
-            before: The codes one frame earlier; ``unknown`` where they are not told.
-            codes: The codes themselves: later books are told those of earlier books.
+            before: The codes one frame earlier; ``unknown`` where they are not given.
+            codes: The codes themselves: later codebooks are conditioned on earlier ones.
         """
         spread = points.repeat_interleave(self.config.block_frames, dim=1)
-        told = self.condition(torch.cat([spread, beats], dim=-1))
-        hidden, _ = self.memory(self._inputs(told, before))
-        hidden = self.norm(hidden) + self.directly(told)
+        hidden, level, _, _ = self._run(spread, beats, before, None)
         logits = [self._logits(hidden, codes, book) for book in range(self.config.n_codebooks)]
-        heard, _ = self.level_memory(told)
-        level = self.level_head(torch.cat([heard, told], dim=-1))[..., 0]
         return Played(torch.stack(logits, dim=1), level)
 
-    def _inputs(self, told: Tensor, before: Tensor) -> Tensor:
+    def sample(
+        self,
+        points: Float[Tensor, "batch frames latent"],
+        beats: Float[Tensor, "batch frames features"],
+        gumbel: Float[Tensor, "batch codebooks frames entries"],
+        temperature: float,
+        state: DecoderState | None,
+        *,
+        lookahead: int = 0,
+    ) -> tuple[
+        Int64[Tensor, "batch codebooks frames"], Float[Tensor, "batch frames"], DecoderState
+    ]:
+        """Play the next frames.
+
+        The codes sampled are not fed back: with them, as in most of training, the decoder
+        follows itself more than the dancer and the beat, and falls into a drone within seconds
+        (docs/models/motion_vae.md).
+
+        Args:
+            points: One a frame.
+            beats: See ``decode``.
+            gumbel: Gumbel noise by which the codes are sampled: the same noise, the same codes.
+            temperature: Of the sampling; 0 takes the likeliest codes.
+            state: What the call before returned; ``None`` at the beginning.
+            lookahead: Frames at the end that only predict what follows.
+
+        Returns:
+            Codes and level of each frame, and the state before the ``lookahead``.
+        """
+        shape = (len(points), self.config.n_codebooks, points.shape[1])
+        codes = torch.full(shape, self.unknown, device=points.device)
+        hidden, level, memory, level_memory = self._run(points, beats, codes, state)
+        for book in range(self.config.n_codebooks):
+            likeliest, index = self._logits(hidden, codes, book).topk(
+                min(TOP_K, self.config.codebook_size)
+            )
+            noise = gumbel[:, book].gather(-1, index)
+            best = (likeliest + temperature * noise).argmax(-1, keepdim=True)
+            codes[:, book] = index.gather(-1, best)[..., 0]
+        last = points.shape[1] - lookahead - 1
+        return codes, level, DecoderState(memory[:, last], level_memory[:, last])
+
+    def _run(
+        self, points: Tensor, beats: Tensor, before: Tensor, state: DecoderState | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """For each frame: what the code heads read, the level, and both memories after it."""
+        condition = self.condition(torch.cat([points, beats], dim=-1))
         books = zip(self.codes_in, before.unbind(1), strict=True)
-        return torch.cat([told, torch.stack([table(book) for table, book in books]).sum(0)], -1)
+        embedded = torch.stack([table(book) for table, book in books]).sum(0)
+        first, first_level = (None, None) if state is None else (part[None] for part in state)
+        memory, _ = self.memory(torch.cat([condition, embedded], -1), first)
+        hidden = self.norm(memory) + self.directly(condition)
+        level_memory, _ = self.level_memory(condition, first_level)
+        level = self.level_head(torch.cat([level_memory, condition], dim=-1))[..., 0]
+        return hidden, level, memory, level_memory
 
     def _logits(self, hidden: Tensor, codes: Tensor, book: int) -> Tensor:
         for earlier, index in zip(self.code_before[:book], codes.unbind(1), strict=False):
@@ -262,44 +321,34 @@ def load_motion_vae(directory: Path | str) -> MotionVae:
         CheckpointError: If it is missing, corrupted or holds another model.
         ConfigError: If its config has an unknown key or a value out of range.
     """
-    return load_module(
+    model = load_module(
         directory,
         model=MODEL,
         build=lambda config: MotionVae(config_from_dict(MotionVaeConfig, config)),
     ).requires_grad_(False)
-
-
-def bound_deviation(raw: Values) -> Values:
-    """Logarithms of deviations from what an encoder gives for them."""
-    return (raw - 1.0).clip(-5.0, 2.0)
+    # Single steps are bound by reading weights, which is fastest down the columns.
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.GRU):
+            for weight in module.parameters(recurse=False):
+                if weight.dim() == 2:
+                    weight.data = weight.data.t().contiguous().t()
+    return model
 
 
 def beat_features(
     track: RhythmTrack | None, at_s: Float[np.ndarray, " frames"]
 ) -> Float32[np.ndarray, "frames features"]:
-    """The beat at given times, in the columns ``BEAT_FEATURES``; zeros where none is known.
+    """The rhythm at given times, in the columns ``BEAT_FEATURES``; zeros where none is known.
 
-    Phases are 0 at the beat (at the downbeat), linear between beats, and go on with the
-    neighbouring interval before the first beat and after the last. Tempo is in octaves above
-    120 BPM. Fewer than two beats are as good as none.
+    See ``rhythm.features.features_at``. Fewer than two beats are as good as none.
     """
     columns = np.zeros((at_s.size, len(BEAT_FEATURES)), np.float32)
-    if track is None or track.beat_times.size < 2:
-        return columns
-    times, bar = track.beat_times, track.beats_per_bar
-    index = np.clip(np.searchsorted(times, at_s, side="right") - 1, 0, times.size - 2)
-    interval = times[index + 1] - times[index]
-    beat = (at_s - times[index]) / interval
-    place = (track.beat_numbers[index] - 1 + beat) / bar
-    columns[:, 0] = 1.0
-    for first, turns in ((1, beat), (3, place)):
-        columns[:, first] = np.cos(2 * np.pi * turns)
-        columns[:, first + 1] = np.sin(2 * np.pi * turns)
-    columns[:, 5] = np.log2(60.0 / interval / REFERENCE_BPM)
-    columns[:, 6] = bar == 3
+    if track is not None and track.beat_times.size >= 2:
+        columns[:, 0] = 1.0
+        columns[:, 1:] = features_at(track, at_s)[:, _RHYTHM_COLUMNS]
     return columns
 
 
-def _belief(values: Tensor) -> Belief:
+def _gaussian(values: Tensor) -> DiagonalGaussian:
     mean, log_deviation = values.chunk(2, dim=-1)
-    return Belief(mean, bound_deviation(log_deviation))
+    return DiagonalGaussian(mean, (log_deviation - 1.0).clip(-5.0, 2.0))

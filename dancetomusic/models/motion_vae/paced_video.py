@@ -57,7 +57,7 @@ def perform_video(
     buffer is one block.
 
     Args:
-        sampler: One that sees pictures; it begins anew.
+        sampler: One that reads pictures; it is reset.
         path: The video.
         seconds: How much of it; all by default.
         on_sound: Given each block as it is made.

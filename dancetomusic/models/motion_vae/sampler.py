@@ -3,7 +3,7 @@
 Every block is decided by the movement known when it is begun. The decoder's memory, the latent
 point, the level and the overlapping windows of the synthesis are carried from block to block, so
 a block has no edges to hear. The codec's decoder looks two code frames ahead; instead of waiting
-for them, they are guessed from the present movement and played anew when their turn comes.
+for them, they are predicted from the present movement and sampled again when their turn comes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32, UInt8
 
-from dancetomusic.codec.block_vocoder import BlockVocoder
+from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, InputError, PoseError
@@ -24,11 +25,11 @@ from dancetomusic.models.motion_vae.network import (
     LEVEL_DB,
     LEVEL_SPREAD_DB,
     LEVELLED_DB,
+    DecoderState,
     MotionVae,
     beat_features,
     load_motion_vae,
 )
-from dancetomusic.models.motion_vae.steps import StepDecoder, StepEncoder
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
@@ -60,7 +61,7 @@ class MotionSampler:
     continuous: play them one after the other without fades. ``step`` never waits.
 
     Beats are given by ``follow`` as a rhythm track on the same clock: the times at which they
-    are to be heard. They may lie in the past alone, since the last interval goes on. Only beat
+    are to be heard. They may lie in the past alone, since the last interval continues. Only beat
     times and numbers count. A new track may be given before any step. Without one it plays freely.
 
     The same movement, beats and seed give the same sound, whenever they come. An instance is for
@@ -70,7 +71,7 @@ class MotionSampler:
         model: A trained sampler.
         codec: The codec whose codes it plays.
         source: What it sees: ``"motiongram"`` for pictures, ``"poses"``.
-        seed: Of the points drawn in the latent space and of the codes.
+        seed: Of the points sampled in the latent space and of the codes.
         temperature: Of both; 0 always plays what is likeliest.
         heard_after_s: From the beginning of a block until its first sample is heard, by default
             its length: the output buffer. Beats are played early by it, and by the fade-in of
@@ -102,10 +103,9 @@ class MotionSampler:
             raise InputError(f"temperature is {temperature}", "Give 0 or more.")
         self.model, self.codec, self.source = model, codec, source
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
-        self._encoder, self._decoder = StepEncoder(model, source), StepDecoder(model)
-        self._vocoder = BlockVocoder(codec.model)
+        self._decoder = BlockDecoder(codec.model)
         after_s = self.block_s if heard_after_s is None else heard_after_s
-        self._late_s = after_s + self._vocoder.delay / codec.sample_rate
+        self._late_s = after_s + codec.model.fade_in / codec.sample_rate
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
         self._seed = seed
         self.reset()
@@ -131,16 +131,15 @@ class MotionSampler:
         return self._block * self.block_s
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin anew at 0 s, without beats, with another seed if one is given."""
+        """Begin again at 0 s, without beats, with another seed if one is given."""
         self._seed = self._seed if seed is None else seed
-        shape = self.model.config
         self._reader.reset()
-        self._vocoder.reset()
         self._track: RhythmTrack | None = None
         self._block = 0
-        self._noise = np.zeros(shape.latent)
-        self._state = self._decoder.start()
-        self._guessed_by: list[Float32[np.ndarray, "codebooks entries"]] = []
+        self._noise = np.zeros(self.model.config.latent)
+        self._state: DecoderState | None = None
+        self._synthesis = self._decoder.initial_state()
+        self._predicted_by: list[Float32[np.ndarray, "codebooks entries"]] = []
         self._gain = 0.0
 
     def push_frame(self, frame: UInt8[np.ndarray, "height width 3"], time_s: float) -> None:
@@ -160,45 +159,43 @@ class MotionSampler:
         self._reader.push_pose(world, present, time_s)
 
     def follow(self, track: RhythmTrack | None) -> None:
-        """Play on these beats from now on; the last interval goes on after them. None: freely."""
+        """Play on these beats from now on; the last interval continues. None: freely."""
         self._track = track
 
+    @torch.inference_mode()
     def step(self) -> Float32[np.ndarray, " samples"]:
         """Play one block."""
-        shape = self.model.config
-        point = self._point()
-        first = self._block * shape.block_frames
-        numbers = first + np.arange(shape.block_frames + BlockVocoder.AHEAD)
-        beats = beat_features(self._track, numbers / shape.frame_rate + self._late_s)
-        noises = [*self._guessed_by, *map(self._gumbel, numbers[len(self._guessed_by) :])]
-        self._guessed_by = noises[shape.block_frames :]
-        state, codes, levels = self._state, [], []
-        for place, noise in enumerate(noises):
-            if place == shape.block_frames:  # what follows is a guess
-                self._state = state
-            state, drawn, level = self._decoder.step(
-                state, point, beats[place], noise, self.temperature
-            )
-            codes.append(drawn)
-            levels.append(level)
+        shape, lookahead = self.model.config, self._decoder.lookahead
+        frames = self._block * shape.block_frames + np.arange(shape.block_frames + lookahead)
+        beats = beat_features(self._track, frames / shape.frame_rate + self._late_s)
+        noises = [*self._predicted_by, *map(self._gumbel, frames[len(self._predicted_by) :])]
+        self._predicted_by = noises[shape.block_frames :]
+        codes, levels, self._state = self.model.sample(
+            self._point().expand(1, frames.size, -1),
+            torch.from_numpy(beats[None]),
+            torch.from_numpy(np.stack(noises, axis=1)[None]),
+            self.temperature,
+            self._state,
+            lookahead=lookahead,
+        )
         self._block += 1
-        played, guessed = np.split(np.stack(codes, axis=1), [shape.block_frames], axis=1)
-        sound = self._vocoder.push(played, guessed)
-        return _bend(sound * self._gains(levels[: shape.block_frames]))
+        sound, self._synthesis = self._decoder.decode(codes[0].numpy(), self._synthesis)
+        return _bend(sound * self._gains(levels[0, : shape.block_frames].tolist()))
 
-    def _point(self) -> Float32[np.ndarray, " latent"]:
+    def _point(self) -> Float32[torch.Tensor, "1 1 latent"]:
         """Where the movement up to now lies in the latent space, a little off by chance."""
         shape = self.model.config
         at_s = np.array([self.now_s + self.look_ahead_s])
         segment = self._reader.track.segments(at_s, shape.segment_s, shape.n_columns)
-        drawn = np.random.default_rng([self._seed, self._block]).standard_normal(shape.latent)
+        fresh = np.random.default_rng([self._seed, self._block]).standard_normal(shape.latent)
         kept = np.exp(-shape.block_s / shape.segment_s) if self._block else 0.0
-        self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * drawn
+        self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * fresh
         noise = (self.temperature * self._noise).astype(np.float32)
-        return self._encoder.draw(segment[0], noise)
+        place = self.model.encode_movement(self.source, torch.from_numpy(segment[None]))
+        return place.sample(torch.from_numpy(noise[None, None]))
 
     def _gumbel(self, frame: np.int64) -> Float32[np.ndarray, "codebooks entries"]:
-        """What draws the codes of a frame: the same for a guess and for the frame itself."""
+        """The noise that samples a frame's codes: its own when predicted and when played."""
         shape = self.model.config
         rng = np.random.default_rng([self._seed, 1, int(frame)])
         size = (shape.n_codebooks, shape.codebook_size)
@@ -229,7 +226,7 @@ def open_sampler(
         CheckpointError: If either is missing, corrupted or foreign, or they do not go together.
     """
     model = load_motion_vae(locate_checkpoint(name))
-    return MotionSampler(model, _embedded(codec), source=source, seed=seed)
+    return MotionSampler(model, load_spectral_codec(codec), source=source, seed=seed)
 
 
 def play(
@@ -263,15 +260,15 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or _embedded("codec")
+    codec = codec or load_spectral_codec("codec")
     sampler = _offline(model, codec, "poses", seed, temperature)
     sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
-    sights = (
+    observations = (
         (frame / poses.fps, partial(sampler.push_pose, world, bool(present)))
         for frame, (world, present) in seen
     )
-    blocks = _play_along(sampler, sights, round(poses.duration_s * codec.sample_rate))
+    blocks = _play_along(sampler, observations, round(poses.duration_s * codec.sample_rate))
     return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
 
 
@@ -307,13 +304,13 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or _embedded("codec")
+    codec = codec or load_spectral_codec("codec")
     sampler = _offline(model, codec, "motiongram", seed, temperature)
     sampler.follow(rhythm)
-    sights = (
+    observations = (
         (number / fps, partial(sampler.push_frame, frame)) for number, frame in enumerate(frames)
     )
-    blocks = _play_along(sampler, sights, round(duration_s * codec.sample_rate))
+    blocks = _play_along(sampler, observations, round(duration_s * codec.sample_rate))
     return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
 
 
@@ -327,29 +324,36 @@ def _offline(
         source=source,
         seed=seed,
         temperature=temperature,
-        heard_after_s=-BlockVocoder(codec.model).delay / codec.sample_rate,
+        heard_after_s=-codec.model.fade_in / codec.sample_rate,
         look_ahead_s=model.config.segment_s / 2,
     )
 
 
 def _play_along(
-    sampler: MotionSampler, sights: Iterator[tuple[float, Callable[[float], None]]], n_samples: int
+    sampler: MotionSampler,
+    observations: Iterator[tuple[float, Callable[[float], None]]],
+    n_samples: int,
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Blocks of sound to sights, each of them a time and what takes it in."""
-    skip = BlockVocoder(sampler.codec.model).delay
-    following = next(sights, None)
+    """Blocks of sound, each observation, a time and what pushes it, given when it is due."""
+    skip = sampler.codec.model.fade_in
+    following = next(observations, None)
     while n_samples:
         while following is not None and following[0] <= sampler.now_s + sampler.look_ahead_s:
-            time_s, see = following
-            see(time_s)
-            following = next(sights, None)
+            time_s, push = following
+            push(time_s)
+            following = next(observations, None)
         block = sampler.step()[skip:][:n_samples]
         skip = max(0, skip - sampler.block_samples)
         n_samples -= block.size
         yield block
 
 
-def _embedded(name: Path | str) -> SpectralCodec:
+def load_spectral_codec(name: Path | str) -> SpectralCodec:
+    """The embedded codec, by its directory or released name.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, or another codec.
+    """
     codec = load_codec(name)
     if not isinstance(codec, SpectralCodec):
         raise CheckpointError(f"{name} is not the embedded codec", "Name one that train.py wrote.")

@@ -13,7 +13,7 @@ from torch.nn import functional
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError
-from dancetomusic.models.motion_vae.network import Belief, MotionVae, MotionVaeConfig
+from dancetomusic.models.motion_vae.network import DiagonalGaussian, MotionVae, MotionVaeConfig
 from dancetomusic.models.motion_vae.training_data import (
     MotionVaeTrainingConfig,
     SegmentBatch,
@@ -81,8 +81,10 @@ class MotionVaeTask(TrainingTask):
         grams = model.encode_movement("motiongram", batch.motiongram)
         joints = model.encode_movement("poses", batch.poses)
         moved = [_choose(batch.by_poses, a, b) for a, b in zip(joints, grams, strict=True)]
-        chosen = Belief(*(_choose(by_sound, a, b) for a, b in zip(sound, moved, strict=True)))
-        points = chosen.draw(batch.noise)
+        chosen = DiagonalGaussian(
+            *(_choose(by_sound, a, b) for a, b in zip(sound, moved, strict=True))
+        )
+        points = chosen.sample(batch.noise)
         # Reconstruction of codes (cross-entropy where they are loud enough), level and movement.
         played = model.decode(points, batch.beats, batch.before, batch.codes)
         logits = played.logits.permute(0, 3, 1, 2)
@@ -113,7 +115,9 @@ class MotionVaeTask(TrainingTask):
         self.model.save_pretrained(directory, metadata)
 
 
-def kl_divergence(one: Belief, other: Belief | None = None) -> Float32[Tensor, ""]:
+def kl_divergence(
+    one: DiagonalGaussian, other: DiagonalGaussian | None = None
+) -> Float32[Tensor, ""]:
     """KL(one ‖ other) of diagonal Gaussians, the other by default a standard one.
 
     Summed over axes, mean over segments, in nats.

@@ -1,4 +1,4 @@
-"""Codes of any length: overlapping windows on one rhythm, each going on from the codes before."""
+"""Codes of any length: overlapping windows on one rhythm, each continuing the codes before."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class TokenDecoderConfig:
     """Encoder blocks over the pose memory; 0 for none."""
 
     causal: bool = False
-    """Whether a code sees only memory of what was danced before it; the rhythm is foretold."""
+    """Whether a code sees only memory of what was danced before it; the rhythm is predicted."""
 
     rhythm_span: int = 31
     """Code frames, past and future together, over which rhythm is gathered; odd."""
@@ -162,15 +162,38 @@ class Conditions:
 
 @dataclass
 class DecodingState:
-    """A generation in progress: its conditions and one cache a layer."""
+    """A generation in progress: its conditions and one cache a layer.
+
+    Attributes:
+        conditions: Computed by ``TokenDecoder.start``, or filled in while it runs.
+        caches: Keys and values of the steps taken.
+        remembered: Positions of the pose memory filled in by ``TokenDecoder.remember``.
+    """
 
     conditions: Conditions
     caches: list[KVCache]
+    remembered: int = 0
 
     @property
     def position(self) -> int:
         """Steps taken so far."""
         return self.caches[0].length
+
+    @torch.inference_mode()
+    def restart(self) -> None:
+        """Begin again, without a memory."""
+        for cache in self.caches:
+            cache.length = 0
+        if self.conditions.mask is not None:
+            self.conditions.mask[..., 1:] = False
+        self.remembered = 0
+
+    @torch.inference_mode()
+    def set_rhythm(self, embedded: Float[Tensor, "batch steps d_model"]) -> None:
+        """Give the rhythm of the next steps; those past the end are ignored."""
+        rhythm = self.conditions.rhythm[:, self.position :]
+        kept = min(rhythm.shape[1], embedded.shape[1])
+        rhythm[:, :kept] = embedded[:, :kept]
 
 
 Step = Callable[[Tensor], Tensor]
@@ -274,6 +297,54 @@ class TokenDecoder(nn.Module):
         return DecodingState(conditions, caches)
 
     @torch.inference_mode()
+    def start_live(self, n_frames: int) -> DecodingState:
+        """Start guided generation whose conditions are filled in while it runs.
+
+        Of its two rows the first is unconditional. Give the rhythm by
+        ``DecodingState.set_rhythm`` and the memory by ``remember``.
+        """
+        config = self.config
+        n_memory = round(n_frames / config.frame_rate * config.memory_rate)
+        state = self.start(
+            torch.zeros(2, n_frames, config.rhythm_features),
+            torch.zeros(2, n_memory, config.memory_dim),
+            withheld=torch.tensor([True, False]),
+        )
+        state.restart()
+        return state
+
+    @torch.inference_mode()
+    def remember(
+        self, state: DecodingState, memory: Float[Tensor, " memory_dim"], began: float
+    ) -> None:
+        """Add a position of the pose memory to the conditional row of a live generation.
+
+        It is seen from the step at which it has ended. Ignored if it began before the first
+        step, or if the memory is full.
+
+        Args:
+            state: From ``start_live``.
+            memory: From the pose encoder.
+            began: When it began, in code frames from the first step.
+        """
+        conditions, config, slot = state.conditions, self.config, state.remembered + 1
+        assert conditions.mask is not None
+        if began < 0 or slot == conditions.mask.shape[3]:
+            return
+        state.remembered = slot
+        rotation = rotation_table(
+            torch.tensor([began], dtype=torch.float32), config.d_model // config.n_heads
+        )
+        vector = self.memory_norm(self.memory_in(memory[None, None]))
+        for layer, block in enumerate(self.blocks):
+            attention = cast(DecoderBlock, block).cross_attention
+            keys, values = attention.remember(vector, rotation)
+            conditions.keys[layer][1:, :, slot : slot + 1] = keys
+            conditions.values[layer][1:, :, slot : slot + 1] = values
+        ended = math.ceil(began + config.frame_rate / config.memory_rate)
+        conditions.mask[1, :, max(state.position, ended) :, slot] = True
+
+    @torch.inference_mode()
     def advance(
         self, state: DecodingState, tokens: Int[Tensor, "batch codebooks steps"]
     ) -> Float[Tensor, "batch codebooks classes"]:
@@ -346,7 +417,7 @@ class TokenDecoder(nn.Module):
         return self.pattern.read_back(laid, rhythm.shape[1])
 
     def _laid_out_prefix(self, prefix: Tensor | None, rhythm: Tensor) -> Tensor:
-        """All steps, with the prefix in place and ``UNKNOWN`` where a code is to be drawn."""
+        """All steps, with the prefix in place and ``UNKNOWN`` where a code is to be sampled."""
         config, (batch, frames, _) = self.config, rhythm.shape
         codes = torch.full(
             (batch, config.n_codebooks, frames), UNKNOWN, dtype=torch.long, device=rhythm.device
@@ -439,13 +510,20 @@ class TokenDecoder(nn.Module):
         """Rhythm embedding at each step, with the style; zero features follow the last frame."""
         frame_of_step = steps_at.long()
         after = int(frame_of_step[-1]) + 1 - rhythm.shape[1] if len(frame_of_step) else 0
-        rhythm = F.pad(rhythm, (0, 0, 0, after))
+        return self.embed_rhythm(F.pad(rhythm, (0, 0, 0, after)), style)[:, frame_of_step]
+
+    def embed_rhythm(
+        self,
+        rhythm: Float[Tensor, "batch frames features"],
+        style: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch frames d_model"]:
+        """What is added at each frame for its rhythm and style."""
         gathered = F.gelu(self.rhythm_in(rhythm.transpose(1, 2)))
         embedded = self.rhythm_out(gathered.transpose(1, 2))
         if style is not None and self.styles is not None:
             bars = self.styles(style).unflatten(1, (STYLE_PLACES, -1))
             embedded = embedded + _places_in_bar(rhythm) @ bars
-        return embedded[:, frame_of_step]
+        return embedded
 
     def _run(
         self, tokens: Tensor, conditions: Conditions, span: slice, caches: list[KVCache] | None

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from dancetomusic.checkpoint import load_module
 from dancetomusic.config import config_from_dict
-from dancetomusic.errors import ConfigError, PoseError
+from dancetomusic.errors import CheckpointError, ConfigError, PoseError
 from dancetomusic.models.pose_encoder.tempo import (
     N_SIGNALS,
     SIGNAL_REACH,
@@ -23,11 +23,15 @@ from dancetomusic.models.pose_encoder.tempo import (
     known_frames,
     rhythm_signals,
 )
+from dancetomusic.nn.streaming import StreamingConv1d
 from dancetomusic.rhythm.beats import fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack
 
 STRIDE = 2
+STEP_RATE = POSE_FPS / STRIDE
+"""Steps of memory a second."""
+
 KNOTS = 6
 LEG_SIGNALS = (0, 1, 2, 3, 4, 8, 16)
 """Of ``rhythm_signals``: speeds of the feet, of both together and one against the other, speed
@@ -35,6 +39,7 @@ of the knees, and the distance of the feet."""
 N_OUTPUTS = 5
 CHANGE_SCALE = 3.0
 READING_SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
+_KEPT = STRIDE * -(-(SIGNAL_REACH + 1) // STRIDE)  # past poses that signals and changes depend on
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class PoseEncoderConfig:
         frame_rate: Output frames a second; the codec's.
         causal: Whether an output may depend only on poses up to the end of its 1/12 s.
         legs_only: Whether the phase is read from the legs alone, which pass the beat alike in
-            dances never seen, or from the whole body, which tells more of those it has seen.
+            dances never seen, or from the whole body, which says more of those it has seen.
         gain_spread: How much the size of movement is varied in training, in nats; as much
             again, less by a third, for each signal on its own.
     """
@@ -79,12 +84,25 @@ class PoseEncoderConfig:
         return LEG_SIGNALS if self.legs_only else tuple(range(N_SIGNALS))
 
 
-class PoseEncoding(NamedTuple):
-    """What the encoder says; memory is at 12 Hz, the rest at the configured frame rate.
+class FrameEncoding(NamedTuple):
+    """Estimates over time; memory is at ``STEP_RATE``, the rest at the configured frame rate.
 
     Phase is (cos, sin) of the beat phase, shorter where unsure; logits are log-odds of a
-    beat or downbeat at the frame; energy is in [0, 1]. Tempo logits are of the whole stretch,
-    for ``rhythm.beats.TEMPI_BPM``.
+    beat or downbeat at the frame; energy is in [0, 1].
+    """
+
+    memory: Float[Tensor, "batch memory channels"]
+    memory_mask: Bool[Tensor, "batch memory"]
+    phase: Float[Tensor, "batch frames 2"]
+    beat_logits: Float[Tensor, "batch frames"]
+    downbeat_logits: Float[Tensor, "batch frames"]
+    energy: Float[Tensor, "batch frames"]
+
+
+class PoseEncoding(NamedTuple):
+    """The fields of :class:`FrameEncoding`, and the tempo of the whole stretch.
+
+    Tempo logits are for ``rhythm.beats.TEMPI_BPM``.
     """
 
     memory: Float[Tensor, "batch memory channels"]
@@ -94,6 +112,17 @@ class PoseEncoding(NamedTuple):
     downbeat_logits: Float[Tensor, "batch frames"]
     energy: Float[Tensor, "batch frames"]
     tempo_logits: Float[Tensor, "batch tempi"]
+
+
+class EncoderState(NamedTuple):
+    """What a causal encoder carries from block to block; the default is before the first pose."""
+
+    world: Float[Tensor, "batch kept 33 3"] | None = None
+    present: Bool[Tensor, "batch kept"] | None = None
+    past: tuple[Tensor | None, ...] | None = None
+    """Past of every convolution, [batch, channels, lookback]."""
+    steps: int = 0
+    """Steps encoded so far."""
 
 
 class PoseEncoder(nn.Module):
@@ -128,31 +157,77 @@ class PoseEncoder(nn.Module):
         self, world: Float[Tensor, "batch poses 33 3"], present: Bool[Tensor, "batch poses"]
     ) -> PoseEncoding:
         """Encode poses of any length; absent frames may hold anything finite."""
-        n_frames = self.n_output_frames(world.shape[1])
         tempo_logits = self.tempo(rhythm_signals(world, POSE_FPS), present, POSE_FPS)
+        return PoseEncoding(*self.encode_frames(world, present), tempo_logits)
+
+    def encode_frames(
+        self, world: Float[Tensor, "batch poses 33 3"], present: Bool[Tensor, "batch poses"]
+    ) -> FrameEncoding:
+        """As :meth:`forward`, without the tempo."""
+        n_frames = self.n_output_frames(world.shape[1])
         if world.shape[1] % STRIDE:
             world = torch.cat([world, world[:, -1:]], dim=1)
             present = torch.cat([present, torch.zeros_like(present[:, -1:])], dim=1)
-        signals = rhythm_signals(world, POSE_FPS, causal=self.config.causal)
+        encoding, _ = self.stream(world, present, EncoderState())
+        frames = (values[:, :n_frames] for values in encoding[2:])
+        return FrameEncoding(encoding.memory, encoding.memory_mask, *frames)
+
+    def initial_state(self) -> EncoderState:
+        """The state before the first pose.
+
+        Raises:
+            CheckpointError: If the encoder sees ahead.
+        """
+        if not self.config.causal:
+            raise CheckpointError(
+                "the pose encoder sees ahead", "Name a causal checkpoint, as pose2audio_causal."
+            )
+        return EncoderState()
+
+    def stream(
+        self,
+        world: Float[Tensor, "batch poses 33 3"],
+        present: Bool[Tensor, "batch poses"],
+        state: EncoderState,
+    ) -> tuple[FrameEncoding, EncoderState]:
+        """Encode the next poses; joined, the blocks of a causal encoder equal one pass.
+
+        Args:
+            world: Poses of whole steps, an even number of them.
+            present: Frames in which the dancer is seen.
+            state: What the call before returned.
+
+        Returns:
+            The memory of these steps with the output frames whose times lie within them, and
+            the state after them.
+        """
+        config, n_poses = self.config, world.shape[1]
+        if state.world is not None and state.present is not None:
+            world = torch.cat([state.world, world], dim=1)
+            present = torch.cat([state.present, present], dim=1)
+        signals = rhythm_signals(world, POSE_FPS, causal=config.causal)
         features = movement_features(
-            self._vary(signals[..., self.config.signals]), present, causal=self.config.causal
-        )
-        batch, n_poses, width = features.shape
-        memory_mask = present.view(batch, n_poses // STRIDE, STRIDE).any(dim=-1)
-        hidden = self.reduce(features.reshape(batch, n_poses // STRIDE, STRIDE * width))
-        for block in self.blocks:
-            hidden = block(hidden)
+            self._vary(signals[..., config.signals]), present, causal=config.causal
+        )[:, -n_poses:]
+        seen = present[:, -n_poses:].unflatten(1, (-1, STRIDE)).any(dim=-1)
+        first, *others = state.past or (None,) * (1 + len(self.blocks))
+        hidden, past = self.reduce(features.unflatten(1, (-1, STRIDE)).flatten(2), first)
+        pasts = [past]
+        for block, before in zip(self.blocks, others, strict=True):
+            hidden, past = block(hidden, before)
+            pasts.append(past)
         memory = self.norm(hidden)
-        outputs = self._between_knots(self.head(memory), n_frames)
-        return PoseEncoding(
+        outputs = self._between_knots(self.head(memory), state.steps)
+        encoding = FrameEncoding(
             memory=memory,
-            memory_mask=memory_mask,
+            memory_mask=seen,
             phase=outputs[..., :2],
             beat_logits=outputs[..., 2],
             downbeat_logits=outputs[..., 3],
             energy=torch.sigmoid(outputs[..., 4]),
-            tempo_logits=tempo_logits,
         )
+        steps = state.steps + n_poses // STRIDE
+        return encoding, EncoderState(world[:, -_KEPT:], present[:, -_KEPT:], tuple(pasts), steps)
 
     def _vary(
         self, signals: Float[Tensor, "batch poses signals"]
@@ -165,51 +240,23 @@ class PoseEncoder(nn.Module):
         return signals * (self.config.gain_spread * nats).exp().to(signals.device)
 
     def _between_knots(
-        self, knots: Float[Tensor, "batch memory values"], n_frames: int
+        self, knots: Float[Tensor, "batch memory values"], first_step: int
     ) -> Float[Tensor, "batch frames outputs"]:
+        """Output frames whose times lie within the steps, linearly between the steps' knots."""
         batch, n_steps, _ = knots.shape
-        step_rate = POSE_FPS / STRIDE
-        count = torch.arange(n_frames, device=knots.device, dtype=torch.float64)
-        at = count * (step_rate / self.config.frame_rate)
-        step = (at + 1e-6).floor().clamp(max=n_steps - 1)
+        per_step = self.config.frame_rate / STEP_RATE
+        begin, end = (
+            math.ceil(step * per_step - 1e-5) for step in (first_step, first_step + n_steps)
+        )
+        count = torch.arange(begin, end, device=knots.device, dtype=torch.float64)
+        at = count * (STEP_RATE / self.config.frame_rate) - first_step
+        step = (at + 1e-6).floor().clamp(0, n_steps - 1)
         within = ((at - step) * KNOTS).clamp(0.0, KNOTS)
         left = within.floor().clamp(max=KNOTS - 1)
         share = (within - left)[None, :, None].to(knots.dtype)
         flat = knots.reshape(batch, n_steps * (KNOTS + 1), N_OUTPUTS)
         index = (step * (KNOTS + 1) + left).long()
         return flat[:, index] * (1 - share) + flat[:, index + 1] * share
-
-    @torch.no_grad()
-    def encode_long(
-        self,
-        world: Float[Tensor, "batch poses 33 3"],
-        present: Bool[Tensor, "batch poses"],
-        *,
-        chunk_s: float = 60.0,
-    ) -> PoseEncoding:
-        """As :meth:`forward`, chunk by chunk, so that working memory does not grow.
-
-        Chunks overlap by the receptive field: the result is that of one pass.
-        """
-        grain = _chunk_grain(self.config.frame_rate)
-        chunk = max(1, round(chunk_s * POSE_FPS / grain)) * grain
-        context = math.ceil(self.receptive_field_s * POSE_FPS / grain) * grain
-        n_poses = world.shape[1]
-        if n_poses <= chunk + context:
-            return self(world, present)
-        parts = []
-        for start in range(0, n_poses, chunk):
-            first, last = max(0, start - context), min(n_poses, start + chunk + context)
-            part = self(world[:, first:last], present[:, first:last])
-            skipped = start - first
-            kept = min(chunk, n_poses - start)
-            a, b = skipped // STRIDE, math.ceil((skipped + kept) / STRIDE)
-            c, d = self.n_output_frames(skipped), self.n_output_frames(skipped + kept)
-            parts.append([part.memory[:, a:b], part.memory_mask[:, a:b]])
-            parts[-1] += [value[:, c:d] for value in part[2:-1]]
-        whole = [torch.cat(values, dim=1) for values in zip(*parts, strict=True)]
-        whole.append(self.tempo(rhythm_signals(world, POSE_FPS), present, POSE_FPS))
-        return PoseEncoding(*whole)
 
 
 def movement_features(
@@ -262,10 +309,11 @@ def encode_poses(encoder: PoseEncoder, poses: PoseSequence) -> PoseEncoding:
         )
     world = torch.from_numpy(np.ascontiguousarray(poses.world))[None]
     present = torch.from_numpy(np.ascontiguousarray(poses.present))[None]
-    encoding = encoder.encode_long(world, present)
-    if encoder.config.causal:
-        return encoding
-    return encoding._replace(phase=_phase_at_speeds(encoder, world, present))
+    with torch.no_grad():
+        encoding = encoder(world, present)
+        if encoder.config.causal:
+            return encoding
+        return encoding._replace(phase=_phase_at_speeds(encoder, world, present))
 
 
 def _phase_at_speeds(
@@ -275,15 +323,15 @@ def _phase_at_speeds(
 ) -> Float[Tensor, "batch frames 2"]:
     """Mean phase of the dance played at ``READING_SPEEDS``, on its own time.
 
-    An encoder leans to the tempi that it learned from; what it says of the same movement
-    played slower and faster leans both ways, and only the rhythm itself agrees.
+    An encoder leans to the tempi that it was trained on; its estimates of the same movement
+    played slower and faster lean both ways, and only the rhythm itself agrees.
     """
     n_poses, n_frames = world.shape[1], encoder.n_output_frames(world.shape[1])
     total = torch.zeros(world.shape[0], n_frames, 2)
     for speed in READING_SPEEDS:
         at = torch.arange(max(1, int(n_poses / speed)), dtype=torch.float64) * speed
         nearest = at.round().long().clamp(max=n_poses - 1)
-        phase = encoder.encode_long(_between(world, at), present[:, nearest]).phase
+        phase = encoder.encode_frames(_between(world, at), present[:, nearest]).phase
         total += _between(phase, torch.arange(n_frames, dtype=torch.float64) / speed)
     return total / len(READING_SPEEDS)
 
@@ -307,7 +355,7 @@ def rhythm_from_encoding(
     bpm: float | None = None,
     beats_per_bar: int | None = None,
 ) -> RhythmTrack:
-    """Fit the beat grid to what the encoder said; frames without a dancer have no say."""
+    """Fit the beat grid to the encoder's estimates; frames without a dancer have weight 0."""
     at = np.arange(encoding.phase.shape[1]) / frame_rate
     seen = poses.present[np.minimum((at * poses.fps).astype(int), len(poses) - 1)]
     return fit_grid(
@@ -349,25 +397,20 @@ def read_rhythm(
     )
 
 
-def _chunk_grain(frame_rate: float) -> int:
-    """Smallest even number of pose frames that lasts a whole number of output frames."""
-    for grain in range(STRIDE, 24 * 1000, STRIDE):
-        if abs(grain / POSE_FPS * frame_rate - round(grain / POSE_FPS * frame_rate)) < 1e-9:
-            return grain
-    raise ConfigError(f"frame rate {frame_rate} has no common grain with poses", "Use 75.")
-
-
 class _Conv(nn.Module):
     """Convolution over [batch, steps, channels] that keeps the length."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int, causal: bool):
         super().__init__()
-        self.conv = nn.Conv1d(inputs, outputs, kernel, dilation=dilation)
-        reach = (kernel - 1) * dilation
-        self.padding = (reach, 0) if causal else (reach // 2, reach // 2)
+        lookahead = 0 if causal else (kernel - 1) * dilation // 2
+        self.conv = StreamingConv1d(inputs, outputs, kernel, lookahead=lookahead, dilation=dilation)
 
-    def forward(self, x: Float[Tensor, "batch steps inputs"]) -> Tensor:
-        return self.conv(functional.pad(x.transpose(1, 2), self.padding)).transpose(1, 2)
+    def forward(
+        self, x: Float[Tensor, "batch steps inputs"], past: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        followed = functional.pad(x.transpose(1, 2), (0, self.conv.lookahead))
+        y, past = self.conv.stream(followed, past)
+        return y.transpose(1, 2), past
 
 
 class _Block(nn.Module):
@@ -379,6 +422,8 @@ class _Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "batch steps channels"]) -> Tensor:
-        hidden = functional.gelu(self.mix(self.norm(x)))
-        return x + self.dropout(self.out(hidden))
+    def forward(
+        self, x: Float[Tensor, "batch steps channels"], past: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        mixed, past = self.mix(self.norm(x), past)
+        return x + self.dropout(self.out(functional.gelu(mixed))), past

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dancetomusic.checkpoint import load_checkpoint
+from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.spectral import (
     SpectralCodec,
     SpectralCodecConfig,
@@ -57,7 +58,26 @@ def test_chunks_joined_equal_one_decode(codec, sizes):
     assert np.abs(joined - offline).max() < 1e-4
 
 
-def test_stream_starts_anew_after_flush(codec):
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_blocks_joined_equal_one_decode(codec, size):
+    codes = codec.encode(noise(1)).codes.astype(np.int64)
+    offline = codec.model.decode(torch.from_numpy(codes[None]))[0].detach().numpy()
+    decoder = BlockDecoder(codec.model)
+    state, torch_state = decoder.initial_state(), codec.model.initial_state()
+    blocks = []
+    for start in range(0, 70, size):
+        block = codes[:, start : start + size + 2]
+        samples, state = decoder.decode(block, state)
+        latent = codec.model.quantizer.decode(torch.from_numpy(block)[None])
+        expected, torch_state = codec.model.stream_latent(latent, torch_state)
+        assert samples.shape == (size * 320,)
+        assert np.abs(samples - expected[0].detach().numpy()).max() < 1e-5
+        blocks.append(samples)
+    joined = np.concatenate(blocks)[decoder.fade_in :]
+    assert np.abs(joined - offline[: joined.size]).max() < 1e-5
+
+
+def test_stream_starts_again_after_flush(codec):
     codes = codec.encode(noise(1)).codes
     stream = codec.decoder_stream()
     first = np.concatenate([stream.push(codes), stream.flush()])
@@ -71,7 +91,7 @@ def test_later_codes_do_not_change_what_was_given_out(codec):
     other[:, 40:] = (other[:, 40:] + 1) % 64
     first = codec.decoder_stream().push(codes)
     second = codec.decoder_stream().push(other)
-    safe = (40 - codec.model.LOOKAHEAD) * 320
+    safe = (40 - codec.model.LOOKAHEAD) * 320 - codec.model.fade_in
     assert np.abs(first[:safe] - second[:safe]).max() < 1e-5
     assert np.abs(first[safe:] - second[safe:]).max() > 1e-5
 

@@ -1,20 +1,16 @@
-"""Dancers keep their places; movement is measured from the past; the grid goes on ahead."""
+"""Dancers keep their places, and the beat of who is followed is known ahead."""
 
 import numpy as np
 import pytest
 
 from dancetomusic.errors import InputError
-from dancetomusic.live.beat import BeatListener, BeatView, PlayedGrid, grid_rows
 from dancetomusic.live.dancers import FORGET_S, DancerTracker
-from dancetomusic.live.movement import MovementMeter
 from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import StageTimes
 from dancetomusic.live.watcher import AGAIN_S, FIRST_S, GONE_S, Watcher
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.pose.landmarks import TORSO
 from dancetomusic.pose.mediapipe import Detection
-from dancetomusic.rhythm.beats import steady_grid
-from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.synthesis.choreography import choreograph
 
 FPS = 24.0
@@ -71,7 +67,7 @@ def test_a_senseless_leader_is_refused(follow: str) -> None:
         DancerTracker(1, follow)
 
 
-def test_poses_are_taken_between_sights_and_not_over_long_gaps() -> None:
+def test_poses_are_taken_between_detections_and_not_over_long_gaps() -> None:
     tracker = DancerTracker(1, "largest")
     for time_s in (0.0, 0.1, 2.0):
         tracker.update([_person(0.5, world=np.full((33, 3), time_s))], time_s)
@@ -82,50 +78,7 @@ def test_poses_are_taken_between_sights_and_not_over_long_gaps() -> None:
     assert np.allclose(world[1], 0.05)
 
 
-def test_energy_is_usual_for_even_movement_and_rises_at_once_with_an_accent() -> None:
-    meter, body = MovementMeter(), np.zeros((33, 3), np.float32)
-    rng = np.random.default_rng(0)
-    for k in range(200):
-        body = body + rng.normal(0, 0.01, body.shape).astype(np.float32)
-        meter.push(body, k / FPS)
-    assert 0.3 < meter.energy < 0.7
-    meter.push(body + 0.1, 200 / FPS)
-    assert meter.accent > 0.9
-
-
-def test_grid_rows_are_the_rhythm_features() -> None:
-    track = steady_grid(100.0, 4.0, beats_per_bar=3)
-    wanted = rhythm_features(track, 75.0, 300)
-    view = BeatView(bpm=100.0, beats_per_bar=3)
-    rows = grid_rows(np.arange(300) / 75 * 100 / 60, view, 0.5)
-    assert np.abs(rows - wanted).max() < 1e-4
-
-
-def test_the_played_grid_is_drawn_to_the_dance_and_never_jumps_while_heard() -> None:
-    grid = PlayedGrid(75.0, 15)
-    view = BeatView(bpm=120.0)
-    grid.aim(10.3, at_once=True)
-    assert grid.position == pytest.approx(10.3)
-    steps = []
-    for number in range(60):
-        before = grid.position
-        grid.foretell(3, view, 0.5)
-        grid.aim(view.at(0.04 * (number + 1)) + 10.6)
-        steps.append(grid.position - before)
-    assert min(steps) > 0.0 and max(steps) < 0.15
-    assert grid.position == pytest.approx(view.at(2.4) + 10.6, abs=0.01)
-
-
-def test_rows_before_the_block_are_those_that_were_played() -> None:
-    grid, view = PlayedGrid(75.0, 4), BeatView(bpm=120.0)
-    first = grid.foretell(3, view, 0.5)
-    second = grid.foretell(3, view, 0.5)
-    assert first.shape == second.shape == (11, 9)
-    assert np.array_equal(second[:4], first[3:7])
-
-
-@pytest.mark.slow
-def test_the_beat_of_a_dance_is_told_ahead(repository) -> None:  # type: ignore[no-untyped-def]
+def test_the_beat_of_a_dance_is_predicted(repository) -> None:  # type: ignore[no-untyped-def]
     from dancetomusic.models.pose2audio.network import Pose2Audio
 
     encoder = Pose2Audio.from_pretrained(repository / "checkpoints" / "pose2audio_causal").encoder
@@ -133,15 +86,15 @@ def test_the_beat_of_a_dance_is_told_ahead(repository) -> None:  # type: ignore[
     watcher = Watcher(encoder, num_dancers=1, follow="largest")
     errors = []
     for k, world in enumerate(dance.world):
-        sight = watcher.watch([_person(0.5, world=world)], k / FPS)
+        observed = watcher.watch([_person(0.5, world=world)], k / FPS)
         if k > 8 * FPS:
             ahead = k / FPS + 0.2
             beat_s = dance.beat_times[np.abs(dance.beat_times - ahead).argmin()]
-            place = sight.view.at(beat_s)
-            errors.append(abs(place - round(place)) * 60 / sight.view.bpm)
-    assert sight.view.bpm == pytest.approx(128, rel=0.02)
+            place = observed.beat.at(beat_s)
+            errors.append(abs(place - round(place)) * 60 / observed.beat.bpm)
+    assert observed.beat.bpm == pytest.approx(128, rel=0.02)
     assert np.median(errors) < 0.04
-    assert sight.present and sight.dancers == 1
+    assert observed.present and observed.dancers == 1
 
 
 def test_who_leaves_is_gone_and_who_returns_is_played_for_sooner() -> None:
@@ -151,38 +104,22 @@ def test_who_leaves_is_gone_and_who_returns_is_played_for_sooner() -> None:
         time_s = k / FPS
         there = time_s < 4 or time_s > 7
         body = np.random.default_rng(k).normal(0, 0.1, (33, 3))
-        sight = watcher.watch([_person(0.5, world=body)] if there else [], time_s)
-        present[round(time_s, 3)] = sight.present
+        observed = watcher.watch([_person(0.5, world=body)] if there else [], time_s)
+        present[round(time_s, 3)] = observed.present
     began = [t for t, here in present.items() if here]
     assert began[0] == pytest.approx(FIRST_S, abs=0.1)
     assert not any(here for t, here in present.items() if 4.1 + GONE_S < t < 7)
     assert min(t for t in began if t > 5) == pytest.approx(7 + AGAIN_S, abs=0.1)
 
 
-def test_the_beat_goes_on_over_a_gap_between_frames() -> None:
+def test_the_beat_continues_over_a_gap_between_frames() -> None:
     watcher = Watcher(_encoder(), num_dancers=1, follow="largest")
     body = np.zeros((33, 3))
     for k in range(48):
-        before = watcher.watch([_person(0.5, world=body)], k / FPS).view
-    after = watcher.watch([_person(0.5, world=body)], 8.0).view
+        before = watcher.watch([_person(0.5, world=body)], k / FPS).beat
+    after = watcher.watch([_person(0.5, world=body)], 8.0).beat
     assert after.time_s == pytest.approx(8.0, abs=0.1)
     assert after.at(8.0) > before.position + 3
-
-
-def test_bars_are_counted_where_downbeats_are_danced() -> None:
-    listener = BeatListener(_encoder(), 0.0)
-    frames = np.arange(75 * 16)
-    turns = 2 * np.pi * 2.0 * frames / 75
-    phase = np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32)
-    bar = (2.0 * frames / 75 + 0.5) % 3
-    downbeats = np.where((bar >= 2) & (bar < 3), 3.0, -3.0).astype(np.float32)
-    for at in range(0, frames.size, 6):
-        listener.listen(phase[at : at + 6], downbeats[at : at + 6], 1.0)
-    view = listener.view()
-    assert view.beats_per_bar == 3
-    downbeat_s = 3 * np.arange(1, 5) / 2.0 * 1.0 + 1.0
-    places = [(view.at(t) - view.first_downbeat) % 3 for t in downbeat_s]
-    assert all(min(p, 3 - p) < 0.2 for p in places)
 
 
 def test_sound_comes_out_as_it_went_in_and_gaps_are_counted() -> None:

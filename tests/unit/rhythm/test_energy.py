@@ -1,6 +1,6 @@
 import numpy as np
 
-from dancetomusic.rhythm.energy import loudness_energy, movement_energy
+from dancetomusic.rhythm.energy import CausalEnergy, loudness_energy, movement_energy
 from dancetomusic.types import PoseSequence, Waveform
 
 
@@ -44,3 +44,14 @@ def test_loudness_has_the_same_scale():
     assert energy[5:40].mean() < 0.2 < 0.8 < energy[60:95].mean()
     assert not loudness_energy(Waveform(np.zeros((1, 24_000), np.float32), 24_000)).any()
     assert loudness_energy(Waveform(np.zeros((1, 3), np.float32), 24_000)).size == 1
+
+
+def test_causal_energy_is_usual_for_even_movement_and_rises_at_once_with_an_accent():
+    meter, body = CausalEnergy(), np.zeros((33, 3), np.float32)
+    rng = np.random.default_rng(0)
+    for k in range(200):
+        body = body + rng.normal(0, 0.01, body.shape).astype(np.float32)
+        meter.push(body, k / 24.0)
+    assert 0.3 < meter.energy < 0.7
+    meter.push(body + 0.1, 200 / 24.0)
+    assert meter.accent > 0.9

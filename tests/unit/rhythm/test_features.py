@@ -3,7 +3,7 @@ import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.rhythm.beats import steady_grid
-from dancetomusic.rhythm.features import RHYTHM_FEATURES, rhythm_features
+from dancetomusic.rhythm.features import RHYTHM_FEATURES, beat_position, rhythm_features
 from dancetomusic.types import RhythmTrack
 
 COLUMN = {name: index for index, name in enumerate(RHYTHM_FEATURES)}
@@ -71,3 +71,11 @@ def test_no_beats_and_no_frames():
     assert rhythm_features(silent, 4.0, 0).shape == (0, len(RHYTHM_FEATURES))
     with pytest.raises(InputError):
         rhythm_features(silent, 0.0, 8)
+
+
+def test_positions_continue_past_both_ends():
+    beats = np.array([1.0, 1.5, 2.0, 3.0])
+    at = np.array([0.5, 1.0, 1.25, 2.5, 3.0, 4.0])
+    assert beat_position(beats, at) == pytest.approx([-1.0, 0.0, 0.5, 2.5, 3.0, 4.0])
+    with pytest.raises(InputError, match="no rhythm"):
+        beat_position(beats[:1], at)

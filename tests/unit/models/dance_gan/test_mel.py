@@ -6,7 +6,6 @@ from dancetomusic.models.dance_gan.mel import (
     FASTEST_DANCED_BPM,
     N_BANDS,
     SOUND_RATE,
-    beat_position,
     dancing_beats,
     hear,
 )
@@ -59,11 +58,3 @@ def test_beats_are_found_and_a_fast_pulse_is_halved():
     fast = dancing_beats(drumming(170, 12.0))
     assert fast.bpm <= FASTEST_DANCED_BPM
     assert fast.bpm == pytest.approx(85, rel=0.03)
-
-
-def test_beats_go_on_past_both_ends():
-    beats = np.array([1.0, 1.5, 2.0, 3.0])
-    at = np.array([0.5, 1.0, 1.25, 2.5, 3.0, 4.0])
-    assert beat_position(beats, at) == pytest.approx([-1.0, 0.0, 0.5, 2.5, 3.0, 4.0])
-    with pytest.raises(InputError, match="no rhythm"):
-        beat_position(beats[:1], at)

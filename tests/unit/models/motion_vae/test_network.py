@@ -14,7 +14,6 @@ from dancetomusic.models.motion_vae.network import (
     beat_features,
     load_motion_vae,
 )
-from dancetomusic.models.motion_vae.steps import StepDecoder, StepEncoder
 from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 
 TINY = MotionVaeConfig(
@@ -32,11 +31,11 @@ def model():
 def test_both_movements_and_sound_lie_in_one_space(model):
     blocks = 5
     for source in ("motiongram", "poses"):
-        belief = model.encode_movement(source, torch.randn(2, blocks, 4, N_FEATURES[source]))
-        assert belief.mean.shape == belief.log_deviation.shape == (2, blocks, 3)
+        place = model.encode_movement(source, torch.randn(2, blocks, 4, N_FEATURES[source]))
+        assert place.mean.shape == place.log_deviation.shape == (2, blocks, 3)
     sound = model.encode_sound(torch.randn(2, 2 * blocks, 6), torch.randn(2, 2 * blocks))
     assert sound.mean.shape == (2, blocks, 3)
-    written = model.decode_movement(sound.draw(torch.zeros(2, blocks, 3)))
+    written = model.decode_movement(sound.sample(torch.zeros(2, blocks, 3)))
     assert written.shape == (2, blocks, 4, N_FEATURES["motiongram"])
 
 
@@ -48,37 +47,33 @@ def test_a_segment_of_sound_ends_with_its_block(model):
     assert not changed[:6].any() and changed[6:].all()
 
 
-def test_step_by_step_equals_all_at_once(model):
+@pytest.mark.parametrize("sizes", [[12], [1] * 12, [2, 5, 1, 4]])
+def test_blocks_joined_equal_all_at_once(model, sizes):
     points, beats = torch.randn(1, 6, 3), torch.randn(1, 12, len(BEAT_FEATURES))
-    decoder = StepDecoder(model)
-    state, none = decoder.start(), np.zeros((2, 40), np.float32)
-    codes, levels = [], []
-    for frame in range(12):
-        point, beat = points[0, frame // 2].numpy(), beats[0, frame].numpy()
-        state, drawn, level = decoder.step(state, point, beat, none, 0.0)
-        codes.append(drawn)
-        levels.append(level)
-    played = torch.from_numpy(np.stack(codes, axis=1))[None]
+    spread, none = points.repeat_interleave(2, dim=1), torch.zeros(1, 2, 12, 40)
+    state, codes, levels, start = None, [], [], 0
+    for size in sizes:
+        end = min(start + size + 2, 12)  # two frames more, which only predict what follows
+        sampled, level, state = model.sample(
+            spread[:, start:end], beats[:, start:end], none[:, :, start:end], 0.0, state,
+            lookahead=end - start - size,
+        )  # fmt: skip
+        codes.append(sampled[:, :, :size])
+        levels.append(level[:, :size])
+        start += size
+    played = torch.cat(codes, dim=2)
     whole = model.decode(points, beats, torch.full_like(played, model.unknown), played)
     assert torch.equal(whole.logits.argmax(-1), played)
-    assert np.allclose(whole.level[0].detach(), levels, atol=1e-5)
+    assert torch.allclose(whole.level, torch.cat(levels, dim=1), atol=1e-5)
 
 
-def test_a_single_segment_lies_where_it_lies_among_others(model):
-    segments, noise = torch.randn(1, 5, 4, N_FEATURES["poses"]), torch.randn(1, 5, 3)
-    points = model.encode_movement("poses", segments).draw(noise)[0].detach()
-    encoder = StepEncoder(model, "poses")
-    for segment, drawn, point in zip(segments[0], noise[0], points, strict=True):
-        assert np.allclose(encoder.draw(segment.numpy(), drawn.numpy()), point, atol=1e-5)
-
-
-def test_the_same_noise_draws_the_same_codes(model):
-    decoder, rng = StepDecoder(model), np.random.default_rng(0)
-    inputs = decoder.start(), np.ones(3, np.float32), np.zeros(7, np.float32)
-    noise = rng.gumbel(size=(11, 2, 40)).astype(np.float32)
-    drawn = [decoder.step(*inputs, each, 3.0)[1] for each in (noise[0], *noise)]
-    assert np.array_equal(drawn[0], drawn[1])
-    assert any(not np.array_equal(other, drawn[0]) for other in drawn[2:])
+def test_the_same_noise_samples_the_same_codes(model):
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(rng.gumbel(size=(11, 1, 2, 1, 40)).astype(np.float32))
+    inputs = torch.ones(1, 1, 3), torch.zeros(1, 1, 7)
+    sampled = [model.sample(*inputs, each, 3.0, None)[0] for each in (noise[0], *noise)]
+    assert torch.equal(sampled[0], sampled[1])
+    assert any(not torch.equal(other, sampled[0]) for other in sampled[2:])
 
 
 def test_beats_are_phases_that_go_on_at_both_ends():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.codec.block_vocoder import BlockVocoder
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.errors import CheckpointError, InputError, PoseError
 from dancetomusic.models.motion_vae.network import MotionVae, MotionVaeConfig
@@ -56,19 +55,6 @@ def poses():
     )
 
 
-def test_blocks_of_the_vocoder_join_to_the_whole_decode(codec):
-    codes = torch.randint(0, 30, (2, 60))
-    with torch.inference_mode():
-        whole = codec.model.decode(codes[None])[0].numpy()
-    for size in (1, 2, 5):
-        vocoder = BlockVocoder(codec.model)
-        parts = np.split(codes[:, : 50 + size].numpy(), range(size, 50 + size, size), axis=1)
-        blocks = [vocoder.push(part, codes[:, size * n : size * n + 2].numpy())
-                  for n, part in enumerate(parts[:-1], 1)]  # fmt: skip
-        joined = np.concatenate(blocks)[vocoder.delay :]
-        assert np.allclose(joined, whole[: joined.size], atol=1e-5)
-
-
 def test_the_same_movement_plays_the_same_whenever_it_comes(model, codec, poses):
     def perform(ahead):
         """Poses are pushed as they come, or some blocks later but before they count."""
@@ -89,7 +75,7 @@ def test_the_same_movement_plays_the_same_whenever_it_comes(model, codec, poses)
     assert first.shape == (60 * 640,) and np.isfinite(first).all() and np.abs(first).max() < 1
 
 
-def test_reset_begins_anew(model, codec, poses):
+def test_reset_begins_again(model, codec, poses):
     sampler = MotionSampler(model, codec, source="poses")
     before = [sampler.step() for _ in range(5)]
     sampler.push_pose(poses.world[0], True, 0.1)

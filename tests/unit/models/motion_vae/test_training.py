@@ -10,12 +10,11 @@ import torch
 
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
+from dancetomusic.models.motion_vae import training, training_data
 from dancetomusic.models.motion_vae.network import (
-    Belief,
+    DiagonalGaussian,
     MotionVaeConfig,
     load_motion_vae,
-    training,
-    training_data,
 )
 from dancetomusic.models.motion_vae.training import kl_divergence, train_motion_vae
 from dancetomusic.models.motion_vae.training_data import (
@@ -90,7 +89,7 @@ def test_noise_is_standard_and_shared_by_overlapping_segments():
 
 def test_divergence_is_torchs():
     torch.manual_seed(0)
-    beliefs = [Belief(torch.randn(2, 3, 4), 0.3 * torch.randn(2, 3, 4)) for _ in range(2)]
+    beliefs = [DiagonalGaussian(torch.randn(2, 3, 4), 0.3 * torch.randn(2, 3, 4)) for _ in range(2)]
     ours, theirs = (torch.distributions.Normal(b.mean, b.log_deviation.exp()) for b in beliefs)
     expected = torch.distributions.kl_divergence(ours, theirs).sum(-1).mean()
     assert torch.allclose(kl_divergence(*beliefs), expected, atol=1e-5)

@@ -221,7 +221,7 @@ def test_guidance_extrapolates_the_logits_of_the_first_book(model: TokenDecoder)
         rhythm,
         memory,
         mask,
-        sampling=SamplingConfig(temperature=0.0, sampling=SamplingConfig(cfg_scale=scale)),
+        sampling=SamplingConfig(temperature=0.0, cfg_scale=scale),
     )
     with torch.inference_mode():
         given = model(codes, rhythm, memory, mask)

@@ -42,18 +42,18 @@ def test_later_poses_change_no_earlier_beat(encoder: PoseEncoder) -> None:
 def test_steps_given_one_by_one_are_the_whole_dance(encoder: PoseEncoder) -> None:
     poses = _poses()
     tracker = CausalBeatTracker(encoder)
-    with torch.inference_mode():
-        phase = encode_poses(encoder, poses).phase[0].numpy()
+    encoding = encode_poses(encoder, poses)
+    phase, downbeats = encoding.phase[0].numpy(), encoding.downbeat_logits[0].numpy()
     for first in range(0, len(poses), 2):
         tracker.push_poses(poses.world[first : first + 2], poses.present[first : first + 2])
         begin, end = (int(np.ceil(at * 75 / FPS - 1e-5)) for at in (first, first + 2))
-        frames = phase[begin:end]
-        tracker.push_phases(frames, np.ones(len(frames), np.float32))
+        tracker.push(phase[begin:end], downbeats[begin:end], 1.0)
     beats, confidence = track_dance(encoder, poses)
-    np.testing.assert_array_equal(tracker.beat_times, beats)
-    np.testing.assert_array_equal(tracker.confidence, confidence)
-    assert tracker.bpm > 0 and 0 <= tracker.agreement <= 1
-    assert tracker.position >= len(beats)
+    np.testing.assert_array_equal(tracker.grid.beat_times, beats)
+    np.testing.assert_array_equal(tracker.grid.confidence, confidence)
+    estimate = tracker.estimate()
+    assert estimate.bpm > 0 and 0 <= estimate.confidence <= 1
+    assert estimate.position >= len(beats)
 
 
 def test_nobody_in_view_is_no_evidence(encoder: PoseEncoder) -> None:
@@ -61,3 +61,19 @@ def test_nobody_in_view_is_no_evidence(encoder: PoseEncoder) -> None:
     gone = PoseSequence(poses.world, np.zeros(len(poses), bool), poses.visibility, FPS)
     beats, confidence = track_dance(encoder, gone)
     assert np.diff(beats).std() < 0.05 and (confidence < 1e-6).all()
+
+
+def test_bars_are_counted_where_downbeats_are_danced(encoder: PoseEncoder) -> None:
+    tracker = CausalBeatTracker(encoder)
+    frames = np.arange(75 * 16)
+    turns = 2 * np.pi * 2.0 * frames / 75
+    phase = np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32)
+    bar = (2.0 * frames / 75 + 0.5) % 3
+    downbeats = np.where((bar >= 2) & (bar < 3), 3.0, -3.0).astype(np.float32)
+    for at in range(0, frames.size, 6):
+        tracker.push(phase[at : at + 6], downbeats[at : at + 6], 1.0)
+    estimate = tracker.estimate()
+    assert estimate.beats_per_bar == 3
+    downbeat_s = 3 * np.arange(1, 5) / 2.0 * 1.0 + 1.0
+    places = [(estimate.at(t) - estimate.first_downbeat) % 3 for t in downbeat_s]
+    assert all(min(p, 3 - p) < 0.2 for p in places)

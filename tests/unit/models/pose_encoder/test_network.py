@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.errors import ConfigError, PoseError
+from dancetomusic.errors import CheckpointError, ConfigError, PoseError
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
     PoseEncoderConfig,
     encode_poses,
     read_rhythm,
 )
+from dancetomusic.pose.files import load_poses
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -60,17 +61,28 @@ def test_place_in_the_room_does_not_matter():
     )
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("frames", [700, 1001])
-def test_chunks_give_the_same_as_one_pass(causal, frames):
-    encoder = tiny_encoder(causal=causal)
-    world, present = random_poses(frames)
-    present[:, 300:330] = False
+@pytest.mark.parametrize("legs_only", [True, False])
+@pytest.mark.parametrize("sizes", [[2] * 72, [144], [40, 2, 100, 2]])
+def test_blocks_joined_equal_one_pass(demo_dir, sizes, legs_only):
+    poses = load_poses(demo_dir / "steps_128bpm.npz", 24.0)
+    world = torch.from_numpy(poses.world[:144])[None]
+    present = torch.from_numpy(poses.present[:144].copy())[None]
+    present[:, 40:61] = present[:, 70] = False
+    encoder = tiny_encoder(causal=True, legs_only=legs_only)
+    state, blocks = encoder.initial_state(), []
     with torch.no_grad():
         whole = encoder(world, present)
-    chunked = encoder.encode_long(world, present, chunk_s=5.0)
-    for one, other in zip(whole, chunked, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+            part = slice(end - size, end)
+            block, state = encoder.stream(world[:, part], present[:, part], state)
+            blocks.append(block)
+    for values, expected in zip(zip(*blocks, strict=True), whole[:-1], strict=True):
+        torch.testing.assert_close(torch.cat(values, dim=1), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_encoder_that_sees_ahead_is_not_streamed():
+    with pytest.raises(CheckpointError, match="sees ahead"):
+        tiny_encoder().initial_state()
 
 
 def test_causal_output_never_changes_when_more_is_seen():

@@ -1,10 +1,10 @@
-"""A beat grid followed as the dance goes on: what is played now depends on the past alone.
+"""Causal beat tracking: a beat grid that at each frame depends on the past alone.
 
 A bank of damped resonators, one for every tempo, turns with the predicted beat phase (Scheirer,
 "Tempo and beat analysis of acoustic musical signals", 1998). The tempo that best explains the
 last half minute leads, and another takes over only when it explains clearly more. The beat is
-drawn to what the last second says at that tempo, held by what was said before: a stretch that
-says nothing keeps the beat.
+pulled to the phase of the last second at that tempo, held by the phase of the last half minute:
+a stretch without evidence keeps the beat.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PULL_S = 0.05
 SHORTEST_BEAT = 0.5
 
 
-class GridFollower:
-    """Follows the beat frame by frame.
+class GridTracker:
+    """Tracks the beat frame by frame.
 
     Args:
         frame_rate: Frames a second of the phases to come, in Hz.
@@ -37,10 +37,10 @@ class GridFollower:
         confidence: Of each of them, in [0, 1]: how well the last seconds agree with the grid.
 
     Example:
-        >>> follower = GridFollower(75.0)
+        >>> tracker = GridTracker(75.0)
         >>> turns = 2 * np.pi * 2.0 * np.arange(750) / 75
-        >>> beats = follower.push(np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32))
-        >>> round(follower.bpm)
+        >>> beats = tracker.push(np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32))
+        >>> round(tracker.bpm)
         120
     """
 
@@ -53,9 +53,9 @@ class GridFollower:
         self._keep = float(keep[1, 0])
         self._turn = keep * np.exp(2j * np.pi * self._beats_per_frame)
         self._bank = np.zeros(self._turn.shape, complex)
-        self._heard = 0.0
-        self._opinion = tempo_opinion(BANK_BPM)
-        self._lead = int(self._opinion.argmax())
+        self._weight = 0.0
+        self._log_prior = tempo_opinion(BANK_BPM)
+        self._lead = int(self._log_prior.argmax())
         self._cycles = 0.0
         self._frame = 0
         self._last_beat = -np.inf
@@ -73,18 +73,18 @@ class GridFollower:
     @property
     def agreement(self) -> float:
         """How well the last half minute agrees with the tempo that leads, in [0, 1]."""
-        return float(np.clip(abs(self._bank[1, self._lead]) / max(self._heard, 1.0), 0.0, 1.0))
+        return float(np.clip(abs(self._bank[1, self._lead]) / max(self._weight, 1.0), 0.0, 1.0))
 
     def weigh_tempi(self, logits: Float32[np.ndarray, " tempi"]) -> None:
-        """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, read from the past."""
-        self._opinion = tempo_opinion(BANK_BPM, logits)
+        """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, estimated from the past."""
+        self._log_prior = tempo_opinion(BANK_BPM, logits)
 
     def push(
         self,
         phase: Float32[np.ndarray, "frames 2"],
         weights: Float32[np.ndarray, " frames"] | None = None,
     ) -> list[float]:
-        """Go on by some frames.
+        """Take the next frames.
 
         Args:
             phase: Cosine and sine of the beat phase, shorter where unsure.
@@ -98,14 +98,14 @@ class GridFollower:
         n_before = len(self.beat_times)
         for vector, weight in zip(vectors, trust, strict=True):
             self._bank = self._bank * self._turn + vector
-            self._heard = self._heard * self._keep + weight
+            self._weight = self._weight * self._keep + weight
             self._choose_tempo()
             self._advance()
             self._frame += 1
         return self.beat_times[n_before:]
 
     def _choose_tempo(self) -> None:
-        scores = EVIDENCE_PER_S * np.abs(self._bank[1]) / self.frame_rate + self._opinion
+        scores = EVIDENCE_PER_S * np.abs(self._bank[1]) / self.frame_rate + self._log_prior
         best = int(scores.argmax())
         settled = self._frame > SETTLING_S * self.frame_rate
         margin = SWITCH_MARGIN if settled and abs(best - self._lead) > NEIGHBOURS else 0.0
@@ -113,8 +113,8 @@ class GridFollower:
             self._lead = best
 
     def _advance(self) -> None:
-        said, said_before = self._bank[:, self._lead]
-        leader, step = said + HELD_BY_PAST * said_before, self._beats_per_frame[self._lead]
+        recent, past = self._bank[:, self._lead]
+        leader, step = recent + HELD_BY_PAST * past, self._beats_per_frame[self._lead]
         self._cycles += step
         if abs(leader) > 1e-6:
             ahead = np.angle(leader) / (2 * np.pi) - self._cycles
@@ -130,16 +130,16 @@ class GridFollower:
             return
         self._last_beat = beat
         self.beat_times.append(max(0.0, beat / self.frame_rate))
-        self.confidence.append(float(np.clip(abs(said_before) / max(self._heard, 1.0), 0.0, 1.0)))
+        self.confidence.append(float(np.clip(abs(past) / max(self._weight, 1.0), 0.0, 1.0)))
 
 
-def follow_grid(
+def track_grid(
     phase: Float32[np.ndarray, "frames 2"],
     frame_rate: float,
     *,
     weights: Float32[np.ndarray, " frames"] | None = None,
 ) -> tuple[Float[np.ndarray, " beats"], Float[np.ndarray, " beats"]]:
     """Beats in seconds and their confidence, each decided from the frames up to it."""
-    follower = GridFollower(frame_rate)
-    follower.push(phase, weights)
-    return np.array(follower.beat_times), np.array(follower.confidence)
+    tracker = GridTracker(frame_rate)
+    tracker.push(phase, weights)
+    return np.array(tracker.beat_times), np.array(tracker.confidence)

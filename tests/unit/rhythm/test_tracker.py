@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dancetomusic.rhythm.follow import GridFollower, follow_grid
+from dancetomusic.rhythm.tracker import GridTracker, track_grid
 
 RATE = 75.0
 
@@ -16,7 +16,7 @@ def _phase(beats: np.ndarray, length: float = 0.9) -> np.ndarray:
 @pytest.mark.parametrize("bpm", [58.0, 87.0, 124.0, 170.0])
 def test_steady_beats_are_found_on_time(bpm: float) -> None:
     at = np.arange(int(20 * RATE)) / RATE
-    times, confidence = follow_grid(_phase(at * bpm / 60 - 0.4), RATE)
+    times, confidence = track_grid(_phase(at * bpm / 60 - 0.4), RATE)
     late = times[times > 5]
     expected = (np.round(late * bpm / 60 - 0.4) + 0.4) * 60 / bpm
     assert np.abs(late - expected).max() < 0.02
@@ -27,23 +27,23 @@ def test_steady_beats_are_found_on_time(bpm: float) -> None:
 def test_past_beats_do_not_change_when_more_follows() -> None:
     rng = np.random.default_rng(0)
     phase = rng.standard_normal((1500, 2)).astype(np.float32)
-    whole, _ = follow_grid(phase, RATE)
-    part, _ = follow_grid(phase[:700], RATE)
+    whole, _ = track_grid(phase, RATE)
+    part, _ = track_grid(phase[:700], RATE)
     assert np.array_equal(whole[: part.size], part)
 
 
 def test_pushing_in_pieces_is_pushing_at_once() -> None:
     phase = _phase(np.arange(900) / RATE * 2.1)
-    follower = GridFollower(RATE)
+    tracker = GridTracker(RATE)
     for first in range(0, 900, 7):
-        follower.push(phase[first : first + 7])
-    assert np.array_equal(follower.beat_times, follow_grid(phase, RATE)[0])
+        tracker.push(phase[first : first + 7])
+    assert np.array_equal(tracker.beat_times, track_grid(phase, RATE)[0])
 
 
 def test_silence_holds_the_tempo() -> None:
     phase = _phase(np.arange(2250) / RATE * 1.5)
     phase[750:1500] = 0.0
-    times, confidence = follow_grid(phase, RATE)
+    times, confidence = track_grid(phase, RATE)
     inside = np.diff(times[(times > 8) & (times < 22)])
     assert np.abs(inside - 1 / 1.5).max() < 0.03
     assert confidence[times < 10][-1] > confidence[(times > 19) & (times < 20)][-1]
@@ -52,5 +52,5 @@ def test_silence_holds_the_tempo() -> None:
 def test_a_new_tempo_is_taken_up() -> None:
     at = np.arange(int(20 * RATE)) / RATE
     beats = np.concatenate([at * 1.5, at[-1] * 1.5 + at * 2.0])
-    times, _ = follow_grid(_phase(beats), RATE)
+    times, _ = track_grid(_phase(beats), RATE)
     assert np.abs(np.diff(times[times > 34]) - 0.5).max() < 0.03

@@ -1,0 +1,151 @@
+"""The spectral codec's decoder in NumPy, for blocks of a few frames.
+
+For so few a call of torch costs more than what it computes: a block of three frames takes less
+than half as long here (``benchmarks/bench_motion_vae.py``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+from scipy.special import ndtr
+from torch import Tensor, nn
+
+from dancetomusic.codec.spectral import LEAST_OVERLAP, SpectralCodecModel
+from dancetomusic.nn.convnext import ConvNeXtBlock
+
+Frames = Float32[np.ndarray, "frames width"]
+
+
+class BlockState(NamedTuple):
+    """What decoding carries from block to block; see ``codec.spectral.DecoderState``."""
+
+    frame: int
+    latent: Float32[np.ndarray, "past channels"]
+    blocks: tuple[Float32[np.ndarray, "past_of_block width"], ...]
+    overlap: Float[np.ndarray, " tail"]
+    envelope: Float[np.ndarray, " tail"]
+
+
+class BlockDecoder:
+    """Does what ``SpectralCodecModel.stream_latent`` does, with the same weights.
+
+    Args:
+        model: The codec's network, on the CPU.
+    """
+
+    def __init__(self, model: SpectralCodecModel) -> None:
+        self.lookahead, self.fade_in = model.LOOKAHEAD, model.fade_in
+        self.hop_length, self._n_fft = model.config.hop_length, model.config.n_fft
+        self._codebooks = _array(model.quantizer.codebooks)
+        self._project = _Linear(model.quantizer.project_out)
+        weight = _array(model.expand.weight)  # [width, channels, taps]
+        self._taps, self._lookback = weight.shape[2], model.expand.lookback
+        self._expand = np.ascontiguousarray(weight.transpose(2, 1, 0)).reshape(-1, weight.shape[0])
+        self._expand_bias = _array(model.expand.bias)
+        blocks = [block for block in model.decoder if isinstance(block, ConvNeXtBlock)]
+        self._blocks = [_ConvNeXt(block) for block in blocks]
+        self._norm, self._head = _Norm(model.norm), _Linear(model.head)
+        self._noise, self._window = _array(model.noise), _array(model.window)
+        self._squared_window = self._window**2
+
+    def initial_state(self) -> BlockState:
+        """The state before a sound."""
+        tail = np.zeros(self._n_fft - self.hop_length)
+        latent = np.zeros((self._lookback, self._expand.shape[0] // self._taps), np.float32)
+        blocks = tuple(np.zeros(block.past_shape, np.float32) for block in self._blocks)
+        return BlockState(0, latent, blocks, tail, tail)
+
+    def decode(
+        self, codes: Int64[np.ndarray, "codebooks frames_and_lookahead"], state: BlockState
+    ) -> tuple[Float32[np.ndarray, " samples"], BlockState]:
+        """Decode a block of frames, given the ``lookahead`` frames after it or a prediction.
+
+        Returns:
+            ``hop_length`` samples a frame of the block, ``fade_in`` samples late, and the
+            state after the block.
+        """
+        n_frames = codes.shape[1] - self.lookahead
+        entries = self._codebooks[np.arange(codes.shape[0])[:, None], codes]
+        seen = np.concatenate([state.latent, self._project(entries.sum(axis=0))])
+        taps = [seen[tap : tap + n_frames] for tap in range(self._taps)]
+        hidden = np.concatenate(taps, axis=1) @ self._expand + self._expand_bias
+        pasts = []
+        for block, past in zip(self._blocks, state.blocks, strict=True):
+            hidden, past = block(hidden, past)
+            pasts.append(past)
+        samples, overlap, envelope = self._synthesize(hidden, state)
+        latent = seen[n_frames : n_frames + self._lookback]
+        state = BlockState(state.frame + n_frames, latent, tuple(pasts), overlap, envelope)
+        return samples, state
+
+    def _synthesize(
+        self, hidden: Frames, state: BlockState
+    ) -> tuple[Float32[np.ndarray, " samples"], np.ndarray, np.ndarray]:
+        """Inverse STFT: complete samples, and the overlap and envelope of those to come."""
+        n_frames, hop = len(hidden), self.hop_length
+        log_magnitude, phase = np.split(self._head(self._norm(hidden)), 2, axis=1)
+        numbers = (state.frame + np.arange(n_frames)) % len(self._noise)
+        phase = phase + self._noise[numbers]
+        magnitude = np.exp(np.minimum(log_magnitude, np.float32(7.0)))
+        spectrum = magnitude * (np.cos(phase) + 1j * np.sin(phase))
+        pieces = np.fft.irfft(spectrum, self._n_fft) * self._window
+        done = n_frames * hop
+        overlap, envelope = (
+            np.concatenate([before, np.zeros(done)]) for before in (state.overlap, state.envelope)
+        )
+        for number, piece in enumerate(pieces):
+            span = slice(number * hop, number * hop + self._n_fft)
+            overlap[span] += piece
+            envelope[span] += self._squared_window
+        samples = overlap[:done] / np.maximum(envelope[:done], LEAST_OVERLAP)
+        return samples.astype(np.float32), overlap[done:], envelope[done:]
+
+
+class _Linear:
+    def __init__(self, layer: nn.Linear) -> None:
+        self._weight = np.ascontiguousarray(_array(layer.weight).T)  # read fastest for few rows
+        self._bias = _array(layer.bias)
+
+    def __call__(self, x: Frames) -> Float32[np.ndarray, "frames outputs"]:
+        return x @ self._weight + self._bias
+
+
+class _Norm:
+    def __init__(self, layer: nn.LayerNorm) -> None:
+        self._weight, self._bias = _array(layer.weight), _array(layer.bias)
+        self._epsilon = np.float32(layer.eps)
+
+    def __call__(self, x: Frames) -> Frames:
+        centred = x - x.mean(axis=1, keepdims=True)
+        variance = np.einsum("ij,ij->i", centred, centred)[:, None] / np.float32(x.shape[1])
+        return centred / np.sqrt(variance + self._epsilon) * self._weight + self._bias
+
+
+class _ConvNeXt:
+    """A causal ``ConvNeXtBlock``."""
+
+    def __init__(self, block: ConvNeXtBlock) -> None:
+        self._kernel = np.ascontiguousarray(_array(block.depthwise.weight)[:, 0].T)
+        self._bias = _array(block.depthwise.bias)
+        self._norm = _Norm(block.norm)
+        self._expand, self._contract = _Linear(block.expand), _Linear(block.contract)
+        self._scale = _array(block.scale)
+        self.past_shape = (len(self._kernel) - 1, self._kernel.shape[1])
+
+    def __call__(self, x: Frames, past: np.ndarray) -> tuple[Frames, np.ndarray]:
+        seen = np.concatenate([past, x])
+        taps = len(self._kernel)
+        mixed = np.stack(
+            [(seen[at : at + taps] * self._kernel).sum(axis=0) for at in range(len(x))]
+        )
+        hidden = self._expand(self._norm(mixed + self._bias))
+        hidden = self._contract(hidden * ndtr(hidden))  # GELU
+        return x + hidden * self._scale, seen[len(x) :]
+
+
+def _array(parameter: Tensor | None) -> Float32[np.ndarray, ...]:
+    assert parameter is not None
+    return parameter.detach().numpy()

@@ -1,0 +1,81 @@
+"""The motiongram sampler played live, on the beat of the dance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from dancetomusic.models.live import (
+    DEFAULT_LIVE_MODEL,
+    BeatEstimate,
+    Composer,
+    LiveModel,
+    MovementStep,
+)
+from dancetomusic.models.motion_vae.network import load_motion_vae
+from dancetomusic.models.motion_vae.sampler import MotionSampler, load_spectral_codec
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.released import locate_checkpoint
+from dancetomusic.types import POSE_FPS
+
+
+class SamplerComposer(Composer):
+    """Plays the sampler on the grid, by the poses of the dancer who is followed.
+
+    Args:
+        sampler: Reads poses; what it plays is heard at once.
+    """
+
+    def __init__(self, sampler: MotionSampler) -> None:
+        super().__init__(sampler.codec, sampler.model.config.block_frames)
+        self._sampler = sampler
+        self._newest_s = -np.inf
+
+    @property
+    def lag(self) -> int:
+        """The synthesis fades in."""
+        return self._sampler.codec.model.fade_in
+
+    def move(self, movement: MovementStep, heard_s: float) -> None:
+        """Give the sampler the poses, as if they were danced when its next block begins."""
+        for k, (pose, present) in enumerate(zip(movement.world, movement.present, strict=True)):
+            now_s = self._sampler.now_s + (k + 1 - len(movement.world)) / POSE_FPS
+            if now_s > self._newest_s:
+                self._newest_s = now_s
+                self._sampler.push_pose(pose, bool(present), now_s)
+
+    def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:
+        first_s = self._sampler.now_s + self.lag / self.sample_rate
+        self._sampler.follow(self._grid.track(beat, energy, first_s))
+        return self._sampler.step()
+
+    def _reset(self) -> None:
+        self._sampler.reset()
+        self._newest_s = -np.inf
+
+
+def open_live(
+    directory: Path | str, *, style: str | None, sampling: SamplingConfig, seed: int
+) -> LiveModel:
+    """Open a checkpoint; the released causal encoder tracks the beat.
+
+    Style and sampling are those of other models: the sampler has no styles, and plays live at its
+    own temperature.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, or trained on another codec.
+        InputError: If the style is unknown.
+    """
+    network = Pose2Audio.from_pretrained(locate_checkpoint(DEFAULT_LIVE_MODEL))
+    network.config.decoder.style_index(style)
+    sampler = MotionSampler(
+        load_motion_vae(directory),
+        load_spectral_codec("codec"),
+        source="poses",
+        seed=seed,
+        heard_after_s=0.0,
+    )
+    return LiveModel(SamplerComposer(sampler), network.encoder, network.config.decoder.styles)

@@ -1,0 +1,115 @@
+"""Pose2Audio played live: codes are sampled a few frames at a time, and decoded at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from dancetomusic.codec.block_decoder import BlockDecoder
+from dancetomusic.codec.registry import load_codec
+from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.errors import CheckpointError
+from dancetomusic.models.live import BeatEstimate, Composer, LiveModel, MovementStep
+from dancetomusic.models.pose2audio.code_stream import CodeStream
+from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.rhythm.features import RHYTHM_FEATURES, features_at
+
+BLOCK_FRAMES = 3
+"""Code frames that the token decoder writes at once."""
+
+
+class CodeComposer(Composer):
+    """Plays what a causal token decoder writes.
+
+    Args:
+        model: Causal.
+        codec: The one it was trained on.
+        style: Number of the style.
+        sampling: How codes are sampled.
+        seed: Of the codes.
+    """
+
+    LEAD_S = 0.1  # beats are predicted and accents are no codes, so neither comes later
+
+    def __init__(
+        self,
+        model: Pose2Audio,
+        codec: SpectralCodec,
+        *,
+        style: int,
+        sampling: SamplingConfig,
+        seed: int,
+    ) -> None:
+        super().__init__(codec, BLOCK_FRAMES)
+        self._codes = CodeStream(model.decoder, style=style, sampling=sampling, seed=seed)
+        self._decoder = BlockDecoder(codec.model)
+        self._frame_rate = codec.frame_rate
+        self._played = np.zeros((self._codes.reach, len(RHYTHM_FEATURES)), np.float32)
+        self._start()
+
+    def _start(self) -> None:
+        self._waiting = np.zeros((self._codes.n_codebooks, 0), np.int64)
+        self._synthesis = self._decoder.initial_state()
+
+    @property
+    def lag(self) -> int:
+        """Codebooks are written one after the other, and the codec looks ahead."""
+        decoder = self._decoder
+        return (self._codes.lag + decoder.lookahead) * decoder.hop_length + decoder.fade_in
+
+    def move(self, movement: MovementStep, heard_s: float) -> None:
+        """Condition the decoder on what was danced."""
+        if movement.present.any():
+            frames_ago = (heard_s - movement.began_s) * self._frame_rate
+            self._codes.remember(movement.memory, frames_ago)
+
+    def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:
+        codes = self._codes.write(self._rhythm(beat, energy))
+        known = np.concatenate([self._waiting, codes], axis=1)
+        ready = max(0, known.shape[1] - self._decoder.lookahead)
+        self._waiting = known[:, ready:]
+        samples = np.zeros(self.block_samples, np.float32)
+        if ready:  # fewer than a block at the beginning, which is silent until then
+            decoded, self._synthesis = self._decoder.decode(known, self._synthesis)
+            samples[self.block_samples - decoded.size :] = decoded
+        return samples
+
+    def _rhythm(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, "frames features"]:
+        """Rhythm features of the block, with those played before it and predicted after it."""
+        reach = self._codes.reach
+        seconds = np.arange(BLOCK_FRAMES + reach) / self._frame_rate
+        predicted = features_at(self._grid.track(beat, energy), seconds)
+        rows = np.concatenate([self._played, predicted])
+        self._played = rows[BLOCK_FRAMES : BLOCK_FRAMES + reach]
+        return rows
+
+    def _reset(self) -> None:
+        self._codes.reset()
+        self._start()
+
+
+def open_live(
+    directory: Path | str, *, style: str | None, sampling: SamplingConfig, seed: int
+) -> LiveModel:
+    """Open a causal checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, not causal, or trained on another codec.
+        InputError: If it does not know the style.
+    """
+    model = Pose2Audio.from_pretrained(directory)
+    config = model.config.decoder
+    codec = load_codec("codec", config.n_codebooks)
+    if not isinstance(codec, SpectralCodec) or codec.identity != model.config.codec_id:
+        raise CheckpointError(
+            f"the model was trained on codec {model.config.codec_id}",
+            "Name one that was trained on the embedded codec.",
+        )
+    model.encoder.initial_state()  # refuses an encoder that sees ahead
+    composer = CodeComposer(
+        model, codec, style=config.style_index(style), sampling=sampling, seed=seed
+    )
+    return LiveModel(composer, model.encoder, config.styles)
