@@ -34,6 +34,18 @@ def released_checkpoint(name: str) -> Path:
     return released[name]
 
 
+def released_folder(name: str) -> Path:
+    """A folder of data that comes beside the released checkpoints.
+
+    Raises:
+        CheckpointError: If it is not there.
+    """
+    folder = next((f / name for f in _FOLDERS if (f / name).is_dir()), None)
+    if folder is None:
+        raise CheckpointError(f"the package came without {name!r}", "Install it from its wheel.")
+    return folder
+
+
 def locate_checkpoint(name: Path | str) -> Path:
     """A directory as given, or a released checkpoint by its name.
 

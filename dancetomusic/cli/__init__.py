@@ -28,6 +28,7 @@ from dancetomusic.cli.info import info
 from dancetomusic.cli.inspect import inspect
 from dancetomusic.cli.live import live
 from dancetomusic.cli.pack import pack
+from dancetomusic.cli.styles import styles
 from dancetomusic.cli.train import train
 from dancetomusic.errors import DanceToMusicError
 
@@ -43,7 +44,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    generate, live, app, dance, build, capture, inspect, pack, train, info
+    generate, styles, live, app, dance, build, capture, inspect, pack, train, info
 ):  # fmt: skip
     commands.command()(command)
 commands.add_typer(evaluate)

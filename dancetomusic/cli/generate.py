@@ -36,7 +36,14 @@ def generate(
     offset_ms: opt.OffsetMsOption = 0.0,
     sound: opt.SoundFileOption = None,
     click: opt.ClickOption = False,
+    instrument: opt.InstrumentOption = None,
     style: opt.StyleOption = None,
+    key: opt.KeyOption = None,
+    score: opt.ScoreOption = None,
+    soundfont: opt.SoundFontOption = None,
+    program: opt.ProgramOption = None,
+    loudness: opt.LoudnessOption = "-14",
+    stems: opt.StemsOption = None,
     swing: opt.SwingOption = None,
     num_dancers: opt.NumDancersOption = 1,
     save_rhythm: opt.SaveRhythmOption = None,
@@ -65,14 +72,23 @@ def generate(
             "--sound": sound,
             "--save_rhythm": save_rhythm,
             "--save_poses": save_poses,
+            "--stems": stems,
+            "--score": score,
             "--threads": threads,
         },
         {"--suffix": suffix, "--workers": workers, "--ray_address": ray_address},
     )
     opt.check_rhythm(source, bpm, beats, beats_from, tempo, offset_ms, sound)
+    if instrument is not None and checkpoint is not None:
+        raise InputError("--instrument and --checkpoint both name a model", "Give one of them.")
+    checkpoint = checkpoint or instrument
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
-        "style": style,
+        "style": None if style == "auto" else style,
+        "key": key,
+        "midi": score,
+        "soundfont": soundfont,
+        "programs": opt.read_programs(program) if program else None,
         "swing": swing,
         "temperature": temperature,
         "top_k": top_k,
@@ -86,6 +102,7 @@ def generate(
         "tempo": tempo,
         "offset_ms": offset_ms,
         "num_dancers": num_dancers,
+        "loudness_lufs": opt.read_loudness(loudness),
         **{name: value for name, value in of_model.items() if value is not None},
     }
     saving: dict[str, Any] = {
@@ -112,7 +129,7 @@ def generate(
             )
         return
     extras = {".csv": save_rhythm, opt.POSE_SUFFIX: save_poses}
-    opt.check_files(source, outputs, extras, [beats, sound])
+    opt.check_files(source, outputs, extras, [beats, sound, score, soundfont])
     opt.check_saving(source, outputs, swing, saving)
     _generate_one(
         source,
@@ -122,6 +139,7 @@ def generate(
         threads=threads,
         save_rhythm=save_rhythm,
         save_poses=save_poses,
+        stems=stems,
         options={**options, "beats": beats, "sound": sound},
         saving=saving,
     )
@@ -145,6 +163,7 @@ def _generate_one(
     threads: int | None,
     save_rhythm: Path | None,
     save_poses: Path | None,
+    stems: Path | None,
     options: dict[str, Any],
     saving: dict[str, Any],
 ) -> None:
@@ -156,6 +175,8 @@ def _generate_one(
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         music = model.generate(source, on_progress=on_progress, **options)
     written = _write(music, outputs, save_rhythm, save_poses, saving)
+    if stems is not None:
+        written += music.save_stems(stems)
     _print_summary(music, written, time.perf_counter() - started)
 
 
@@ -222,6 +243,8 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
     stages = " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in music.timings.items())
     print(f"beats    {_say_source(music.rhythm)}")
     print(f"tempo    {music.rhythm.bpm:.1f} BPM, {music.rhythm.beats_per_bar} beats a bar")
+    if music.about:
+        print(f"music    {music.about}")
     print(f"dancer   in {share:.1%} of frames")
     print(f"stages   {stages}")
     print(

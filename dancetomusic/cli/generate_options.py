@@ -25,8 +25,9 @@ OutputsArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="OUTPUT",
-        help="Where the music goes: .wav for the sound alone, .mp4, .mov, .mkv or .webm for "
-        "the video with its new sound. Several get the same music. For a folder, a folder.",
+        help="Where the music goes: .wav, .flac, .mp3, .m4a or .ogg for the sound alone, .mp4, "
+        ".mov, .mkv or .webm for the video with its new sound, .mid for the score. Several get "
+        "the same music. For a folder, a folder.",
     ),
 ]
 SeedOption = Annotated[
@@ -67,7 +68,44 @@ ClickOption = Annotated[
 ]
 StyleOption = Annotated[
     str | None,
-    typer.Option("--style", help="Style of music: cha-cha, waltz, rock, funk, latin and more."),
+    typer.Option(
+        "--style",
+        help="Style of music, chosen for the dance by default; dancetomusic styles lists them.",
+    ),
+]
+InstrumentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instrument",
+        help="What plays: score (by default), pose2audio, wavenet, motion_vae. The same as "
+        "--checkpoint.",
+    ),
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help='Key of the score, such as "A minor" or "F# major".')
+]
+ScoreOption = Annotated[
+    Path | None,
+    typer.Option("--score", help="MIDI file to play on the dance's beats, not a composed score."),
+]
+SoundFontOption = Annotated[
+    Path | None, typer.Option("--soundfont", help="SoundFont that plays the score, .sf2 or .sf3.")
+]
+ProgramOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--program",
+        metavar="TRACK=NUMBER",
+        help="General MIDI program of a track, such as bass=38; repeat for several.",
+    ),
+]
+LoudnessOption = Annotated[
+    str,
+    typer.Option("--loudness", help="Loudness in LUFS to master to, or none to leave it as it is."),
+]
+StemsOption = Annotated[
+    Path | None,
+    typer.Option("--stems", help="Folder for one .wav a track; they sum to the mix."),
 ]
 SwingOption = Annotated[
     float | None,
@@ -165,11 +203,9 @@ def check_files(
         extras: Further outputs by their suffix.
         inputs: What else is read.
     """
-    from dancetomusic.io.mux import VIDEO_SUFFIXES
-
     check_source(source)
     for output in outputs:
-        check_output(output, (SOUND_SUFFIX, *VIDEO_SUFFIXES))
+        check_output(output, output_suffixes())
     for suffix, extra in extras.items():
         if extra is not None:
             check_output(extra, (suffix,))
@@ -178,11 +214,9 @@ def check_files(
 
 def check_folder(source: Path, outputs: Sequence[Path]) -> None:
     """Refuse anything but one folder as the output of a folder."""
-    from dancetomusic.io.mux import VIDEO_SUFFIXES
-
     if len(outputs) != 1:
         raise InputError(f"{len(outputs)} output folders are named", "Name one.")
-    if outputs[0].suffix.lower() in (SOUND_SUFFIX, *VIDEO_SUFFIXES):
+    if outputs[0].suffix.lower() in output_suffixes():
         raise InputError(f"{source} is a folder, {outputs[0]} is not", "Name a folder.")
 
 
@@ -222,6 +256,47 @@ def check_saving(
             raise InputError(f"{source} has no sound to mix", "Leave --mix_original out.")
 
 
+def output_suffixes() -> tuple[str, ...]:
+    """Every kind of file that music can be written to."""
+    from dancetomusic.generate.result import OUTPUT_SUFFIXES
+
+    return OUTPUT_SUFFIXES
+
+
 def is_video(output: Path) -> bool:
-    """Whether an output is a video; the alternative is sound alone."""
-    return output.suffix.lower() != SOUND_SUFFIX
+    """Whether an output is a video; the alternatives are sound alone and notes."""
+    from dancetomusic.io.mux import VIDEO_SUFFIXES
+
+    return output.suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_loudness(text: str) -> float | None:
+    """The value of ``--loudness``.
+
+    Raises:
+        InputError: If it is neither ``none`` nor a number from -60 to 0.
+    """
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -60 <= value <= 0:
+        raise InputError(f"--loudness is {text}", "Give -60 to 0 LUFS, or none.")
+    return value
+
+
+def read_programs(values: Sequence[str]) -> dict[str, int]:
+    """The values of ``--program`` by track.
+
+    Raises:
+        InputError: If one is no ``TRACK=NUMBER``, or no program from 0 to 127.
+    """
+    programs = {}
+    for value in values:
+        track, _, number = value.partition("=")
+        if not track or not number.isdecimal() or int(number) > 127:
+            raise InputError(f"--program is {value!r}", "Give TRACK=NUMBER, 0 to 127, as bass=38.")
+        programs[track] = int(number)
+    return programs

@@ -25,10 +25,11 @@ from dancetomusic.errors import (
     OutputError,
 )
 from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.generate.result import OUTPUT_SUFFIXES
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.folder import FOLDER_SUFFIXES, find_videos
 from dancetomusic.io.lock import exclusive
-from dancetomusic.io.mux import VIDEO_SUFFIXES
+from dancetomusic.models.registry import DEFAULT_MODEL
 from dancetomusic.parallel import Engine, WorkerDied
 from dancetomusic.released import released_checkpoints
 
@@ -104,7 +105,7 @@ def generate_folder(
         source_dir: Searched as ``find_videos`` does; the output folder in it is left out.
         output_dir: Made if absent. One process at a time may work on it.
         engine: Each of its workers loads the model once and computes in one thread.
-        suffixes: A file is made with each: ``.wav`` or a video suffix.
+        suffixes: A file is made with each, of ``OUTPUT_SUFFIXES``.
         checkpoint: As for ``DanceToMusic.from_pretrained``.
         codec: As for ``DanceToMusic.from_pretrained``.
         overlay_skeleton: As for ``Music.save``, for video suffixes.
@@ -126,9 +127,9 @@ def generate_folder(
     """
     source, output = Path(source_dir).absolute(), Path(output_dir).absolute()
     for suffix in suffixes:
-        if suffix not in (".wav", *VIDEO_SUFFIXES):
+        if suffix not in OUTPUT_SUFFIXES:
             raise OutputError(
-                f"output suffix is {suffix!r}", f"Use .wav or one of {', '.join(VIDEO_SUFFIXES)}."
+                f"output suffix is {suffix!r}", f"Use one of {', '.join(OUTPUT_SUFFIXES)}."
             )
     if source.resolve().is_relative_to(output.resolve()):
         raise InputError(
@@ -140,7 +141,7 @@ def generate_folder(
             f"{source} has no videos", f"Put some there: {', '.join(sorted(FOLDER_SUFFIXES))}."
         )
     recipe = _Recipe(
-        str(_absolute_if_directory(checkpoint or "pose2audio")),
+        str(_absolute_if_directory(checkpoint or DEFAULT_MODEL)),
         str(_absolute_if_directory(codec or "codec")),
         overlay_skeleton,
         mix_original,

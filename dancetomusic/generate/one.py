@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,21 @@ from dancetomusic.errors import InputError
 from dancetomusic.generate.beat_source import BeatChoice, choose_rhythm, sound_of
 from dancetomusic.generate.inputs import Source, read_dancers
 from dancetomusic.generate.result import Music
-from dancetomusic.models.base import Conditions, MusicModel, Progress, StageClock
+from dancetomusic.models.base import (
+    Conditions,
+    MusicModel,
+    Progress,
+    ScoreChoice,
+    StageClock,
+)
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.network import PoseEncoder
-from dancetomusic.models.registry import DEFAULT_MODEL, open_music_model
+from dancetomusic.models.registry import READER, open_music_model
 from dancetomusic.models.styles import require_style
 from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.swing import offbeat_place
+from dancetomusic.score.master import LOUDNESS_LUFS, master
 from dancetomusic.types import RhythmTrack
 
 
@@ -50,7 +58,8 @@ class DanceToMusic:
         """Load a model that plays, and its codec.
 
         Args:
-            checkpoint: A directory or a released name; ``"pose2audio"`` by default.
+            checkpoint: A directory, a released name, or ``"score"``, the default, which has no
+                weights.
             codec: A directory, a released name, or an EnCodec hub id; ``"codec"`` by default.
             threads: CPU threads for PyTorch, process-wide.
 
@@ -72,8 +81,8 @@ class DanceToMusic:
         """Refuse choices that ``generate`` would, and give the sampling that they amount to.
 
         Args:
-            choices: ``style``, ``swing`` and fields of ``SamplingConfig``; ``None`` for the
-                model's default.
+            choices: ``style``, ``swing``, fields of ``SamplingConfig`` and of ``ScoreChoice``;
+                ``None`` for the model's default.
 
         Raises:
             InputError: If one is none of this model's, or out of range.
@@ -81,6 +90,7 @@ class DanceToMusic:
         options = self.model.options
         given = {name: value for name, value in choices.items() if value is not None}
         known = {*options.sampling_fields, "style", *(["swing"] if options.swing else [])}
+        known |= {field.name for field in fields(ScoreChoice)} if options.score else set()
         for name in sorted(given.keys() - known):
             raise InputError(f"this model has no choice of {name}", f"Leave --{name} out.")
         require_style(given.get("style"), options.styles)
@@ -99,12 +109,17 @@ class DanceToMusic:
         offset_ms: float = 0.0,
         sound: Path | str | None = None,
         style: str | None = None,
+        key: str | None = None,
+        midi: Path | str | None = None,
+        soundfont: Path | str | None = None,
+        programs: Mapping[str, int] | None = None,
         swing: float | None = None,
         num_dancers: int = 1,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
         cfg_scale: float | None = None,
+        loudness_lufs: float | None = LOUDNESS_LUFS,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.
@@ -119,8 +134,12 @@ class DanceToMusic:
             tempo: ``"half"`` or ``"double"`` as fast as estimated.
             offset_ms: Play this much later (positive) or earlier.
             sound: File to find the beats in instead of the video's own sound.
-            style: One of ``styles``; left to the model by default. The metre stays that of
+            style: One of ``styles``; chosen for the dance by default. The metre stays that of
                 the dance.
+            key: Such as ``"A minor"``; as for the next three, see ``ScoreChoice``.
+            midi: Notes to play in place of composed ones.
+            soundfont: File to play from.
+            programs: General MIDI programs by track.
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
                 thirds. Styles that swing by themselves then swing more.
             num_dancers: People to follow at most; they steer together.
@@ -129,6 +148,8 @@ class DanceToMusic:
             top_k: Likeliest classes to choose among.
             top_p: Probability mass to choose within.
             cfg_scale: Classifier-free guidance.
+            loudness_lufs: Integrated loudness to master to, in [-60, 0]; ``None`` leaves the
+                sound as the model made it.
             on_progress: Called with a stage's name and the share of it done.
 
         Raises:
@@ -139,6 +160,10 @@ class DanceToMusic:
         sampling = self.check(
             {
                 "style": style,
+                "key": key,
+                "midi": midi,
+                "soundfont": soundfont,
+                "programs": programs,
                 "swing": swing,
                 "temperature": temperature,
                 "top_k": top_k,
@@ -154,12 +179,26 @@ class DanceToMusic:
             encoding, rhythm, readings = choose_rhythm(
                 self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
             )
-        conditions = Conditions(tuple(dancers), rhythm, encoding, style, swing or 0.0, seed)
+        choice_of_score = ScoreChoice(key, midi, soundfont, programs)
+        conditions = Conditions(
+            tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score
+        )
         made = self.model.generate(conditions, sampling, stages)
+        with stages.stage("master"):
+            waveform = master(made.waveform, loudness_lufs)
         return Music(
-            made.waveform, rhythm, conditions.dancers, stages.timings, video, made.codes, readings
+            waveform,
+            rhythm,
+            conditions.dancers,
+            stages.timings,
+            video,
+            made.codes,
+            readings,
+            made.score,
+            made.stems,
+            made.about,
         )
 
 
 def _released_encoder() -> PoseEncoder:
-    return Pose2Audio.from_pretrained(locate_checkpoint(DEFAULT_MODEL)).encoder.eval()
+    return Pose2Audio.from_pretrained(locate_checkpoint(READER)).encoder.eval()

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from dancetomusic.errors import OutputError
-from dancetomusic.io.audio import mix, read_audio, write_wav
+from dancetomusic.io.audio import SOUND_SUFFIXES, mix, read_audio, write_audio, write_stems
 from dancetomusic.io.mux import VIDEO_SUFFIXES, mux
 from dancetomusic.pose.draw import draw_skeleton
 from dancetomusic.rhythm.click import add_clicks
+from dancetomusic.score.midi import write_midi
+from dancetomusic.score.notes import Score
 from dancetomusic.types import POSE_FPS, CodeSequence, PoseSequence, RhythmTrack, Waveform
+
+MIDI_SUFFIX = ".mid"
+OUTPUT_SUFFIXES = (*SOUND_SUFFIXES, MIDI_SUFFIX, *VIDEO_SUFFIXES)
+"""Every kind of file that music can be written to."""
+
+RIGHTS = (
+    "Made with dancetomusic; yours to use. Sounds: MIT and our own. Drum performances: Groove MIDI "
+    "Dataset (Gillick et al. 2019), CC BY 4.0."
+)
+"""Written into files that play the score."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,9 @@ class Music:
         video: The video it was made for; ``None`` for poses.
         codes: What the codec decoded it from; ``None`` from a model without a codec's codes.
         readings: What the dance's rhythm may be, the likeliest first; empty if not estimated.
+        score: The notes, from a model that plays a score.
+        stems: Its tracks as they stand in the mix, before it is mastered; empty without.
+        about: What was chosen for the dance, in one line; may be empty.
     """
 
     waveform: Waveform
@@ -37,6 +53,9 @@ class Music:
     video: Path | None = None
     codes: CodeSequence | None = None
     readings: tuple[RhythmTrack, ...] = ()
+    score: Score | None = None
+    stems: Mapping[str, Waveform] = field(default_factory=dict)
+    about: str = ""
 
     @property
     def poses(self) -> PoseSequence:
@@ -51,10 +70,10 @@ class Music:
         mix_original: float = 0.0,
         click: bool = False,
     ) -> None:
-        """Write the sound as ``.wav``, or the video with its new sound.
+        """Write the sound, the video with its new sound, or the score.
 
         Args:
-            path: ``.wav``, or a video suffix.
+            path: With one of ``OUTPUT_SUFFIXES``.
             overlay_skeleton: Draw the dancers' poses; the pictures are then coded anew.
             mix_original: Gain of the video's own sound in the mix, from 0 to 1.
             click: Mix a click on every beat into the sound, to check the rhythm.
@@ -63,23 +82,43 @@ class Music:
             OutputError: If the file cannot be written or its suffix is unknown.
         """
         target = Path(path)
+        suffix = target.suffix.lower()
+        if suffix == MIDI_SUFFIX:
+            self._save_score(target)
+            return
         sound = self.waveform
         if mix_original and self.video is not None:
             sound = mix(sound, read_audio(self.video, sound.sample_rate), mix_original)
         if click:
             sound = add_clicks(sound, self.rhythm)
-        if target.suffix.lower() == ".wav":
-            write_wav(target, sound)
+        tags = {"comment": RIGHTS} if self.score is not None else {}
+        if suffix in SOUND_SUFFIXES:
+            write_audio(target, sound, tags=tags)
             return
-        if target.suffix.lower() not in VIDEO_SUFFIXES:
+        if suffix not in VIDEO_SUFFIXES:
             raise OutputError(
                 f"output {target} has extension {target.suffix or '(none)'!r}",
-                f"Use .wav or one of {', '.join(VIDEO_SUFFIXES)}.",
+                f"Use one of {', '.join(OUTPUT_SUFFIXES)}.",
             )
         if self.video is None:
             raise OutputError(f"poses have no picture for {target}", "Name a .wav file.")
         draw = self._draw if overlay_skeleton else None
-        mux(self.video, sound, target, draw=draw, fps=POSE_FPS)
+        mux(self.video, sound, target, draw=draw, fps=POSE_FPS, tags=tags)
+
+    def save_stems(self, folder: Path | str) -> list[Path]:
+        """Write each track as it stands in the mix, ``NAME.wav``; gives the files.
+
+        Raises:
+            OutputError: If there are no tracks, or a file cannot be written.
+        """
+        if not self.stems:
+            raise OutputError("this model plays no tracks", "Leave the stems out.")
+        return write_stems(folder, self.stems)
+
+    def _save_score(self, target: Path) -> None:
+        if self.score is None:
+            raise OutputError(f"this model plays no score for {target}", "Name a sound file.")
+        write_midi(self.score, target, credit=RIGHTS)
 
     def _draw(
         self, index: int, frame: UInt8[np.ndarray, "height width 3"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 
 from dancetomusic.errors import OutputError
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.io.audio import fit_length, peak_safe, resample
+from dancetomusic.io.audio import coded_sound, fit_length, fit_rate, peak_safe
 from dancetomusic.io.video import (
     VideoInfo,
     VideoSource,
@@ -33,8 +33,6 @@ from dancetomusic.types import POSE_FPS, Waveform
 
 logger = logging.getLogger(__name__)
 
-_SOUND_RATES = {"aac": (24_000, 48_000), "libopus": (48_000,)}  # Matroska times Opus at 48 kHz
-_BITS_PER_CHANNEL = 96_000
 _BT709 = 1  # ISO/IEC 23091-2: the number of matrix, primaries and transfer alike
 
 
@@ -85,6 +83,7 @@ def mux(
     draw: Callable[[int, UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "height width 3"]]
     | None = None,
     fps: float = POSE_FPS,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Write a video with ``waveform`` as its only sound, from the picture's time 0.
 
@@ -99,6 +98,7 @@ def mux(
         draw: Called with ``k`` and the picture at ``k / fps`` seconds; what it gives is
             re-encoded (an odd last row or column is lost).
         fps: Picture rate with ``draw``, in Hz.
+        tags: Texts by name, such as ``title`` and ``comment``, to write into the file.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -118,7 +118,7 @@ def mux(
             video_path,
         )
         fps = min(info.source_fps, _FASTEST_FPS) or fps
-    sound = _fit(waveform, info.duration_s, _SOUND_RATES[container.sound_codec])
+    sound = _fit(waveform, info.duration_s, container.sound_codec)
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if container.is_mov:
         options["movflags"] = "+faststart"
@@ -128,6 +128,7 @@ def mux(
             with av.open(
                 str(temporary), "w", format=container.format, container_options=options
             ) as output:
+                output.metadata.update(tags or {})
                 if copied:
                     pictures = _copied(source, output, target, container, info)
                 else:
@@ -135,7 +136,7 @@ def mux(
                     drawn = (draw(k, f) if draw else f for k, f in enumerate(frames))
                     stack.callback(frames.close)
                     pictures = _coded(drawn, output, container, info, fps)
-                sounds = _coded_sound(sound, output, container.sound_codec)
+                sounds = coded_sound(sound, output, container.sound_codec)
                 for packet in merge(pictures, sounds, key=_decoding_time):
                     output.mux(packet)
         except av.FFmpegError as error:
@@ -160,11 +161,10 @@ def _container_of(target: Path) -> _Container:
     return _CONTAINERS[suffix]
 
 
-def _fit(waveform: Waveform, duration_s: float, rates: tuple[int, ...]) -> Waveform:
+def _fit(waveform: Waveform, duration_s: float, codec: str) -> Waveform:
     if waveform.samples.shape[0] > 2:
         waveform = waveform.to_mono()
-    if waveform.sample_rate not in rates:
-        waveform = resample(waveform, max(rates))
+    waveform = fit_rate(waveform, codec)
     return fit_length(peak_safe(waveform), round(duration_s * waveform.sample_rate))
 
 
@@ -267,29 +267,6 @@ def _encoded_pictures(
         )
         picture.pts, picture.time_base = k, stream.codec_context.time_base
         yield from stream.encode(picture)
-    yield from stream.encode(None)
-
-
-def _coded_sound(sound: Waveform, output: OutputContainer, codec: str) -> Iterator[av.Packet]:
-    """``sound`` as packets of a new track of ``output``, sample 0 at time 0."""
-    n_channels = sound.samples.shape[0]
-    stream = output.add_stream(
-        codec,
-        sound.sample_rate,
-        bit_rate=n_channels * _BITS_PER_CHANNEL,
-        layout="mono" if n_channels == 1 else "stereo",
-    )
-    assert isinstance(stream, av.AudioStream)
-    return _encoded_sound(sound, stream)
-
-
-def _encoded_sound(sound: Waveform, stream: av.AudioStream) -> Iterator[av.Packet]:
-    for start in range(0, sound.samples.shape[1], sound.sample_rate):
-        chunk = np.ascontiguousarray(sound.samples[:, start : start + sound.sample_rate])
-        frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=stream.layout.name)
-        frame.sample_rate, frame.time_base = sound.sample_rate, Fraction(1, sound.sample_rate)
-        frame.pts = start
-        yield from stream.encode(frame)
     yield from stream.encode(None)
 
 

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding
 from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.score.notes import Score
 from dancetomusic.types import CodeSequence, PoseSequence, RhythmTrack, Waveform
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the share of it done."""
+
+
+@dataclass(frozen=True)
+class ScoreChoice:
+    """What a person decides about the score and the instruments that play it.
+
+    Attributes:
+        key: Such as ``"A minor"``; drawn by the seed by default.
+        midi: File of notes to play in place of composed ones.
+        soundfont: File to play from; the one that comes along by default.
+        programs: By track name, the General MIDI program to use in place of the style's.
+    """
+
+    key: str | None = None
+    midi: Path | str | None = None
+    soundfont: Path | str | None = None
+    programs: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,7 @@ class Conditions:
         style: One of ``ModelOptions.styles``; ``None`` leaves it to the model.
         swing: How late the off-beats are: 0 half-way between the beats, 1 at two thirds.
         seed: The same seed gives the same music.
+        score: What is decided about the score.
     """
 
     dancers: tuple[PoseSequence, ...]
@@ -35,14 +55,26 @@ class Conditions:
     style: str | None = None
     swing: float = 0.0
     seed: int = 0
+    score: ScoreChoice = ScoreChoice()
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What a model made: the waveform, and the codes it was decoded from, if any."""
+    """What a model made.
+
+    Attributes:
+        waveform: The music before it is mastered.
+        codes: What a codec decoded it from, if one did.
+        score: The notes that are played, if it has any.
+        stems: By track name; they sum to ``waveform``. Empty where there are no tracks.
+        about: What was chosen for the dance, in one line.
+    """
 
     waveform: Waveform
     codes: CodeSequence | None = None
+    score: Score | None = None
+    stems: Mapping[str, Waveform] = field(default_factory=dict)
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,12 +86,14 @@ class ModelOptions:
         sampling_fields: The fields of ``SamplingConfig`` that it uses.
         styles: Styles of music it can be conditioned on; may be empty.
         swing: Whether it can swing.
+        score: Whether it plays a score, so that ``ScoreChoice`` has a meaning.
     """
 
     sampling: SamplingConfig
     sampling_fields: tuple[str, ...]
     styles: tuple[str, ...] = ()
     swing: bool = False
+    score: bool = False
 
 
 class MusicModel(ABC):

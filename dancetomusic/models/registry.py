@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from dancetomusic.models.base import MusicModel
     from dancetomusic.models.live import LiveModel
 
-DEFAULT_MODEL = "pose2audio"
-"""The released checkpoint that plays, and whose encoder reads the beat for models without one."""
+DEFAULT_MODEL = "score"
+"""The instrument that plays where none is named."""
+
+READER = "pose2audio"
+"""The released checkpoint whose encoder estimates the rhythm for models without an encoder."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Family:
             ``TRAINING: TrainingEntry``; of a family that plays, its module ``model`` defines
             ``open_model(directory, codec) -> MusicModel``.
         plays: Whether it makes music for a dance.
+        has_weights: Without, its name stands for a checkpoint.
     """
 
     name: str
     package: str
     plays: bool = False
+    has_weights: bool = True
 
     def training(self) -> TrainingEntry:
         """How the family is trained; imports PyTorch."""
@@ -43,7 +48,7 @@ class Family:
         assert isinstance(entry, TrainingEntry)
         return entry
 
-    def open(self, directory: Path, codec: Path | str | None = None) -> MusicModel:
+    def open(self, directory: Path | None, codec: Path | str | None = None) -> MusicModel:
         """Load a checkpoint of a family that plays; imports PyTorch.
 
         Raises:
@@ -82,17 +87,20 @@ class TrainingEntry:
     run: Callable[[Any, Path], object]
 
 
-OWN_FAMILIES = tuple(
-    Family(name, f"dancetomusic.models.{folder}", plays)
-    for name, folder, plays in (
-        ("codec", "spectral_codec", False),
-        ("pose_encoder", "pose_encoder", False),
-        ("pose2audio", "pose2audio", True),
-        ("wavenet", "wavenet", True),
-        ("motion_vae", "motion_vae", True),
-        ("dance_gan", "dance_gan", False),
-        ("beat_network", "beat_network", False),
-    )
+OWN_FAMILIES = (
+    Family("score", "dancetomusic.models.score", plays=True, has_weights=False),
+    *(
+        Family(name, f"dancetomusic.models.{folder}", plays)
+        for name, folder, plays in (
+            ("codec", "spectral_codec", False),
+            ("pose_encoder", "pose_encoder", False),
+            ("pose2audio", "pose2audio", True),
+            ("wavenet", "wavenet", True),
+            ("motion_vae", "motion_vae", True),
+            ("dance_gan", "dance_gan", False),
+            ("beat_network", "beat_network", False),
+        )
+    ),
 )
 PLUGINS = "dancetomusic.models"
 """Entry-point group by which another installed package adds its families."""
@@ -124,7 +132,7 @@ def open_music_model(
     """Load whatever plays for a dance, by the family of its checkpoint.
 
     Args:
-        checkpoint: A directory or a released name; ``"pose2audio"`` by default.
+        checkpoint: A directory or a released name; the score by default.
         codec: A directory, a released name, or an EnCodec hub id; the released codec by default.
 
     Raises:
@@ -134,7 +142,10 @@ def open_music_model(
     from dancetomusic.checkpoint import checkpoint_family
     from dancetomusic.released import locate_checkpoint
 
-    directory = locate_checkpoint(checkpoint or DEFAULT_MODEL)
+    name = str(checkpoint or DEFAULT_MODEL)
+    if name in families() and not families()[name].has_weights:
+        return families()[name].open(None, codec)
+    directory = locate_checkpoint(name)
     family = families().get(checkpoint_family(directory))
     if family is None or not family.plays:
         playing = ", ".join(known.name for known in families().values() if known.plays)

@@ -37,8 +37,9 @@ BASSES = (32, 33, 34, 35, 36, 37, 38, 39)
 HELD_OUT_BASSES = (35,)
 HARMONY_PROGRAMS = (0, 4, 16, 21, 24, 25, 27, 48, 52, 61, 65, 73, 80, 81, 89)
 
-# Pads of the recording drum kit that General MIDI does not know, to their nearest sound.
-_PAD_TO_GM = {22: 42, 26: 46, 40: 38, 58: 43, 55: 49, 52: 57, 59: 51}
+PAD_TO_GM = {22: 42, 26: 46, 40: 38, 58: 43, 55: 49, 52: 57, 59: 51}
+"""Pads of the recording drum kit that General MIDI does not know, to their nearest sound."""
+
 KICKS, SNARES = (35, 36), (37, 38, 39, 40)
 
 BALLROOM_STYLES = ("cha-cha", "rumba", "tango", "waltz")
@@ -172,7 +173,7 @@ def _read_groove(path: Path, row: dict[str, str]) -> Groove:
         for message in track:
             ticks += message.time
             if message.type == "note_on" and message.velocity > 0:
-                pitch = _PAD_TO_GM.get(message.note, message.note)
+                pitch = PAD_TO_GM.get(message.note, message.note)
                 beat = ticks / midi.ticks_per_beat
                 notes.append(Note(beat, 0.2, pitch, message.velocity, DRUM_CHANNEL))
     beats_per_bar = int(row["time_signature"][0])

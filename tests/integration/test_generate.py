@@ -67,7 +67,7 @@ def made(demo_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model():
-    return DanceToMusic.from_pretrained()
+    return DanceToMusic.from_pretrained("pose2audio")
 
 
 def test_the_music_lasts_as_long_as_the_dance_and_sounds(made, demo_dir):

@@ -78,7 +78,7 @@ def test_the_commands_run_and_write_what_they_name(readme, guide, folder, capfd,
     assert (folder / "music" / "one.mp4").is_file()
     assert (folder / "data" / "samples" / "inspect.html").is_file()
     sound, rate = soundfile.read(folder / "out.wav")
-    assert rate == 24_000
+    assert rate == 44_100 and sound.shape[1] == 2
     assert np.abs(sound).max() > 0.01
 
 

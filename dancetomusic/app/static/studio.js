@@ -10,7 +10,7 @@ import { Timeline } from "./timeline.js";
 const SAMPLING = ["temperature", "cfg_scale"];
 const READ_STAGES = { poses: "Find the dancer", rhythm: "Find the beat" };
 const OPEN_STAGES = { upload: "Upload", check: "Check the file", ...READ_STAGES };
-const TAKE_STAGES = { codes: "Compose", sound: "Make it sound" };
+const TAKE_STAGES = { score: "Compose", codes: "Compose", sound: "Make it sound", master: "Master" };
 const FILE_STAGES = { file: "Write the file" };
 const $ = (id) => document.getElementById(id);
 const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;

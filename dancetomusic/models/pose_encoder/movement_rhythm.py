@@ -17,10 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from scipy.ndimage import gaussian_filter1d
 
 from dancetomusic.models.pose_encoder.movement_tempo import (
-    SMOOTHING_FRAMES,
     body_signals,
     detrend,
     repetition,
@@ -28,6 +26,7 @@ from dancetomusic.models.pose_encoder.movement_tempo import (
     tempo_posterior,
 )
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding, encode_poses
+from dancetomusic.pose.hits import visible_hits
 from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM, TEMPI_BPM, fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, group_energy
 from dancetomusic.types import FAIR, PoseSequence, RhythmTrack
@@ -71,7 +70,6 @@ HIT_MARGIN = 1.15
 1.15 and 1.3 the least that costs street and ballroom dances nothing."""
 
 _FEET = 2  # of ``models.tempo.rhythm_signals``: speed of both feet together
-_HIT_JOINTS = (0, 11, 12, 13, 14, 15, 16, 25, 26, 27, 28, 31, 32)
 _BLOCK_S = 0.25  # over which vectors are summed before tempi nearby are compared
 _CANDIDATES = np.geomspace(MIN_BPM, MAX_BPM, 901)
 
@@ -200,24 +198,6 @@ def pool_encodings(
     memories = torch.stack([encoding.memory for encoding in encodings])
     memory = (seen[..., None] * memories).sum(dim=0) / seen.sum(dim=0).clamp(min=1e-9)[..., None]
     return PoseEncoding(memory, masks.any(dim=0), *values)
-
-
-def visible_hits(dancers: Sequence[PoseSequence]) -> Float[np.ndarray, " poses"]:
-    """How sharply movement is seen to stop at each pose, 1 on average.
-
-    The mean deceleration of the joints, speeding up left out: stops, landings and accents.
-    """
-    total = np.zeros(len(dancers[0]))
-    for poses in dancers:
-        if len(poses) < 2:
-            continue
-        world = poses.world[:, _HIT_JOINTS] - poses.world[:, (23, 24)].mean(axis=1, keepdims=True)
-        smooth = gaussian_filter1d(world.astype(np.float64), SMOOTHING_FRAMES, axis=0)
-        speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=-1) * poses.fps
-        slowing = np.maximum(-np.gradient(speed, axis=0), 0.0).mean(axis=1) * poses.present
-        n_frames = min(total.size, slowing.size)
-        total[:n_frames] += slowing[:n_frames]
-    return total / max(float(total.mean()), 1e-9)
 
 
 def _gather(encoding: PoseEncoding, dancers: Sequence[PoseSequence], rate: float) -> _Evidence:

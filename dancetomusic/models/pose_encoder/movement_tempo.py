@@ -21,12 +21,9 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from dancetomusic.models.pose_encoder.tempo import known_frames, rhythm_signals
+from dancetomusic.pose.hits import SMOOTHING_FRAMES
 from dancetomusic.rhythm.beats import TEMPI_BPM, TEMPI_PER_OCTAVE
 from dancetomusic.types import PoseSequence
-
-SMOOTHING_FRAMES = 1.25
-"""Standard deviation, in frames, by which joints are smoothed: detectors jitter from frame to
-frame, and what they add must not make a tempo."""
 
 DETREND_S = 1.0
 """Standard deviation, in seconds, of the slow course that is taken off each signal."""

@@ -22,6 +22,8 @@ from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 
 
 class FakeMusic:
+    about = ""
+
     def __init__(self):
         self.waveform = Waveform(np.zeros((1, 48_000), np.float32), 24_000)
         self.rhythm = RhythmTrack(
@@ -104,14 +106,15 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     assert pipeline.loaded == {"checkpoint": None, "codec": None, "threads": None}
     assert not {"temperature", "top_k", "style", "swing"} & set(pipeline.asked)
     options = "--seed 7 --bpm 100 --num_dancers 2 --temperature 0.8 --top_k 50 --top_p 0.9"
-    music = "--style cha-cha --swing 0.5"
+    music = "--style cha-cha --swing 0.5 --key Am --program bass=38 --loudness none"
     model = "--cfg_scale 2 --checkpoint mine --codec ours --threads 2"
     assert exit_code(f"generate dance.mp4 a.wav {options} {music} {model}") == 0
     assert pipeline.loaded["checkpoint"] == "mine" and pipeline.loaded["codec"] == "ours"
     assert pipeline.loaded["threads"] == 2
     expected = {"seed": 7, "bpm": 100.0, "num_dancers": 2, "temperature": 0.8}
     expected |= {"top_k": 50, "top_p": 0.9, "cfg_scale": 2.0}
-    expected |= {"style": "cha-cha", "swing": 0.5}
+    expected |= {"style": "cha-cha", "swing": 0.5, "key": "Am", "programs": {"bass": 38}}
+    expected |= {"loudness_lufs": None}
     assert pipeline.asked.items() >= expected.items()
 
 
@@ -152,10 +155,12 @@ def test_the_pipeline_takes_what_the_command_passes():
 
     assert generate_options.BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
-    own |= {"click"}
+    own |= {"click", "instrument", "stems"}
     own |= {"suffix", "engine", "workers", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own
+    renamed = {"score": "midi", "program": "programs", "loudness": "loudness_lufs"}
+    options = {renamed.get(option, option) for option in options}
     assert loading <= set(inspect.signature(DanceToMusic.from_pretrained).parameters)
     generation = set(inspect.signature(DanceToMusic.generate).parameters)
     assert (options - loading) | {"on_progress"} <= generation
@@ -183,7 +188,7 @@ def test_the_pipeline_takes_what_the_command_passes():
         ("dance.mp4 a.wav --sound poses.npz --beats_from movement", "for finding beats"),
         ("poses.npz a.wav --beats_from sound", "has no sound to take the beats from"),
         ("dance.mp4 a.wav --suffix .mp4", "--suffix is for a folder"),
-        ("dance.mp4 a.mp3", "extension '.mp3'"),
+        ("dance.mp4 a.aiff", "extension '.aiff'"),
         ("dance.mp4 a", "extension '(none)'"),
         ("dance.mp4 a.wav b.txt", "extension '.txt'"),
         ("dance.mp4 dance.mp4", "is the input"),

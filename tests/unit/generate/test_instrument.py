@@ -6,6 +6,7 @@ import pytest
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
+from dancetomusic.models.score.model import ScoreModel
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -29,7 +30,7 @@ def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
     assert music.waveform.duration_s == pytest.approx(poses.duration_s, abs=1e-3)
     assert np.abs(music.waveform.samples).max() > 0.01
     assert music.rhythm.beat_times.size > 3 and music.codes is None
-    assert list(dict.fromkeys(stages)) == ["poses", "rhythm", "sound"]
+    assert list(dict.fromkeys(stages)) == ["poses", "rhythm", "sound", "master"]
     again = instrument.generate(poses, seed=1).waveform.samples
     other = instrument.generate(poses, seed=2).waveform.samples
     assert np.array_equal(music.waveform.samples, again)
@@ -51,7 +52,8 @@ def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
 
 
 def test_the_family_decides_what_is_opened():
-    assert isinstance(DanceToMusic.from_pretrained().model, Pose2AudioModel)
+    assert isinstance(DanceToMusic.from_pretrained("pose2audio").model, Pose2AudioModel)
+    assert isinstance(DanceToMusic.from_pretrained().model, ScoreModel)
     with pytest.raises(CheckpointError, match="plays no music"):
         DanceToMusic.from_pretrained("codec")
     with pytest.raises(CheckpointError, match="no released checkpoint"):
@@ -59,7 +61,7 @@ def test_the_family_decides_what_is_opened():
 
 
 def test_a_style_is_looked_at_before_anything_is_played():
-    model = DanceToMusic.from_pretrained()
+    model = DanceToMusic.from_pretrained("pose2audio")
     model.check({"style": "waltz", "swing": 0.5})
     with pytest.raises(InputError, match="polka"):
         model.check({"style": "polka"})

@@ -45,7 +45,7 @@ def coded(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
-@pytest.mark.parametrize("rate", [24_000, 48_000, 32_000])
+@pytest.mark.parametrize("rate", [24_000, 44_100, 48_000, 32_000])
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_sound_starts_with_the_picture_and_pictures_are_copied(
     tmp_path: Path, suffix: str, rate: int
@@ -279,3 +279,21 @@ def test_pictures_that_a_container_cannot_hold_are_re_encoded(
     assert after.video_codec == ("vp9" if suffix == ".webm" else "h264")
     assert after.duration_s == pytest.approx(before.duration_s, abs=0.11)
     assert after.has_audio
+
+
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+def test_sound_is_stereo_of_192_kbit_or_more_with_tags(tmp_path: Path, suffix: str) -> None:
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    source = write_video(tmp_path / "in.mkv", codec=codec, n_frames=72)
+    rng = np.random.default_rng(0)
+    sound = Waveform(rng.uniform(-0.3, 0.3, (2, 3 * 44_100)).astype(np.float32), 44_100)
+    tags = {"title": "Waltz – für N.", "comment": "Grooves: Groove MIDI Dataset, CC BY 4.0"}
+    mux(source, sound, tmp_path / f"out{suffix}", tags=tags)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        found = {name.lower(): text for name, text in container.metadata.items()}
+        assert {name: found[name] for name in tags} == tags
+        assert container.streams.audio[0].codec_context.layout.name == "stereo"
+        size = sum(packet.size for packet in container.demux(audio=0))
+    assert 8 * size / 3 > 192_000
+    heard = read_audio(tmp_path / f"out{suffix}", 48_000, 2)
+    assert heard is not None and abs(np.corrcoef(heard.samples)[0, 1]) < 0.1

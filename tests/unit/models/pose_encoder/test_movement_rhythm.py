@@ -15,7 +15,6 @@ from dancetomusic.models.pose_encoder.movement_rhythm import (
     MOST_READINGS,
     movement_rhythms,
     pool_encodings,
-    visible_hits,
 )
 from dancetomusic.models.pose_encoder.movement_tempo import (
     LAGS_S,
@@ -27,6 +26,7 @@ from dancetomusic.models.pose_encoder.movement_tempo import (
     tempo_posterior,
 )
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding, encode_poses
+from dancetomusic.pose.hits import visible_hits
 from dancetomusic.released import released_checkpoint
 from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.synthesis.choreography import choreograph

@@ -1,0 +1,1 @@
+"""The score as an instrument: composed by rules and retrieval, played from a SoundFont."""

@@ -1,0 +1,62 @@
+"""A score is planned from the dance, arranged in a style, and played from a SoundFont."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
+from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.score.arrange import arrange
+from dancetomusic.score.midi import score_from_midi
+from dancetomusic.score.mix import sum_stems
+from dancetomusic.score.notes import BeatClock, Score
+from dancetomusic.score.performance import perform
+from dancetomusic.score.plan import make_plan
+from dancetomusic.score.style import StyleChoice, choose_style, load_style, style_names
+from dancetomusic.types import RhythmTrack
+
+
+class ScoreModel(MusicModel):
+    """Writes a score for the dance, or takes a given one, and plays it in stereo at 44.1 kHz."""
+
+    @property
+    def options(self) -> ModelOptions:
+        """Style, key, score, SoundFont and programs; nothing is sampled from logits."""
+        return ModelOptions(SamplingConfig(), (), style_names(), score=True)
+
+    def generate(
+        self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
+    ) -> Sound:
+        """Plan, arrange, play and mix."""
+        choice = conditions.score
+        with stages.stage("score"):
+            chosen = _style(conditions.style, conditions.rhythm)
+            score = self._score(conditions, chosen.name)
+        with stages.stage("sound"):
+            stems = perform(
+                score,
+                load_style(chosen.name),
+                soundfont=choice.soundfont,
+                programs=choice.programs,
+            )
+            mix = sum_stems(stems)
+        key = f" in {score.key}" if score.key else ""
+        return Sound(mix, None, score, stems, f"{chosen.name}{key}: {chosen.reason}")
+
+    def _score(self, conditions: Conditions, style: str) -> Score:
+        rhythm, choice = conditions.rhythm, conditions.score
+        clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
+        if choice.midi is not None:
+            return score_from_midi(choice.midi, clock)
+        plan = make_plan(clock, rhythm, conditions.dancers)
+        return arrange(clock, plan, style, choice.key, conditions.seed)
+
+
+def _style(asked: str | None, rhythm: RhythmTrack) -> StyleChoice:
+    """The style asked for, or the one that suits the dance best."""
+    return choose_style(rhythm) if asked is None else StyleChoice(asked, "as asked")
+
+
+def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
+    """There are no weights to load."""
+    return ScoreModel()

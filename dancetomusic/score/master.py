@@ -1,0 +1,193 @@
+"""The last stage of every sound: even loudness, peaks within limits, no click at either end."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.signal import butter, sosfilt
+
+from dancetomusic.errors import InputError
+from dancetomusic.io.loudness import (
+    frame_hop,
+    gated_loudness,
+    power_to_lufs,
+    true_peak,
+    true_peaks,
+    weighted_power,
+)
+from dancetomusic.score.gain import eased, held, released, smoothed, with_gain_db
+from dancetomusic.types import Waveform
+
+logger = logging.getLogger(__name__)
+
+LOUDNESS_LUFS = -14.0
+"""What the large streaming services play music at."""
+TRUE_PEAK_DB = -1.0
+"""Leaves room for what lossy coding adds."""
+
+_DRIFT_HZ = 10.0  # below is no sound
+_MOST_RAISED_LU = 40.0  # what is below -54 LUFS is mostly noise
+_MOST_LIMITED_DB = 24.0  # of single peaks
+_MARGIN_DB = 0.3  # meters differ in what they read between samples
+_TOLERANCE_LU = 0.5
+
+# Glue: a compressor on the sum that holds loud passages back by about 2 dB.
+_GLUE_BELOW_LU, _GLUE_RATIO, _GLUE_KNEE_DB, _GLUE_MOST_DB = 1.0, 2.0, 6.0, 3.0
+_GLUE_LEVEL_S, _GLUE_ATTACK_S, _GLUE_RELEASE_S = 0.03, 0.02, 0.15
+
+# Limiter: a peak is turned down on its own; where peaks follow one another, the gain holds for
+# longer than half a period of the lowest tone and so follows no waveform.
+_LOOK_AHEAD_S, _RELEASE_S = 0.003, 0.02
+_HOLD_S, _SUSTAIN_S, _SLOW_RELEASE_S = 0.025, 0.15, 0.1
+
+
+def master(
+    waveform: Waveform,
+    loudness_lufs: float | None = LOUDNESS_LUFS,
+    *,
+    true_peak_db: float = TRUE_PEAK_DB,
+    fade_in_s: float = 0.002,
+    fade_out_s: float = 0.03,
+) -> Waveform:
+    """Bring a sound to a loudness, with its peaks below a limit and its ends faded.
+
+    What is below hearing is removed (so a constant offset is), a compressor holds loud passages
+    back by about 2 dB, and a limiter that looks ahead catches the peaks. Silence stays silence, a
+    sound below -54 LUFS is raised by 40 LU at most, and one whose peaks would have to be limited
+    by more than 24 dB ends up quieter than asked, with a warning. Rate, channels and length stay.
+
+    Args:
+        waveform: Any rate, any number of channels.
+        loudness_lufs: Integrated loudness wanted, in [-60, 0] LUFS; ``None`` gives the sound back
+            as it is.
+        true_peak_db: Highest true peak, in [-20, 0] dBTP.
+        fade_in_s: Length of the rise at the start; a fade is never longer than half the sound.
+        fade_out_s: Length of the fall at the end.
+
+    Raises:
+        InputError: If a value is out of its range.
+
+    References:
+        ITU-R BS.1770-4, 2015, defines both measures; Giannoulis et al., "Digital Dynamic Range
+        Compressor Design", 2012, the compressor's knee.
+    """
+    _check(loudness_lufs, true_peak_db, fade_in_s, fade_out_s)
+    if loudness_lufs is None or not waveform.samples.size:
+        return waveform
+    sound = _cleaned(waveform, fade_in_s, fade_out_s)
+    frame_rate = sound.sample_rate / frame_hop(sound.sample_rate)
+    power = weighted_power(sound)
+    loudness = gated_loudness(power, frame_rate)
+    if loudness == -math.inf:
+        return sound
+    gain_db = -glue_db(power, loudness, frame_rate)
+    with np.errstate(divide="ignore"):
+        peaks_db = 20 * np.log10(true_peaks(sound).astype(np.float64))
+    ceiling_db = true_peak_db - _MARGIN_DB
+    gain_db += _level_db(
+        power * 10 ** (gain_db / 10),
+        peaks_db + gain_db - ceiling_db,
+        min(loudness_lufs, loudness + _MOST_RAISED_LU),
+        frame_rate,
+    )
+    mastered = with_gain_db(sound, gain_db)
+    excess_db = true_peak(mastered) - ceiling_db
+    if excess_db <= 0:
+        return mastered
+    # A gain that moves makes new peaks between the samples, if tiny ones.
+    return Waveform(mastered.samples * np.float32(10 ** (-excess_db / 20)), mastered.sample_rate)
+
+
+def glue_db(
+    power: Float64[np.ndarray, " frames"], loudness_lufs: float, frame_rate: float
+) -> Float64[np.ndarray, " frames"]:
+    """Decibels by which the bus compressor turns each frame down, in [0, 3].
+
+    Args:
+        power: K-weighted, see ``weighted_power``.
+        loudness_lufs: Of the whole sound; the threshold lies 1 dB below it.
+        frame_rate: Frames a second.
+    """
+    level_lufs = power_to_lufs(smoothed(power, _GLUE_LEVEL_S, frame_rate))
+    over = np.maximum(level_lufs - loudness_lufs + _GLUE_BELOW_LU + _GLUE_KNEE_DB / 2, 0)
+    bent = np.where(over < _GLUE_KNEE_DB, over**2 / (2 * _GLUE_KNEE_DB), over - _GLUE_KNEE_DB / 2)
+    wanted = _GLUE_MOST_DB * np.tanh(bent * (1 - 1 / _GLUE_RATIO) / _GLUE_MOST_DB)
+    return smoothed(released(wanted, _GLUE_RELEASE_S, frame_rate), _GLUE_ATTACK_S, frame_rate)
+
+
+def limiting_db(
+    over_db: Float64[np.ndarray, " frames"], frame_rate: float
+) -> Float64[np.ndarray, " frames"]:
+    """Decibels by which the limiter turns each frame down, never less than ``over_db`` asks.
+
+    It begins 3 ms before a peak. Behind a peak that stands alone it lets go in 20 ms; behind
+    peaks that follow one another for 0.15 s and more, in 0.1 s.
+
+    Args:
+        over_db: How far each frame's peak is above the limit; negative below it.
+        frame_rate: Frames a second.
+    """
+    ahead = max(1, round(_LOOK_AHEAD_S * frame_rate))
+    asked = np.maximum(over_db, 0)
+    alone = released(held(asked, 1, ahead + 1), _RELEASE_S, frame_rate)
+    together = held(asked, round(_HOLD_S * frame_rate), ahead + 1)
+    sustained = released(smoothed(together, _SUSTAIN_S, frame_rate), _SLOW_RELEASE_S, frame_rate)
+    # What is held that far ahead and then eased falls below neither what a frame asks nor what
+    # its neighbours ask, so that gains may be interpolated.
+    return eased(np.maximum(alone, sustained), ahead)
+
+
+def _level_db(
+    power: Float64[np.ndarray, " frames"],
+    over_db: Float64[np.ndarray, " frames"],
+    wanted_lufs: float,
+    frame_rate: float,
+) -> Float64[np.ndarray, " frames"]:
+    """Gain of each frame that gives the loudness wanted behind the limiter, by secants."""
+    loudness = gated_loudness(power, frame_rate)
+    most_db = _MOST_LIMITED_DB - float(over_db.max())
+    level_db, slope = 0.0, 1.0
+    for _ in range(10):
+        last_db, last = level_db, loudness
+        level_db = min(level_db + (wanted_lufs - loudness) / slope, most_db)
+        gain_db = level_db - limiting_db(over_db + level_db, frame_rate)
+        loudness = gated_loudness(power * 10 ** (gain_db / 10), frame_rate)
+        if abs(wanted_lufs - loudness) < 0.02 or level_db == last_db:
+            break
+        slope = float(np.clip((loudness - last) / (level_db - last_db), 0.2, 1.0))
+    if loudness < wanted_lufs - _TOLERANCE_LU:
+        logger.warning(
+            "the sound is mastered to %.1f LUFS, not %.1f: its peaks are too far above the rest",
+            loudness,
+            wanted_lufs,
+        )
+    return gain_db
+
+
+def _cleaned(waveform: Waveform, fade_in_s: float, fade_out_s: float) -> Waveform:
+    """A copy without offset and drift, its ends faded."""
+    n_samples = waveform.samples.shape[1]
+    samples = np.empty_like(waveform.samples)
+    sections = butter(
+        2, min(_DRIFT_HZ, waveform.sample_rate / 4), "high", output="sos", fs=waveform.sample_rate
+    )
+    for cleaned, channel in zip(samples, waveform.samples, strict=True):
+        cleaned[:] = sosfilt(sections, channel - channel.mean(dtype=np.float64))
+    for length_s, ends in ((fade_in_s, samples), (fade_out_s, samples[:, ::-1])):
+        length = min(round(length_s * waveform.sample_rate), n_samples // 2)
+        ends[:, :length] *= np.sin(np.pi / 2 * np.arange(length) / max(length, 1)) ** 2
+    return Waveform(samples, waveform.sample_rate)
+
+
+def _check(
+    loudness_lufs: float | None, true_peak_db: float, fade_in_s: float, fade_out_s: float
+) -> None:
+    if loudness_lufs is not None and not -60 <= loudness_lufs <= 0:
+        raise InputError(f"loudness is {loudness_lufs:g} LUFS", "Give -60 to 0 LUFS, or none.")
+    if not -20 <= true_peak_db <= 0:
+        raise InputError(f"true peak is {true_peak_db:g} dBTP", "Give -20 to 0 dBTP.")
+    if not (0 <= fade_in_s < math.inf and 0 <= fade_out_s < math.inf):
+        raise InputError(f"fades are {fade_in_s:g} s and {fade_out_s:g} s", "Give 0 s or more.")

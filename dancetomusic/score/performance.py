@@ -1,0 +1,42 @@
+"""A score as sound: each track played, placed in the mix, ready to be mastered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dancetomusic.score.mix import levelled, mix_stems
+from dancetomusic.score.notes import Score
+from dancetomusic.score.sampler import render_stems
+from dancetomusic.score.style import Style
+from dancetomusic.types import Waveform
+
+KICKS = (35, 36)
+"""General MIDI keys of the bass drum."""
+
+
+def perform(
+    score: Score,
+    style: Style,
+    *,
+    soundfont: Path | str | None = None,
+    programs: Mapping[str, int] | None = None,
+) -> dict[str, Waveform]:
+    """The tracks of a score as they stand in the mix; their sum is the mix.
+
+    Args:
+        score: What is played.
+        style: Levels, places and room of its tracks; tracks it does not name stand in the middle.
+        soundfont: File to play from; the one that comes along by default.
+        programs: For tracks named here, the program to use in place of their own.
+
+    Raises:
+        InputError: If the SoundFont is unusable or lacks a preset, or a track is unknown.
+    """
+    stems = levelled(render_stems(score, soundfont, programs))
+    drums = [track.notes for track in score.tracks if track.is_drum]
+    kicks = [notes.start[np.isin(notes.pitch, KICKS)] for notes in drums]
+    times = score.clock.seconds(np.sort(np.concatenate(kicks))) if kicks else np.zeros(0)
+    return mix_stems(stems, style.mix, kick_times_s=times)
