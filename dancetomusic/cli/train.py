@@ -9,13 +9,13 @@ import typer
 
 from dancetomusic.cli.options import check_seed
 from dancetomusic.errors import ConfigError
-from dancetomusic.models.registry import families
+from dancetomusic.models.registry import trained_families
 
 
 def train(
     model: Annotated[
         str,
-        typer.Option("--model", help=f"{', '.join(families())}."),
+        typer.Option("--model", help=f"{', '.join(trained_families())}."),
     ],
     config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[

@@ -34,16 +34,24 @@ class Family:
             ``TRAINING: TrainingEntry``; of a family that plays, its module ``model`` defines
             ``open_model(directory, codec) -> MusicModel``.
         plays: Whether it makes music for a dance.
-        has_weights: Without, its name stands for a checkpoint.
+        reads_beats: Whether its checkpoints hold an encoder that estimates the beats of movement.
+        has_weights: Without, its name stands for a checkpoint, and it is not trained.
     """
 
     name: str
     package: str
     plays: bool = False
+    reads_beats: bool = False
     has_weights: bool = True
 
     def training(self) -> TrainingEntry:
-        """How the family is trained; imports PyTorch."""
+        """How the family is trained; imports PyTorch.
+
+        Raises:
+            ConfigError: If the folder has no module ``training``.
+        """
+        if find_spec(f"{self.package}.training") is None:
+            raise ConfigError(f"{self.name} comes without training", "Choose another model.")
         entry = import_module(f"{self.package}.training").TRAINING
         assert isinstance(entry, TrainingEntry)
         return entry
@@ -90,15 +98,15 @@ class TrainingEntry:
 OWN_FAMILIES = (
     Family("score", "dancetomusic.models.score", plays=True, has_weights=False),
     *(
-        Family(name, f"dancetomusic.models.{folder}", plays)
-        for name, folder, plays in (
-            ("codec", "spectral_codec", False),
-            ("pose_encoder", "pose_encoder", False),
-            ("pose2audio", "pose2audio", True),
-            ("wavenet", "wavenet", True),
-            ("motion_vae", "motion_vae", True),
-            ("dance_gan", "dance_gan", False),
-            ("beat_network", "beat_network", False),
+        Family(name, f"dancetomusic.models.{folder}", plays, reads_beats)
+        for name, folder, plays, reads_beats in (
+            ("codec", "spectral_codec", False, False),
+            ("pose_encoder", "pose_encoder", False, True),
+            ("pose2audio", "pose2audio", True, True),
+            ("wavenet", "wavenet", True, False),
+            ("motion_vae", "motion_vae", True, False),
+            ("dance_gan", "dance_gan", False, False),
+            ("beat_network", "beat_network", False, False),
         )
     ),
 )
@@ -113,17 +121,47 @@ def families() -> dict[str, Family]:
     return {family.name: family for family in (*OWN_FAMILIES, *others)}
 
 
+def trained_families() -> dict[str, Family]:
+    """Those that are trained, by name."""
+    return {name: family for name, family in families().items() if family.has_weights}
+
+
 def find_family(name: str) -> Family:
-    """The family of a name.
+    """The family of a name, of those that are trained.
 
     Raises:
         ConfigError: If there is none.
     """
-    known = families()
+    known = trained_families()
     if name not in known:
         *others, last = known
-        raise ConfigError(f"there is no model {name!r}", f"Choose {', '.join(others)} or {last}.")
+        raise ConfigError(f"no model {name!r} is trained", f"Choose {', '.join(others)} or {last}.")
     return known[name]
+
+
+def locate_model(checkpoint: Path | str) -> tuple[Family, Path | None]:
+    """The family of a checkpoint, and its directory; none for a family without weights.
+
+    Args:
+        checkpoint: A directory, a released name, or the name of a family without weights.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted, or of an unknown family.
+    """
+    from dancetomusic.checkpoint import checkpoint_family
+    from dancetomusic.released import locate_checkpoint
+
+    named = families().get(str(checkpoint))
+    if named is not None and not named.has_weights:
+        return named, None
+    directory = locate_checkpoint(checkpoint)
+    name = checkpoint_family(directory)
+    if name not in families():
+        raise CheckpointError(
+            f"{directory} holds an unknown model {name!r}",
+            f"Known are {', '.join(families())}; install the package that brings it.",
+        )
+    return families()[name], directory
 
 
 def open_music_model(
@@ -139,18 +177,11 @@ def open_music_model(
         CheckpointError: If it is missing, corrupted, or makes no sound from movement.
         DependencyError: If a hub id cannot be reached.
     """
-    from dancetomusic.checkpoint import checkpoint_family
-    from dancetomusic.released import locate_checkpoint
-
-    name = str(checkpoint or DEFAULT_MODEL)
-    if name in families() and not families()[name].has_weights:
-        return families()[name].open(None, codec)
-    directory = locate_checkpoint(name)
-    family = families().get(checkpoint_family(directory))
-    if family is None or not family.plays:
+    family, directory = locate_model(checkpoint or DEFAULT_MODEL)
+    if not family.plays:
         playing = ", ".join(known.name for known in families().values() if known.plays)
         raise CheckpointError(
-            f"{directory} holds a {checkpoint_family(directory)!r} model, which plays no music",
+            f"{directory} holds a {family.name!r} model, which plays no music",
             f"Name a checkpoint of one of {playing}.",
         )
     return family.open(directory, codec)

@@ -83,9 +83,6 @@ N_EXCERPTS = 10
 EMBEDDER = "codec"
 """Released codec whose encoder embeds every row, whatever codec a model writes for."""
 
-BEATLESS = ("wavenet", "motion_vae")
-"""Families of models that make music and estimate no beat."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -210,28 +207,27 @@ def make_plan(
         CheckpointError: If a checkpoint is missing or of neither kind.
         InputError: If two rows have one name.
     """
-    from dancetomusic.checkpoint import checkpoint_family
-    from dancetomusic.released import locate_checkpoint
+    from dancetomusic.models.registry import locate_model
 
     models: dict[str, str] = {}
     encoders: dict[str, str] = {}
     beatless: set[str] = set()
     folders = dict(sounds or {})
     for checkpoint in checkpoints:
-        directory = locate_checkpoint(checkpoint)
-        family = checkpoint_family(directory)
-        if family not in (*BEATLESS, "pose2audio", "pose_encoder"):
+        family, directory = locate_model(checkpoint)
+        if not (family.plays or family.reads_beats):
             raise CheckpointError(
-                f"{checkpoint} holds a {family}",
+                f"{checkpoint} holds a {family.name}",
                 "Give a model that makes music from movement, or a pose encoder.",
             )
-        name = directory.name
+        name = str(checkpoint) if directory is None else directory.name
         if name in models or name in encoders:
             name = str(checkpoint)
         if name in models or name in encoders or name in folders:
             raise InputError(f"two rows are named {name!r}", "Name each folder differently.")
-        (encoders if family == "pose_encoder" else models)[name] = str(directory.absolute())
-        if family in BEATLESS:
+        path = str(checkpoint if directory is None else directory.absolute())
+        (models if family.plays else encoders)[name] = path
+        if family.plays and not family.reads_beats:
             beatless.add(name)
     if codec is not None and Path(codec).is_dir():
         codec = str(Path(codec).absolute())
