@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import torch
 from dancetomusic.app.jobs import Worker
 from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.io.audio import read_audio
+from tests.evaluation_factory import write_dances
 
 PACKAGE = '''
 """Plays a short tone on every beat, higher on downbeats."""
@@ -60,6 +62,9 @@ class ToyModel(MusicModel):
 def open_model(directory, codec=None):
     return ToyModel(load_checkpoint(directory, model="toy").tensors["pitches"].tolist())
 """
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +143,17 @@ def test_the_page_offers_its_choices_and_plays_it(toy, demo_dir, tmp_path, monke
     assert read["model"] == {"sampling": {"temperature": 0.0}, "styles": ["low", "high"]}
     assert made["duration_s"] == pytest.approx(read["duration_s"], abs=0.05)
     assert np.abs(read_audio(take / "sound.wav").samples).max() > 0.3
+
+
+@pytest.mark.slow(60)
+def test_evaluate_has_a_row_for_it(toy, tmp_path):
+    weights, environment = toy
+    (tmp_path / "dances").mkdir()
+    write_dances(tmp_path / "dances")
+    made = run(
+        environment, "evaluate", "--data", tmp_path / "dances", "--output", tmp_path / "out",
+        "--checkpoint", weights, "--seeds", 1, "--engine", "serial",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    table = json.loads((tmp_path / "out" / "report.json").read_text())["summary"]["rows"]
+    assert table["**weights**"]["f"]["mean"] > 0.5
