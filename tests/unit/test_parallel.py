@@ -101,8 +101,19 @@ def wait_until(condition, seconds=20.0):
 
 
 def children():
+    """Processes that were started in this test."""
     lists = [task / "children" for task in Path("/proc/self/task").iterdir()]
-    return {int(pid) for pids in lists for pid in pids.read_text().split()}
+    return {int(pid) for pids in lists for pid in pids.read_text().split()} - _from_before
+
+
+_from_before = set()
+
+
+@pytest.fixture(autouse=True)
+def _new_children_only():
+    """What other tests have left in this process, such as Python's resource tracker, is theirs."""
+    _from_before.clear()
+    _from_before.update(children())
 
 
 _calls = []
