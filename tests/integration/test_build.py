@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import cv2
@@ -241,13 +243,23 @@ def test_an_interrupt_finishes_the_clips_in_hand(
     assert build_in_this_process([*arguments[:4], *SERIAL]) == 0
 
 
+@pytest.fixture
+def forks() -> Iterator[ForkServerContext]:
+    """Processes that begin with everything loaded; none is left."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
+    yield context
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
+
+
 def build_in_a_session(arguments: Sequence[str]) -> None:
     os.setsid()
     main(["build", *arguments])
 
 
 def test_twenty_kills_leave_the_set_of_an_uninterrupted_build(
-    few_built: Path, few: Path, tmp_path: Path
+    few_built: Path, few: Path, tmp_path: Path, forks: ForkServerContext
 ) -> None:
     """Killed at random moments, workers included, and begun again until it is done.
 
@@ -257,8 +269,6 @@ def test_twenty_kills_leave_the_set_of_an_uninterrupted_build(
     output = tmp_path / "set"
     arguments = ["--input_folder", str(few), "--output_path", str(output)]
     chance = random.Random(1)
-    forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(LOADED)
     kills = 0
     while kills < 20:
         options, longest_s = (SERIAL, 2.0) if kills % 4 else (OPTIONS, 5.0)

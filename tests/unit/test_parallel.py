@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import as_completed
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,22 @@ def wait_until(condition, seconds=20.0):
 
 
 def children():
-    lists = [task / "children" for task in Path("/proc/self/task").iterdir()]
-    return {int(pid) for pids in lists for pid in pids.read_text().split()}
+    """Processes that were started in this test."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has just ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return found - _from_before
+
+
+_from_before = set()
+
+
+@pytest.fixture(autouse=True)
+def _new_children_only():
+    """What other tests have left in this process, such as Python's resource tracker, is theirs."""
+    _from_before.clear()
+    _from_before.update(children())
 
 
 _calls = []
