@@ -67,7 +67,7 @@ class _Recipe:
     """All that decides the music of a given video."""
 
     checkpoint: str
-    codec: str
+    codec: str | None
     overlay_skeleton: bool
     mix_original: float
     click: bool
@@ -142,7 +142,7 @@ def generate_folder(
         )
     recipe = _Recipe(
         str(_absolute_if_directory(checkpoint or DEFAULT_MODEL)),
-        str(_absolute_if_directory(codec or "codec")),
+        None if codec is None else str(_absolute_if_directory(codec)),
         overlay_skeleton,
         mix_original,
         click,
@@ -170,7 +170,10 @@ class _Folder:
         self._names = names
         self._recipe = recipe
         self._recipe_digest = _digest(
-            __version__, asdict(recipe), _weights(recipe.checkpoint), _weights(recipe.codec)
+            __version__,
+            asdict(recipe),
+            _weights(recipe.checkpoint),
+            _weights(recipe.codec or "codec"),
         )
         self._journal = _read_journal(output / JOURNAL_FILE)
         self._results: dict[Path, VideoResult] = {}
@@ -284,7 +287,7 @@ def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, 
 
 
 @lru_cache(maxsize=1)
-def _loaded(checkpoint: str, codec: str) -> DanceToMusic:
+def _loaded(checkpoint: str, codec: str | None) -> DanceToMusic:
     return DanceToMusic.from_pretrained(checkpoint, codec, threads=1)
 
 

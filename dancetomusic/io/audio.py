@@ -230,8 +230,8 @@ def write_flac(path: Path | str, waveform: Waveform) -> None:
 
 def read_flac(path: Path | str) -> Waveform:
     """Read exactly what ``write_flac`` wrote."""
-    samples, sample_rate = soundfile.read(os.fsencode(path), dtype="float32")
-    return Waveform(samples[None], sample_rate)
+    samples, sample_rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    return Waveform(np.ascontiguousarray(samples.T), sample_rate)
 
 
 @contextmanager

@@ -489,7 +489,7 @@ def test_what_is_no_video_says_so(server, tmp_path):
     with opened(server, width=390, color_scheme="dark", reduced_motion="reduce") as page:
         page.set_input_files("#file", tmp_path / "dance.mp4")
         page.wait_for_selector("#failure:not([hidden])", timeout=30_000)
-        assert "not a video" in page.inner_text("#failure")
+        assert "no video format" in page.inner_text("#failure")
         assert "Give .mp4" in page.inner_text("#failure")
         assert page.is_visible("#drop") and page.is_hidden("#busy")
         assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dancetomusic.errors import InputError
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.score.arrange import arrange
@@ -58,5 +59,13 @@ def _style(asked: str | None, rhythm: RhythmTrack) -> StyleChoice:
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
-    """There are no weights to load."""
+    """There are no weights to load.
+
+    Raises:
+        InputError: If a codec is named.
+    """
+    if codec is not None:
+        raise InputError(
+            "the score is played without a codec", "Leave the codec out, or name pose2audio."
+        )
     return ScoreModel()

@@ -174,7 +174,7 @@ def test_folders_and_options_that_cannot_be_are_one_line(dances, tmp_path):
                 generate_folder(source, output, engine)
             assert len(str(caught.value).splitlines()) == 1
         with pytest.raises(OutputError, match="suffix"):
-            generate_folder(dances, tmp_path / "out", engine, suffixes=(".ogg",))
+            generate_folder(dances, tmp_path / "out", engine, suffixes=(".aiff",))
         with pytest.raises(CheckpointError):
             generate_folder(dances, tmp_path / "out", engine, checkpoint="absent")
         with exclusive(tmp_path / "out"), pytest.raises(OutputError, match="another process"):
