@@ -197,8 +197,8 @@ def _print_errors(
 ) -> None:
     """How far the runtime's logits are from PyTorch's along one sampled clip."""
     codes = decoder.generate(rhythm, memory, sampling=SamplingConfig(top_k=TOP_K))
-    laid = decoder.pattern.lay_out(codes, decoder.config.empty)
-    before = functional.pad(laid, (1, -1), value=decoder.config.empty)
+    steps = decoder.pattern.build(codes, decoder.config.empty)
+    before = functional.pad(steps, (1, -1), value=decoder.config.empty)
     print("| ONNX weights, bits | RMS logit error | share of the logits' spread | same top code |")
     print("|---|---|---|---|")
     for bits, other in others.items():

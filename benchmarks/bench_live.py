@@ -205,14 +205,14 @@ def _simulate(
         now_s = number * block_s
         while estimates and estimates[0][0] <= now_s:
             estimate = estimates.pop(0)[1]
-        heard_s = now_s + READY_S + OUTPUT_LATENCY_S
+        playback_s = now_s + READY_S + OUTPUT_LATENCY_S
         grid.aim(
-            estimate.at(heard_s) if predict else estimate.position, at_once=now_s < SETTLED_S / 4
+            estimate.at(playback_s) if predict else estimate.position, at_once=now_s < SETTLED_S / 4
         )
         first = grid.position
         grid.advance(block_s, estimate)
         for beat in range(int(np.ceil(first)), int(np.ceil(grid.position))):
-            beats.append(heard_s + (beat - first) * 60.0 / estimate.bpm)
+            beats.append(playback_s + (beat - first) * 60.0 / estimate.bpm)
     figures = {"beats": [(beat, 1) for beat in beats], "seconds": len(found) / POSE_FPS}
     return _errors(figures, 0.0, truth), estimate.bpm
 

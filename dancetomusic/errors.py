@@ -49,4 +49,4 @@ class DependencyError(DanceToMusicError):
 
 
 class TrainingError(DanceToMusicError):
-    """Training cannot go on: a loss is not finite, or a batch does not fit in memory."""
+    """Training cannot continue: a loss is not finite, or a batch does not fit in memory."""

@@ -147,7 +147,7 @@ class RhythmTrack:
 
     Attributes:
         beat_times: Strictly increasing beat times, in seconds.
-        beat_numbers: Place of each beat in its bar; 1 is the downbeat.
+        beat_numbers: Position of each beat in its bar; 1 is the downbeat.
         energy: Strength of movement in [0, 1], ``energy_rate`` values a second from 0 s.
         energy_rate: In Hz.
         duration_s: Length of what the track describes, in seconds.
@@ -200,5 +200,5 @@ class RhythmTrack:
 
     @property
     def beats_per_bar(self) -> int:
-        """The largest place in a bar that occurs; 4 without beats."""
+        """The largest position in a bar that occurs; 4 without beats."""
         return int(self.beat_numbers.max()) if self.beat_numbers.size else 4

@@ -21,7 +21,7 @@ def require_beats(beats: Sequence[tuple[float, int]], duration_s: float) -> None
     """Refuse beats that no music can be made for.
 
     Args:
-        beats: Time in seconds and place in the bar of each, in order.
+        beats: Time in seconds and position in the bar of each, in order.
         duration_s: Length of the video.
 
     Raises:

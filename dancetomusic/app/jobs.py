@@ -69,7 +69,7 @@ class Job:
         """Whether nothing more will happen to it."""
         return self.state not in (State.waiting, State.running)
 
-    def tell(self, **values: Any) -> None:
+    def notify(self, **values: Any) -> None:
         """Change some of its state and wake those who watch."""
         for name, value in values.items():
             setattr(self, name, value)
@@ -101,7 +101,7 @@ class JobQueue:
     def wait_s(self, n_jobs: int) -> float:
         """When the first ``n_jobs`` unfinished ones will be done, in seconds from now.
 
-        A job that takes longer than usual is expected to go on for half as long again.
+        A job that takes longer than usual is expected to continue for half as long again.
         """
         spent = time.monotonic() - self._running[2] if self._running else 0.0
         left = max(self._usual_s - spent, 0.5 * spent)
@@ -113,13 +113,13 @@ class JobQueue:
         Raises:
             Refusal: With the time until that job will be done.
         """
-        for place, job in enumerate(self._unfinished, start=1):
+        for position, job in enumerate(self._unfinished, start=1):
             if job.client == client:
                 raise Refusal(
                     429,
                     "your last job is not done yet",
                     "Wait for it, or cancel it.",
-                    retry_after_s=self.wait_s(place),
+                    retry_after_s=self.wait_s(position),
                 )
 
     def submit(
@@ -204,9 +204,9 @@ class JobQueue:
             await self._do(self._waiting.pop(0))
 
     async def _do(self, job: Job) -> None:
-        work = asyncio.create_task(self._worker.work(job.request, job.tell, job.timeout_s))
+        work = asyncio.create_task(self._worker.work(job.request, job.notify, job.timeout_s))
         self._running = job, work, time.monotonic()
-        job.tell(state=State.running)
+        job.notify(state=State.running)
         self._tell_places()
         try:
             job.result = await work
@@ -229,20 +229,20 @@ class JobQueue:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.on_end(job)
-        job.tell()
+        job.notify()
 
     def _tell_places(self) -> None:
         for job in self._waiting:
-            job.tell()
+            job.notify()
 
     def _describe(self, job: Job) -> dict[str, Any]:
-        place = self._waiting.index(job) + 1 if job in self._waiting else 0
+        position = self._waiting.index(job) + 1 if job in self._waiting else 0
         return {
             "state": job.state,
             "stage": job.stage,
             "share": job.share,
-            "place": place,
-            "wait_s": round(self.wait_s(place)) if place else 0,
+            "place": position,
+            "wait_s": round(self.wait_s(position)) if position else 0,
             "result": job.result,
             "problem": job.error[0] if job.error else "",
             "remedy": job.error[1] if job.error else "",

@@ -34,7 +34,7 @@ _TRY_LATER, _UNSUPPORTED, _FAILED, _NO_MORE = 1013, 1003, 1011, 1001
 
 
 @runtime_checkable
-class Engine(Protocol):
+class StreamingEngine(Protocol):
     """What a socket needs of ``dancetomusic.live.engine.LiveEngine``, which is heavy to import."""
 
     sample_rate: int
@@ -60,7 +60,7 @@ class LiveSessions:
         make_engine: Gives a ``LiveEngine``, for keywords of its own.
     """
 
-    def __init__(self, limits: Limits, make_engine: Callable[..., Engine]) -> None:
+    def __init__(self, limits: Limits, make_engine: Callable[..., StreamingEngine]) -> None:
         self._limits = limits
         self._make_engine = make_engine
         self._clients: set[str] = set()
@@ -119,7 +119,7 @@ class LiveSessions:
             await asyncio.wait({ended, closing})
             closing.result()
 
-    async def _start(self, options: dict[str, float | int]) -> Engine:
+    async def _start(self, options: dict[str, float | int]) -> StreamingEngine:
         """Make an engine, which takes seconds; the client may be gone by then."""
         making = asyncio.create_task(asyncio.to_thread(self._make_engine, **options))
         try:
@@ -128,7 +128,7 @@ class LiveSessions:
             making.add_done_callback(lambda made: made.result().close())
             raise
 
-    async def _look(self, socket: WebSocket, engine: Engine) -> None:
+    async def _look(self, socket: WebSocket, engine: StreamingEngine) -> None:
         while True:
             try:
                 message = await asyncio.wait_for(socket.receive_bytes(), self._limits.idle_s)
@@ -165,7 +165,7 @@ def read_message(message: bytes) -> tuple[float, UInt8[np.ndarray, "height width
         raise Refusal(415, "the picture is no readable JPEG", "Send a whole JPEG.") from error
 
 
-async def _sound(socket: WebSocket, engine: Engine) -> None:
+async def _sound(socket: WebSocket, engine: StreamingEngine) -> None:
     block = round(BLOCK_S * engine.sample_rate)
     began, sent = time.monotonic(), 0
     while True:

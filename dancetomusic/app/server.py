@@ -26,7 +26,7 @@ from dancetomusic.app.beats import require_beats
 from dancetomusic.app.guard import Guard, require_safe_address
 from dancetomusic.app.jobs import Job, JobQueue, State, Worker
 from dancetomusic.app.limits import Limits, Refusal
-from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, Engine, LiveSessions
+from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, LiveSessions, StreamingEngine
 from dancetomusic.app.uploads import Clip, Clips, file_name
 from dancetomusic.app.worker import SKELETON, SKELETON_RANGE, SOUND
 from dancetomusic.errors import ConfigError
@@ -359,7 +359,7 @@ def _remove_abandoned() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_engine(checkpoint: str | None, **options: Any) -> Engine:
+def _make_engine(checkpoint: str | None, **options: Any) -> StreamingEngine:
     from dancetomusic.live.engine import LiveEngine
 
     return LiveEngine(checkpoint, **options)
@@ -384,9 +384,9 @@ async def _answer_refusal(_request: Request, error: Exception) -> Response:
 async def _answer_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    field = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     message = first["msg"].removeprefix("Value error, ")
-    problem = f"{place}: {message[:1].lower()}{message[1:]}"
+    problem = f"{field}: {message[:1].lower()}{message[1:]}"
     return JSONResponse({"problem": problem, "remedy": "Correct it."}, 422)
 
 

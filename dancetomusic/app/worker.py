@@ -322,7 +322,7 @@ def _dancers(source: Path, wanted: int, on_progress: Progress) -> list[PoseSeque
 
 
 def write_skeletons(path: Path, dancers: Sequence[PoseSequence]) -> None:
-    """Write the places of all landmarks in the picture for a page to draw.
+    """Write the positions of all landmarks in the picture for a page to draw.
 
     Little-endian unsigned 16-bit numbers, [dancers, frames, 33, 2], x and y: 0 where a dancer is
     absent, else 1 to 65535 over ``SKELETON_RANGE``.
@@ -339,9 +339,9 @@ def write_skeletons(path: Path, dancers: Sequence[PoseSequence]) -> None:
                 shares = np.zeros((len(dancer), dancer.world.shape[1], 2), np.float32)
             else:
                 shares = (np.clip(dancer.image[..., :2], low, high) - low) / (high - low)
-            places = np.round(1 + shares * 65534).astype("<u2")
+            positions = np.round(1 + shares * 65534).astype("<u2")
             known = dancer.present & (dancer.image is not None)
-            file.write((places * known[:, None, None].astype("<u2")).tobytes())
+            file.write((positions * known[:, None, None].astype("<u2")).tobytes())
 
 
 def _drawer(dancers: Sequence[PoseSequence]) -> Callable[[int, Any], Any]:

@@ -122,9 +122,9 @@ class _Summary:
         for score in _SCORES:
             value = float(getattr(record.quality, score.name))
             share = (value - score.low) / (score.high - score.low)
-            place = min(max(int(share * _N_BINS), 0), _N_BINS - 1)
+            column = min(max(int(share * _N_BINS), 0), _N_BINS - 1)
             columns = self.bins.setdefault(score.name, {s: [0] * _N_BINS for s in _STATUSES})
-            columns[record.status][place] += 1
+            columns[record.status][column] += 1
 
 
 def write_contact_sheet(
@@ -287,15 +287,15 @@ def _bars(columns: dict[str, list[int]]) -> list[dict[str, Any]]:
     highest = max(map(sum, zip(*columns.values(), strict=True))) or 1
     width, height = _HISTOGRAM
     bars = []
-    for place in range(_N_BINS):
-        total = sum(columns[status][place] for status in _STATUSES)
+    for column in range(_N_BINS):
+        total = sum(columns[status][column] for status in _STATUSES)
         full = height * math.sqrt(total / highest)
         top = float(height)
         for status in _STATUSES:
-            part = full * columns[status][place] / total if total else 0.0
+            part = full * columns[status][column] / total if total else 0.0
             top -= part
             if part:
-                x = place * width / _N_BINS
+                x = column * width / _N_BINS
                 bars.append({"status": status, "x": x, "y": top, "height": part})
     return bars
 

@@ -40,18 +40,18 @@ def find_duplicates(
     if len(keys) != len(hashes):
         raise InputError(f"{len(keys)} keys have {len(hashes)} hashes", "Give one for each.")
     firsts: dict[str, int] = {}  # of equal hashes, the first stands for all
-    for place, value in enumerate(hashes):
+    for index, value in enumerate(hashes):
         if value:
-            firsts.setdefault(value, place)
+            firsts.setdefault(value, index)
     if max_distance < 0 or not firsts:
         return {}
-    places = list(firsts.values())
+    indices = list(firsts.values())
     kept_by = _keep_first(_near_pairs(_to_bytes(list(firsts)), max_distance), len(firsts))
-    kept = {value: places[first] for value, first in zip(firsts, kept_by.tolist(), strict=True)}
+    kept = {value: indices[first] for value, first in zip(firsts, kept_by.tolist(), strict=True)}
     return {
-        keys[place]: keys[kept[value]]
-        for place, value in enumerate(hashes)
-        if value and kept[value] != place
+        keys[index]: keys[kept[value]]
+        for index, value in enumerate(hashes)
+        if value and kept[value] != index
     }
 
 
@@ -96,7 +96,7 @@ def _shared_values(
     """Columns of numbers, of which hashes within the distance share at least one.
 
     ``max_distance + 1`` bands of bits have one without an error. Where those are too narrow
-    to tell many hashes apart, half as many have one with at most one error, and each bit of
+    to separate many hashes, half as many have one with at most one error, and each bit of
     it in turn is left out.
     """
     n_bits = hashes.shape[1] * 8

@@ -1,4 +1,4 @@
-"""What the pictures of a clip tell without looking at the dancer: standstill, and who is a copy."""
+"""What the pictures of a clip show apart from the dancer: standstill, and who is a copy."""
 
 from __future__ import annotations
 

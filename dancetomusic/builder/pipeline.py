@@ -148,7 +148,7 @@ def build(
     parallel_downloads: int = 4,
     on_event: Listener | None = None,
 ) -> Summary:
-    """Make a set of clips of ``sections`` in ``output``, or go on with one.
+    """Make a set of clips of ``sections`` in ``output``, or resume one.
 
     Args:
         sections: What to make clips of.
@@ -159,7 +159,7 @@ def build(
         retry_failed: Try again what failed for good.
         keep_downloads: Leave videos and sounds in the set's work directory.
         parallel_downloads: Videos fetched at once.
-        on_event: Told what happens.
+        on_event: Called with every event.
 
     Raises:
         ConfigError: If the set was made with other settings.
@@ -228,7 +228,7 @@ class _Build:
     ) -> None:
         self.output, self.settings, self.engine = output, settings, engine
         self.retry_failed, self.keep_downloads = retry_failed, keep_downloads
-        self.tell = on_event
+        self.notify = on_event
         self.stopping = Event()
         self.store = output / WORK / DOWNLOADS
         self.batch_size = make_separator(
@@ -292,7 +292,7 @@ class _Build:
             {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             round(time.monotonic() - self.began, 3),
         )
-        self.tell({"event": "summary", **asdict(summary)})
+        self.notify({"event": "summary", **asdict(summary)})
         return summary
 
     def _fetch_more(self, waiting: Iterator[tuple[Section, bool]]) -> bool:
@@ -308,7 +308,7 @@ class _Build:
             else:
                 self.n_skipped += 1
                 self._let_go(section)
-                self.tell({"event": "section", "source": section.source, "status": "done before"})
+                self.notify({"event": "section", "source": section.source, "status": "done before"})
         return True
 
     def _fetch(self, section: Section) -> tuple[Fetched, float]:
@@ -378,7 +378,7 @@ class _Build:
         self.left[section.source] += len(fresh)
         self._let_go(section)
         self.tasks.extend(fresh)
-        self.tell(
+        self.notify(
             {
                 "event": "section",
                 "source": section.source,
@@ -412,7 +412,7 @@ class _Build:
         if report.reason:
             self.reasons[report.reason] += 1
         self.seconds.update(report.seconds)
-        self.tell({"event": "clip", **asdict(report)})
+        self.notify({"event": "clip", **asdict(report)})
 
     def _give_up(self, section: Section, reason: str, *, permanent: bool = True) -> None:
         """Record a section of which no clip can be made."""
@@ -431,7 +431,7 @@ class _Build:
         self.statuses[FAILED] += 1
         self.reasons[reason] += 1
         self._let_go(section)
-        self.tell(
+        self.notify(
             {
                 "event": "section",
                 "source": section.source,

@@ -88,7 +88,7 @@ def settings_before(output: Path) -> dict[str, Any]:
 
 
 def settle(output: Path, settings: BuildSettings) -> BuildSettings:
-    """See that a set is made by one recipe, and keep the recipe beside its clips.
+    """See that a set is made with one set of settings, and keep them beside its clips.
 
     Raises:
         ConfigError: If the set was begun with other settings.

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from dancetomusic.types import Waveform
 
 MIN_DURATION_S = 1.0
-"""Shorter sounds are not judged: four syllables are the least that tell a rhythm."""
+"""Shorter sounds are not judged: four syllables are the least that show a rhythm."""
 
 _FRAME_RATE = 100.0  # frames a second of all that is measured
 _EDGES_HZ = (

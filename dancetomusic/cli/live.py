@@ -62,7 +62,7 @@ def live(
         typer.Option(
             "--output_latency_ms",
             min=0.0,
-            help="From playing to hearing; what the sound card says, or 40 for a file.",
+            help="Output latency; what the sound card says, or 40 for a file.",
         ),
     ] = None,
     wait_for_movement: Annotated[

@@ -19,7 +19,7 @@ class DecoderStream(Protocol):
         ...
 
     def flush(self) -> Float32[np.ndarray, " samples"]:
-        """Return the samples still held back and start anew."""
+        """Return the samples still held back and start again."""
         ...
 
 

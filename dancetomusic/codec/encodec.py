@@ -152,8 +152,8 @@ class EncodecCodec:
     ) -> Float32[Tensor, "batch frames channels"]:
         """The expected latent when each code is drawn by its shares; differentiable."""
         layers = self._model.quantizer.layers[: shares.shape[1]]
-        books = torch.stack([layer.codebook.embed for layer in layers])
-        return torch.einsum("bkte,kec->btc", shares, books)
+        codebooks = torch.stack([layer.codebook.embed for layer in layers])
+        return torch.einsum("bkte,kec->btc", shares, codebooks)
 
     def decode_latent(
         self, latent: Float32[Tensor, "batch frames channels"]
@@ -235,7 +235,7 @@ class EncodecDecoderStream:
         return self._decode_waiting()
 
     def flush(self) -> Float32[np.ndarray, " samples"]:
-        """Return the samples still held back and start anew."""
+        """Return the samples still held back and start again."""
         held_back = any(chunk.shape[1] for chunk in self._waiting)
         samples = self._decode_waiting() if held_back else np.zeros(0, dtype=np.float32)
         self.reset()
@@ -251,7 +251,7 @@ class EncodecDecoderStream:
         return hidden[0, 0].numpy()
 
     def _advance(self, layer: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-        """One layer's output for new input, given what it remembers; remembers anew."""
+        """One layer's output for new input, given its cached input, which it updates."""
         from transformers.models.encodec import modeling_encodec as encodec
 
         if isinstance(layer, encodec.EncodecResnetBlock):

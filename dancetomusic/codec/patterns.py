@@ -14,22 +14,22 @@ from dancetomusic.errors import ConfigError
 
 @dataclass(frozen=True)
 class CodePattern:
-    """Places code ``k`` of frame ``f`` at a step; one step writes at most one code per codebook.
+    """Puts code ``k`` of frame ``f`` at a step; one step writes at most one code per codebook.
 
     For two codebooks and four frames, where ``kf`` is codebook k at frame f and ``.`` an
     empty cell::
 
         delay    step  0   1   2   3   4          frame + codebook: F + K - 1 steps
-        book 0        00  01  02  03   .
-        book 1         .  10  11  12  13
+        k = 0         00  01  02  03   .
+        k = 1          .  10  11  12  13
 
         flatten  step  0   1   2   3   4   5   6   7       F · K steps
-        book 0        00   .  01   .  02   .  03   .
-        book 1         .  10   .  11   .  12   .  13
+        k = 0         00   .  01   .  02   .  03   .
+        k = 1          .  10   .  11   .  12   .  13
 
     Either way a code is written after all coarser codes of its own frame, so a residual
-    quantiser's later books are conditioned on its earlier ones. ``delay`` costs little more
-    than one step a frame, but draws a frame's coarse code without knowing the finer
+    quantiser's later codebooks are conditioned on its earlier ones. ``delay`` costs little more
+    than one step a frame, but samples a frame's coarse code without knowing the finer
     codes of the frame before; ``flatten`` knows everything before and takes K times the steps.
 
     Attributes:
@@ -60,33 +60,33 @@ class CodePattern:
 
     def step_of(self, n_frames: int) -> Int[Tensor, "codebooks frames"]:
         """The step at which each code is written."""
-        books = torch.arange(self.n_codebooks)[:, None]
-        frames = torch.arange(n_frames)[None, :]
-        return frames * self.n_codebooks + books if self.name == "flatten" else frames + books
+        codebook = torch.arange(self.n_codebooks)[:, None]
+        frame = torch.arange(n_frames)[None, :]
+        return frame * self.n_codebooks + codebook if self.name == "flatten" else frame + codebook
 
     def frame_of(self, n_steps: int) -> Float[Tensor, " steps"]:
         """Time of each step, in code frames: the frame of its coarsest code.
 
-        The finer books of ``flatten`` lie between two frames.
+        The finer codebooks of ``flatten`` lie between two frames.
         """
         steps = torch.arange(n_steps, dtype=torch.float32)
         return steps / self.n_codebooks if self.name == "flatten" else steps
 
-    def lay_out(
+    def build(
         self, codes: Shaped[Tensor, "batch codebooks frames"], empty: int
     ) -> Shaped[Tensor, "batch codebooks steps"]:
         """Put codes at their steps; cells without a code hold ``empty``."""
-        batch, books, frames = codes.shape
-        laid = codes.new_full((batch, books, self.n_steps(frames)), empty)
-        laid[self._cells(frames, codes.device)] = codes
-        return laid
+        batch, codebooks, frames = codes.shape
+        steps = codes.new_full((batch, codebooks, self.n_steps(frames)), empty)
+        steps[self._cells(frames, codes.device)] = codes
+        return steps
 
-    def read_back(
-        self, laid: Shaped[Tensor, "batch codebooks steps *rest"], n_frames: int
+    def revert(
+        self, steps: Shaped[Tensor, "batch codebooks steps *rest"], n_frames: int
     ) -> Shaped[Tensor, "batch codebooks frames *rest"]:
-        """Gather what lies at the cells of each code; undoes ``lay_out``."""
-        return laid[self._cells(n_frames, laid.device)]
+        """Gather what lies at the cells of each code; undoes ``build``."""
+        return steps[self._cells(n_frames, steps.device)]
 
     def _cells(self, n_frames: int, device: torch.device) -> Any:
-        books = torch.arange(self.n_codebooks, device=device)[:, None]
-        return (slice(None), books, self.step_of(n_frames).to(device))
+        codebooks = torch.arange(self.n_codebooks, device=device)[:, None]
+        return (slice(None), codebooks, self.step_of(n_frames).to(device))

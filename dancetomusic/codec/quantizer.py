@@ -70,8 +70,8 @@ class ResidualQuantizer(nn.Module):
         self, shares: Float32[Tensor, "batch codebooks frames entries"]
     ) -> Float32[Tensor, "batch frames channels"]:
         """``decode`` of codes that are sampled by their shares, on average."""
-        books = self.codebooks[: shares.shape[1]]
-        return self.project_out(torch.einsum("bkte,kec->btc", shares, books))
+        codebooks = self.codebooks[: shares.shape[1]]
+        return self.project_out(torch.einsum("bkte,kec->btc", shares, codebooks))
 
     def unquantized(
         self, latent: Float32[Tensor, "batch frames channels"]

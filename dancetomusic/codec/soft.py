@@ -10,7 +10,7 @@ from torch import Tensor
 
 @runtime_checkable
 class SoftDecoder(Protocol):
-    """A codec whose books and decoder can be differentiated; its own weights stay as they are."""
+    """A codec with differentiable codebooks and decoder; its own weights are frozen."""
 
     @property
     def sample_rate(self) -> int:

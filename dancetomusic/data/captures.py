@@ -1,6 +1,6 @@
 """Dances that share takes of motion capture, and splits in which they do not.
 
-Dances of one set are often cut from the same takes and laid onto other music: a dance held out by
+Dances of one set are often cut from the same takes and paired with other music: a dance held out by
 its name alone has then been seen in training, movement for movement. Two windows of four beats
 are the same capture where their joints, turned to one view and sampled at the same positions within
 the beat, lie within 10 mm of each other on average. Captures are the connected components of that

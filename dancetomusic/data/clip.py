@@ -144,7 +144,7 @@ class ClipRecord:
     """One row of the manifest, and what ``clip.json`` holds.
 
     Attributes:
-        key: Name of the clip: 20 hexadecimal digits, a hash of source and place.
+        key: Name of the clip: 20 hexadecimal digits, a hash of source and section.
         source: Where it comes from: a URL, or a name within the folder or set imported.
         source_id: Hash of the source; the split goes by it.
         licence: Of the source, as given; empty where unknown.
@@ -259,7 +259,7 @@ def clip_key(source: str, start_s: float, end_s: float) -> str:
 def split_of(source_id: str, *, val_share: float = 0.15, test_share: float = 0.0) -> str:
     """Say which split a source belongs to, from its id alone.
 
-    The id is a place in [0, 1): ``val`` is taken from its lower end, ``test`` from its upper.
+    The id is a number in [0, 1): ``val`` is taken from its lower end, ``test`` from its upper.
     So other sources never matter, and a share that grows takes from ``train`` only.
 
     Raises:
@@ -270,10 +270,10 @@ def split_of(source_id: str, *, val_share: float = 0.15, test_share: float = 0.0
             f"{val_share} for validation and {test_share} for test leave nothing sensible",
             "Give shares in [0, 1] that do not exceed 1 together.",
         )
-    place = int(source_id, 16) / 16 ** len(source_id)
-    if place < val_share:
+    share = int(source_id, 16) / 16 ** len(source_id)
+    if share < val_share:
         return "val"
-    return "test" if place >= 1.0 - test_share else "train"
+    return "test" if share >= 1.0 - test_share else "train"
 
 
 def clip_directory(root: Path | str, key: str) -> Path:
@@ -360,17 +360,19 @@ def load_clip(files: Path | str | Mapping[str, bytes], *, verify: bool = False) 
     Raises:
         InputError: If a file is missing, damaged, or not the one that was recorded.
     """
-    place = Path(files) if isinstance(files, str | Path) else files
-    record = read_record(_content(place, RECORD_FILE) if isinstance(place, Mapping) else place)
+    location = Path(files) if isinstance(files, str | Path) else files
+    record = read_record(
+        _content(location, RECORD_FILE) if isinstance(location, Mapping) else location
+    )
     if verify:
-        verify_files(place, record)
-    poses = _read_poses(place, record)
+        verify_files(location, record)
+    poses = _read_poses(location, record)
     return Clip(
         record=record,
-        files=place,
+        files=location,
         poses=poses,
-        codes=_read_codes(place, record),
-        rhythm=_read_rhythm(place, record, poses),
+        codes=_read_codes(location, record),
+        rhythm=_read_rhythm(location, record, poses),
     )
 
 
@@ -391,11 +393,11 @@ def verify_files(files: Path | Mapping[str, bytes], record: ClipRecord) -> None:
 
 
 def publish_clip(work_directory: Path | str, root: Path | str) -> Path:
-    """Move a finished clip to its place in the set at ``root``, in one step.
+    """Move a finished clip to its folder in the set at ``root``, in one step.
 
     Only ``clip.json`` and the files it names go along; what else stages left in the work
     directory is removed. A clip that is there already, with the same record and sound files,
-    stays; any other is replaced. Whatever moment the process ends at, the place holds a whole
+    stays; any other is replaced. Whatever moment the process ends at, the folder holds a whole
     clip or none, and the call can be repeated. The work directory has to be on the file system
     of the set, and is gone afterwards.
 
@@ -542,9 +544,9 @@ def _record_of(values: Any, where: Path | str) -> ClipRecord:
     try:
         record = _validator().validate_python(values)
     except ValidationError as error:
-        place = error.errors(include_url=False)[0]["loc"]
+        field = error.errors(include_url=False)[0]["loc"]
         holder, name = (
-            (values["quality"], place[1]) if place[0] == "quality" else (values, place[0])
+            (values["quality"], field[1]) if field[0] == "quality" else (values, field[0])
         )
         raise InputError(f"{where}: {name} is {holder[name]!r}", _REBUILD) from error
     if record.end_s < record.start_s:
@@ -651,7 +653,7 @@ def _read_rhythm(
             raise ValueError("a line has more or fewer values than the header")
         numbers = np.array([int(row[1]) for row in rows[1:]], np.int64)
         if numbers.size and numbers.min() < 1:
-            raise ValueError("a beat's place in its bar is below 1")
+            raise ValueError("a beat's position in its bar is below 1")
         times = np.array([float(row[0]) for row in rows[1:]], np.float64)
         track = danced_rhythm(poses, times, numbers)
         if header == HEADER and numbers.size:

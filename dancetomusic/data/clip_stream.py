@@ -29,7 +29,7 @@ class ClipStream(IterableDataset[Any]):
     depends on ``seed``, the epoch, and the number of ranks and workers.
 
     An epoch begins with ``set_epoch``, which also reaches the workers of a ``DataLoader`` that
-    keeps them. To go on within an epoch, ``load_state_dict`` takes the number of clips that
+    keeps them. To resume within an epoch, ``load_state_dict`` takes the number of clips that
     this rank was given: without workers ``state_dict`` counts them, with workers, which run
     ahead, the caller does. Ranks may be given numbers of clips that differ.
 
@@ -111,7 +111,7 @@ class ClipStream(IterableDataset[Any]):
         return {"epoch": int(self._position[0]), "given": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on in an epoch after the clips that this rank was given of it.
+        """Resume an epoch after the clips that this rank was given of it.
 
         Raises:
             InputError: If the state is not one of ``state_dict``.
@@ -133,8 +133,8 @@ class ClipStream(IterableDataset[Any]):
         self._given = given
         return self._give(self._read(epoch, role, n_workers, skips[role]))
 
-    def _give(self, places: Iterable[Path | dict[str, bytes]]) -> Iterator[Any]:
-        for files in places:
+    def _give(self, clips: Iterable[Path | dict[str, bytes]]) -> Iterator[Any]:
+        for files in clips:
             clip = load_clip(files, verify=self.verify)
             self._given += 1
             yield clip if self.transform is None else self.transform(clip)
@@ -146,8 +146,8 @@ class ClipStream(IterableDataset[Any]):
         reader, n_readers = self._reader(worker, n_workers)
         if not self._shards:
             order = self._order(self._keys.size, epoch)[reader::n_readers]
-            for place in order[skip:]:
-                yield clip_directory(self.root, self._keys[place].decode())
+            for index in order[skip:]:
+                yield clip_directory(self.root, self._keys[index].decode())
             return
         clips: Iterator[dict[str, bytes]] = chain.from_iterable(
             read_shard(file, n_clips=count)
@@ -172,10 +172,10 @@ class ClipStream(IterableDataset[Any]):
         order = self._order(len(self._shards), epoch)
         if len(order) >= n_readers:
             order = order[reader::n_readers]
-        return [self._shards[place] for place in order]
+        return [self._shards[index] for index in order]
 
     def _reader(self, worker: int, n_workers: int) -> tuple[int, int]:
-        """The place of a worker among all workers of all ranks, and how many there are."""
+        """The index of a worker among all workers of all ranks, and how many there are."""
         return self.rank + self.world_size * worker, self.world_size * n_workers
 
     def _order(self, size: int, epoch: int) -> Int[np.ndarray, " _"]:
@@ -191,11 +191,11 @@ def _shuffled(items: Iterable[T], size: int, rng: np.random.Generator) -> Iterat
         if len(held) < size:
             held.append(item)
             continue
-        place = int(rng.integers(size))
-        held[place], item = item, held[place]
+        index = int(rng.integers(size))
+        held[index], item = item, held[index]
         yield item
-    for place in rng.permutation(len(held)):
-        yield held[place]
+    for index in rng.permutation(len(held)):
+        yield held[index]
 
 
 def _given_by(lengths: list[int], batch_size: int, given: int) -> tuple[list[int], int]:

@@ -157,7 +157,7 @@ def write_manifest(
         OutputError: If the file cannot be written.
         DependencyError: If pyarrow is not installed.
     """
-    places = sorted(map(_order, clip_directories(root)))
+    directories = sorted(map(_order, clip_directories(root)))
     if callable(overrides):
         override = overrides
     else:
@@ -167,7 +167,7 @@ def write_manifest(
             return by_key.get(record.key)
 
     def rows() -> Iterator[ClipRecord]:
-        for _, _, key in places:
+        for _, _, key in directories:
             record = read_record(clip_directory(root, key))
             change = override(record)
             yield record if change is None else replace(record, status=change[0], reason=change[1])

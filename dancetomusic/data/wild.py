@@ -4,7 +4,7 @@ What the package has to serve: short clips of many people and styles, each with 
 two trackers found in its sound, and the poses that MediaPipe found in its picture.
 
 Layout: ``index.csv`` (one row per clip), ``ID.npz`` (``beats`` in seconds, ``bars`` = time and
-place in the bar, ``beats_second`` by the second tracker; where there are poses also ``poses``
+position in the bar, ``beats_second`` by the second tracker; where there are poses also ``poses``
 in metres, ``present`` and ``fps``) and ``ID.opus``, the clip's sound on the clock of its poses.
 Nothing of the recordings is in this package.
 """
@@ -48,8 +48,8 @@ class WildClip:
         style: What is danced, in the words of whoever collected it.
         duration_s: Length in seconds.
         beat_times: Beats of the music, in seconds.
-        bar_times: Beats whose place in the bar is known, in seconds.
-        bar_places: Their places in the bar; 1 is the downbeat.
+        bar_times: Beats whose position in the bar is known, in seconds.
+        bar_places: Their positions in the bar; 1 is the downbeat.
         second_beat_times: Beats that the second tracker found, in seconds.
         pulse: Mean beat activation of the music in [0, 1].
         agreement: F-measure of the two trackers at the best metrical level, in [0, 1].

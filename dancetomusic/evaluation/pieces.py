@@ -69,7 +69,7 @@ class Piece:
         bpm: Tempo in beats a minute.
         poses: The dancer.
         beat_times: In seconds from the first pose.
-        beat_numbers: Place of each beat in its bar, from 1.
+        beat_numbers: Position of each beat in its bar, from 1.
         downbeat_known: Whether those are certain.
         sound: File with the music.
         stem: File with its drums and bass; ``None`` if they must be separated.
@@ -95,7 +95,7 @@ class Piece:
 
     @property
     def beats_per_bar(self) -> int:
-        """The largest place in a bar."""
+        """The largest position in a bar."""
         return int(self.beat_numbers.max()) if self.beat_numbers.size else 4
 
     def music(self) -> Waveform:

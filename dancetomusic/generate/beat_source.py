@@ -29,11 +29,11 @@ CLEAR_PULSE = 0.2
 and rooms stay below 0.1, and beats of movement are right less often than that."""
 
 AFTER_S = 10.0
-"""How much of a sound that goes on after the dance is heard: it helps with a short dance."""
+"""How much of a sound that continues after the dance is analysed: it helps with a short dance."""
 
 STEADY_BEATS = (32, 16, 8, 4)
 STEADY_S = 0.03
-"""Beats at an end whose tempo goes on: the most that no steady tempo misses by more than this."""
+"""Beats at an end that its tempo is fitted to: the most that a steady tempo fits to this error."""
 
 _NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
 
@@ -123,8 +123,8 @@ def estimate_rhythms(
 
     Returns:
         The encoding of the movement, and the likeliest readings, the best first. Energy is
-        that of the movement in all of them. Beats of a sound that ends before the dance go on,
-        and are as much less certain as it is shorter.
+        that of the movement in all of them. The beats of a sound that
+        ends before the dance continue at its tempo, with a certainty reduced in proportion.
 
     Raises:
         InputError: If the source is unknown, the beats are to be from a sound that has none,
@@ -134,24 +134,24 @@ def estimate_rhythms(
         raise InputError(
             f"beats are to come from {beats_from!r}", f"Give {', '.join(BEAT_SOURCES)}, or a file."
         )
-    encoding, moved = movement_rhythms(encoder, dancers, bpm=bpm)
-    heard: list[RhythmTrack] = []
+    encoding, from_movement = movement_rhythms(encoder, dancers, bpm=bpm)
+    from_sound: list[RhythmTrack] = []
     is_clear = False
     if sound is not None and beats_from != "movement":
-        duration_s = moved[0].duration_s
+        duration_s = from_movement[0].duration_s
         sound = _until(sound, duration_s + AFTER_S)
         covered = min(1.0, sound.duration_s / duration_s)
         found = [track for track in sound_rhythms(sound, bpm=bpm) if track.beat_times.size > 1]
-        heard = [_on_dance(track, moved[0], covered) for track in found]
+        from_sound = [_on_dance(track, from_movement[0], covered) for track in found]
         # Where the sound ends early its beats have to be likelier than the movement's.
         is_clear = bool(found) and found[0].certainty >= CLEAR_PULSE
     if beats_from == "sound":
-        if not heard:
+        if not from_sound:
             raise InputError("no beat was found in the sound", _NO_SOUND_REMEDY)
-        return encoding, tuple(heard)
-    if is_clear and heard[0].certainty >= min(CLEAR_PULSE, moved[0].certainty):
-        return encoding, (*heard[:2], *moved[:1])
-    return encoding, (*moved[:2], *heard[:1])
+        return encoding, tuple(from_sound)
+    if is_clear and from_sound[0].certainty >= min(CLEAR_PULSE, from_movement[0].certainty):
+        return encoding, (*from_sound[:2], *from_movement[:1])
+    return encoding, (*from_movement[:2], *from_sound[:1])
 
 
 def choose_rhythm(
@@ -201,21 +201,21 @@ def _until(sound: Waveform, end_s: float) -> Waveform:
     return fit_length(sound, min(n_samples, sound.samples.shape[1]))
 
 
-def _on_dance(heard: RhythmTrack, moved: RhythmTrack, covered: float) -> RhythmTrack:
+def _on_dance(sound: RhythmTrack, from_movement: RhythmTrack, covered: float) -> RhythmTrack:
     """The sound's beats over the whole dance, with the energy of the movement."""
-    track = _over(heard, moved.duration_s)
+    track = _over(sound, from_movement.duration_s)
     return replace(
         track,
-        energy=moved.energy,
-        energy_rate=moved.energy_rate,
-        certainty=covered * heard.certainty,
+        energy=from_movement.energy,
+        energy_rate=from_movement.energy_rate,
+        certainty=covered * sound.certainty,
     )
 
 
 def _over(track: RhythmTrack, duration_s: float) -> RhythmTrack:
     """The track with beats from 0 s to ``duration_s`` and none outside.
 
-    At each end the steady tempo of the beats there goes on, and the count of the bar.
+    At each end the steady tempo of the beats there continues, and the count of the bar.
     """
     times, numbers, bar = track.beat_times, track.beat_numbers, track.beats_per_bar
     if times.size < 2:
@@ -250,8 +250,8 @@ def _interval_before(times: Float[np.ndarray, " beats"]) -> float:
     """
     for count in STEADY_BEATS:
         near = times[-count:]
-        places = np.arange(near.size)
-        slope, start = np.polyfit(places, near, 1)
-        if np.abs(near - start - slope * places).max() <= STEADY_S:
+        index = np.arange(near.size)
+        slope, start = np.polyfit(index, near, 1)
+        if np.abs(near - start - slope * index).max() <= STEADY_S:
             return float(slope)
     return float(np.median(np.diff(times[-STEADY_BEATS[-1] :])))

@@ -63,7 +63,7 @@ class VideoResult:
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _Settings:
     """All that decides the music of a given video."""
 
     checkpoint: str
@@ -92,11 +92,11 @@ def generate_folder(
 
     ``dances/solo/a.mov`` becomes ``solo/a.wav`` in the output folder. Where videos differ in
     their suffix only, each keeps its own: ``a.mov.wav`` and ``a.mp4.wav``. A video that
-    cannot be used is reported and the others go on. ``report.csv`` in the output folder says
+    cannot be used is reported and the others continue. ``report.csv`` in the output folder says
     what became of each, in the order of their names.
 
     What an earlier run finished is left as it is if model, options, package version and the
-    video (by size and modification time) are the same; it is made anew otherwise, and so is
+    video (by size and modification time) are the same; it is made again otherwise, and so is
     all that failed. Each file is the same whichever engine makes it and in whatever order.
 
     An interrupt lets the videos in hand finish, writes the report, and is raised again.
@@ -140,7 +140,7 @@ def generate_folder(
         raise InputError(
             f"{source} has no videos", f"Put some there: {', '.join(sorted(FOLDER_SUFFIXES))}."
         )
-    recipe = _Recipe(
+    settings = _Settings(
         str(_absolute_if_directory(checkpoint or DEFAULT_MODEL)),
         None if codec is None else str(_absolute_if_directory(codec)),
         overlay_skeleton,
@@ -156,7 +156,7 @@ def generate_folder(
         ) from error
     with exclusive(output):
         names = _output_names([video.relative_to(source) for video in videos], suffixes)
-        folder = _Folder(source, output, names, recipe)
+        folder = _Folder(source, output, names, settings)
         return folder.generate(engine, on_finished)
 
 
@@ -164,16 +164,16 @@ class _Folder:
     """One run over a folder: what is done, and what is to be done."""
 
     def __init__(
-        self, source: Path, output: Path, names: dict[Path, list[str]], recipe: _Recipe
+        self, source: Path, output: Path, names: dict[Path, list[str]], settings: _Settings
     ) -> None:
         self._source, self._output = source, output
         self._names = names
-        self._recipe = recipe
-        self._recipe_digest = _digest(
+        self._settings = settings
+        self._settings_digest = _digest(
             __version__,
-            asdict(recipe),
-            _weights(recipe.checkpoint),
-            _weights(recipe.codec or "codec"),
+            asdict(settings),
+            _weights(settings.checkpoint),
+            _weights(settings.codec or "codec"),
         )
         self._journal = _read_journal(output / JOURNAL_FILE)
         self._results: dict[Path, VideoResult] = {}
@@ -194,7 +194,9 @@ class _Folder:
                     record(video, done)
                     continue
                 outputs = [str(self._output / name) for name in self._names[video]]
-                future = engine.submit(make_music, str(self._source / video), outputs, self._recipe)
+                future = engine.submit(
+                    make_music, str(self._source / video), outputs, self._settings
+                )
                 running[future] = video, digest
             for future in as_completed(running):
                 record(running[future][0], self._finish(future, *running[future]))
@@ -215,7 +217,7 @@ class _Folder:
             status = (self._source / video).stat()
         except OSError:
             return ""
-        return _digest(self._recipe_digest, status.st_size, status.st_mtime_ns)
+        return _digest(self._settings_digest, status.st_size, status.st_mtime_ns)
 
     def _done(self, video: Path, digest: str) -> VideoResult | None:
         """The result of an earlier run, if all its files are there and of the same making."""
@@ -262,13 +264,13 @@ def _succeeded(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, float, str]:
+def make_music(video: str, outputs: list[str], settings: _Settings) -> tuple[float, float, str]:
     """Make music for one video in this process; gives its length in seconds, tempo and source.
 
     Raises:
         DanceToMusicError: As ``DanceToMusic.generate`` and ``Music.save`` do.
     """
-    music = _loaded(recipe.checkpoint, recipe.codec).generate(video, **recipe.options)
+    music = _loaded(settings.checkpoint, settings.codec).generate(video, **settings.options)
     for output in map(Path, outputs):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -278,9 +280,9 @@ def make_music(video: str, outputs: list[str], recipe: _Recipe) -> tuple[float, 
             ) from error
         music.save(
             output,
-            overlay_skeleton=recipe.overlay_skeleton,
-            mix_original=recipe.mix_original,
-            click=recipe.click,
+            overlay_skeleton=settings.overlay_skeleton,
+            mix_original=settings.mix_original,
+            click=settings.click,
         )
     rhythm = music.rhythm
     return music.waveform.duration_s, rhythm.bpm, f"{rhythm.source}, {rhythm.verdict}"

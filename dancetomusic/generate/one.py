@@ -26,7 +26,7 @@ from dancetomusic.models.registry import READER, open_music_model
 from dancetomusic.models.styles import require_style
 from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.released import locate_checkpoint
-from dancetomusic.rhythm.swing import offbeat_place
+from dancetomusic.rhythm.swing import offbeat_position
 from dancetomusic.score.master import LOUDNESS_LUFS, master
 from dancetomusic.types import RhythmTrack
 
@@ -94,7 +94,7 @@ class DanceToMusic:
         for name in sorted(given.keys() - known):
             raise InputError(f"this model has no choice of {name}", f"Leave --{name} out.")
         require_style(given.get("style"), options.styles)
-        offbeat_place(given.get("swing", 0.0))
+        offbeat_position(given.get("swing", 0.0))
         return options.sampling.replace(**{k: given[k] for k in given if k in SAMPLING_FIELDS})
 
     def generate(

@@ -74,7 +74,7 @@ class Music:
 
         Args:
             path: With one of ``OUTPUT_SUFFIXES``.
-            overlay_skeleton: Draw the dancers' poses; the pictures are then coded anew.
+            overlay_skeleton: Draw the dancers' poses; the video is then re-encoded.
             mix_original: Gain of the video's own sound in the mix, from 0 to 1.
             click: Mix a click on every beat into the sound, to check the rhythm.
 

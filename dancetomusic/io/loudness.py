@@ -136,7 +136,7 @@ def true_peaks(waveform: Waveform) -> Float32[np.ndarray, " frames"]:
 def _windows(
     padded: Float32[np.ndarray, " padded"], hop: int
 ) -> Iterator[tuple[int, Float32[np.ndarray, "part window"]]]:
-    """Frames with ``_TAPS`` samples on both sides, some at a time, each part with its place."""
+    """Frames with ``_TAPS`` samples on both sides, some at a time, each part with its start."""
     if padded.size < hop + 2 * _TAPS:
         return
     views = sliding_window_view(padded, hop + 2 * _TAPS)[::hop]
@@ -154,7 +154,7 @@ def _interpolator(hop: int) -> Float32[np.ndarray, "window oversampled"]:
 
 
 def power_to_lufs(power: Float64[np.ndarray, " frames"]) -> Float64[np.ndarray, " frames"]:
-    """Loudness that each frame's ``weighted_power`` would have if it went on; -120 LUFS at least.
+    """Loudness that each frame's ``weighted_power`` would have if it continued; -120 LUFS at least.
 
     Example:
         >>> power_to_lufs(np.array([1.0, 0.0])).round(1).tolist()

@@ -65,7 +65,7 @@ class LiveEngine:
         follow: Who is followed: ``"largest"``, ``"all"`` (everyone, weighted by presence), or the
             number of a dancer from 1, in order of appearance.
         num_dancers: Dancers looked for; more cost more.
-        output_latency_s: From a pull until its first sample is heard: sound card's buffer,
+        output_latency_s: From a pull until its first sample is played back: sound card's buffer,
             network, jitter buffer. Beats are played early by it.
         predict: Whether beats are played early by the latency; without, the sound is as late as
             a system that waits for the movement. For measurements.
@@ -184,12 +184,12 @@ class LiveEngine:
         else:
             less_s = LESS_LEAD * n_samples / self.sample_rate
             self._more_lead_s = max(0.0, self._more_lead_s - less_s)
-        heard_s = now_s + self._latency_s
+        playback_s = now_s + self._latency_s
         while self._pending and self._pending[0][0] < self._sound.pulled:
             sample, note = self._pending.popleft()
-            note(heard_s + max(0, sample - before) / self.sample_rate)
+            note(playback_s + max(0, sample - before) / self.sample_rate)
         while self._accents:
-            self._times.add(ACCENT, heard_s - self._accents.popleft())
+            self._times.add(ACCENT, playback_s - self._accents.popleft())
         gain = 10 ** (ACCENT_DB * (self._observed.accent - 1.0) / 20)
         sound = sound * np.linspace(self._gain, gain, n_samples, endpoint=False, dtype=np.float32)
         self._gain = gain
@@ -231,7 +231,7 @@ class LiveEngine:
         return block_s / seconds if seconds else float("nan")
 
     def played_beats(self) -> list[tuple[float, int]]:
-        """The last beats heard: times on the clock of the frames, and places in the bar."""
+        """The last beats played: times on the clock of the frames, and positions in the bar."""
         offset = self._clock_offset_s or 0.0
         return [(time_s - offset, number) for time_s, number in list(self._beats)]
 
@@ -323,13 +323,13 @@ class LiveEngine:
         now_s = time.monotonic()
         observed, composer = self._observed, self._composer
         present = self._present(now_s)
-        heard_s = self._sound.heard_at(composer.next_code_at, now_s)
+        playback_s = self._sound.playback_time(composer.next_code_at, now_s)
         for movement in self._watcher.movements():
             began_s = movement.began_s + (self._clock_offset_s or 0.0)
-            composer.move(replace(movement, began_s=began_s), heard_s)
+            composer.move(replace(movement, began_s=began_s), playback_s)
         frames = [self._uncomposed.popleft() for _ in range(len(self._uncomposed))]
-        beat = observed.beat if self._predict else replace(observed.beat, time_s=heard_s)
-        block = composer.compose(heard_s, beat, observed.energy, present)
+        beat = observed.beat if self._predict else replace(observed.beat, time_s=playback_s)
+        block = composer.compose(playback_s, beat, observed.energy, present)
         self._sound.push(block.samples)
         self._blocks.append(block)
         if composer.silent:
@@ -347,20 +347,20 @@ class LiveEngine:
             self._pending.append((block.codes_at + round(after), self._note_beat(number)))
 
     def _note_movement(self, arrived_s: float) -> Callable[[float], None]:
-        return lambda heard_s: self._times.add(MOVEMENT, heard_s - arrived_s)
+        return lambda playback_s: self._times.add(MOVEMENT, playback_s - arrived_s)
 
     def _note_beat(self, number: int) -> Callable[[float], None]:
-        return lambda heard_s: self._beats.append((heard_s, number))
+        return lambda playback_s: self._beats.append((playback_s, number))
 
     def _present(self, now_s: float) -> bool:
         return self._observed.present and now_s - self._observed.arrived_s < STALLED_S
 
     def _position(self, now_s: float) -> float:
-        """Beats of what is heard at a moment."""
+        """Grid position, in beats, of the sound that is played back at a time."""
         blocks = list(self._blocks)
         if not blocks:
             return self._observed.beat.at(now_s)
-        origin_s = self._sound.heard_at(0, now_s)
+        origin_s = self._sound.playback_time(0, now_s)
         sample = (now_s - origin_s) * self.sample_rate
         block = next((b for b in reversed(blocks) if b.codes_at <= sample), blocks[0])
         return block.position + (sample - block.codes_at) / self.sample_rate * block.beats_per_s

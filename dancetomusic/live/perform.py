@@ -45,7 +45,7 @@ class Player(ABC):
     @property
     @abstractmethod
     def latency_s(self) -> float:
-        """From a pull until its first sample is heard."""
+        """From a pull until its first sample is played back."""
 
     @abstractmethod
     def play(self, engine: LiveEngine) -> None:
@@ -76,7 +76,7 @@ class PacedPlayer(Player):
 
     @property
     def latency_s(self) -> float:
-        """From a pull until its first sample is heard."""
+        """From a pull until its first sample is played back."""
         return self._latency_s
 
     def play(self, engine: LiveEngine) -> None:
@@ -224,8 +224,8 @@ def perform(
         pictures: With their times, as they come.
         player: Plays the sound.
         seconds: Longest time to play.
-        output: A ``.wav`` of what is heard from the first picture on, written as it is played.
-        record: An ``.mp4`` of the pictures with what is heard.
+        output: A ``.wav`` of the sound from the first picture on, written as it is played.
+        record: An ``.mp4`` of the pictures with the sound.
 
     Returns:
         The figures of ``summarize``.
@@ -284,11 +284,11 @@ def write_summary(path: Path | str, figures: dict[str, Any]) -> None:
 
 
 class PlayedSound(SoundCard):
-    """What is heard, to be recorded beside the pictures; it begins with the first ``read``.
+    """The sound played back, to be recorded with the pictures; it begins with the first ``read``.
 
     Args:
         sample_rate: In Hz.
-        latency: Samples by which what is played is heard later.
+        latency: Samples by which playback is delayed.
     """
 
     def __init__(self, sample_rate: int, latency: int) -> None:
@@ -309,7 +309,7 @@ class PlayedSound(SoundCard):
                 self._chunks.append(sound)
 
     def read(self) -> Float32[np.ndarray, " samples"]:
-        """All that was heard since the last call."""
+        """All samples played back since the last call."""
         with self._lock:
             if self._silence is not None:
                 self._chunks.append(self._silence)

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 
 class SoundQueue:
-    """Samples in order, and the clock time at which each is heard.
+    """Samples in order, and the clock time at which each is played back.
 
     The clock is read from the pulls: sound cards and sockets pull in bursts, so their mean rate
     counts, and a jump only where a pull is out by more than ``JUMP_S``. A gap in the sound makes
@@ -18,7 +18,7 @@ class SoundQueue:
 
     Args:
         sample_rate: In Hz.
-        latency_s: From a pull until its first sample is heard.
+        latency_s: From a pull until its first sample is played back.
     """
 
     JUMP_S = 0.05
@@ -31,7 +31,7 @@ class SoundQueue:
         self._blocks: deque[np.ndarray] = deque()
         self._head = 0  # samples of the first block that are gone
         self._pushed = self._pulled = 0
-        self._origin_s: float | None = None  # when sample 0 was heard, or would have been
+        self._origin_s: float | None = None  # when sample 0 was played back, or would have been
         self.underruns = 0
 
     @property
@@ -49,8 +49,8 @@ class SoundQueue:
         """Whether anything was ever pulled."""
         return self._origin_s is not None
 
-    def heard_at(self, sample: int, now_s: float) -> float:
-        """When a sample is heard, those not yet composed included."""
+    def playback_time(self, sample: int, now_s: float) -> float:
+        """Clock time at which a sample is played back, also of one not yet composed."""
         origin = self._origin_s
         if origin is None:
             origin = now_s + self._latency_s - self._pulled / self._rate

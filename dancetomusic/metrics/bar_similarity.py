@@ -21,7 +21,7 @@ def bar_patterns(
     Args:
         onsets: Onset strength, 100 frames a second.
         beat_times: In seconds, increasing.
-        beat_numbers: Place in the bar, from 1.
+        beat_numbers: Position in the bar, from 1.
     """
     openings = np.flatnonzero(beat_numbers == 1)
     lengths = np.diff(openings)

@@ -47,7 +47,7 @@ def find_block_faults(sound: Waveform, block_s: float) -> BlockFaults:
     samples = sound.to_mono().samples[0].astype(np.float64)
     if sound.duration_s < 2.0 or not samples.any():
         raise InputError(
-            f"{sound.duration_s:g} s of sound, or silence, tell nothing", "Give 2 s of sound."
+            f"{sound.duration_s:g} s of sound, or silence, cannot be measured", "Give 2 s of sound."
         )
     return BlockFaults(
         hiss_db=_hiss_db(samples, sound.sample_rate),

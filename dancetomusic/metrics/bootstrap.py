@@ -64,7 +64,7 @@ def bootstrap_score(
     """A score ≥ 0 of all rows together, with its 95 % interval over dances.
 
     Whole dances are resampled with replacement. That makes sets poorer and distances between
-    them larger, so the spread about its own median is laid about the score itself.
+    them larger, so the spread about its own median is centred on the score itself.
 
     Args:
         score: Takes the rows of all dances.

@@ -28,7 +28,7 @@ def downbeat_accent_db(
     Args:
         waveform: The sound.
         beat_times: In seconds.
-        beat_numbers: Place of each in its bar, from 1.
+        beat_numbers: Position of each in its bar, from 1.
         below_hz: Only what is lower counts, such as ``BASS_LIMIT_HZ`` for kick and bass.
     """
     samples = waveform.to_mono().samples[0].astype(np.float64)

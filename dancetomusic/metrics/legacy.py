@@ -1,4 +1,4 @@
-"""Scores that papers report and that do not tell music from noise: for comparison only.
+"""Scores that papers report and that do not separate music from noise: for comparison only.
 
 Coverage and hit scores count seconds with an onset; beat alignment and motion-beat coverage reward
 whatever has many onsets. Baselines reach their top.

@@ -17,7 +17,7 @@ RIGHT_F = 0.9
 """F-measure from which the beats of a clip count as right."""
 
 RIGHT_BARS = 0.8
-"""Share of matched beats that must agree in their place in the bar."""
+"""Share of matched beats that must agree in their position in the bar."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RhythmScores:
         tempo_octave: The same, half and double allowed.
         offset_ms: Median of estimated minus annotated time over matched beats; positive is late.
         offset_abs_ms: Median distance over matched beats.
-        bars: 1 if four in five of the matched beats have the annotated place in the bar, else 0.
+        bars: 1 if four in five of the matched beats have the annotated position in the bar, else 0.
     """
 
     f: float
@@ -99,9 +99,9 @@ def bar_share(
     estimated: Times,
     estimated_places: Int[np.ndarray, " _estimated"],
 ) -> float:
-    """Share of matched beats whose place in the bar agrees; NaN where none is annotated.
+    """Share of matched beats whose position in the bar agrees; NaN where none is annotated.
 
-    0 where no beat matches: a place at a wrong time is wrong.
+    0 where no beat matches: a position at a wrong time is wrong.
     """
     if bar_times.size == 0:
         return float("nan")
@@ -126,9 +126,9 @@ def score_rhythm(
         reference: Annotated beats. Without any, only the tempo is scored.
         estimated: Estimated beats; those outside the clip are taken out before.
         bpm: Annotated tempo; that of ``reference`` by default.
-        bar_times: Annotated beats whose place in the bar is known.
-        bar_places: Their places; 1 is the downbeat.
-        estimated_places: Place in the bar of every estimated beat.
+        bar_times: Annotated beats whose position in the bar is known.
+        bar_places: Their positions; 1 is the downbeat.
+        estimated_places: Position in the bar of every estimated beat.
     """
     nan = float("nan")
     reference_bpm = interval_bpm(reference) if bpm is None else bpm

@@ -1,6 +1,6 @@
 """How musical a score is, and how closely it follows the dance: form, density, hits, harmony.
 
-Conventions: times in seconds, places in beats; a metric without anything to measure is NaN; those
+Times are in seconds, positions in beats; a metric without anything to measure is NaN; those
 that are compared with chance draw it from the generator that they are given.
 """
 
@@ -66,10 +66,10 @@ def harmonic_form(score: Score, period: int = 4) -> tuple[float, float]:
     shares = []
     for lag in range(1, period + 1):
         before, after = chords[:-lag], chords[lag:]
-        heard = (before >= 0) & (after >= 0)
+        present = (before >= 0) & (after >= 0)
         open_triad = (before >= 24) | (after >= 24)
         same = (before == after) | (open_triad & (before % 12 == after % 12))
-        shares.append(float(same[heard].mean()) if heard.any() else float("nan"))
+        shares.append(float(same[present].mean()) if present.any() else float("nan"))
     shorter = [share for share in shares[:-1] if np.isfinite(share)]
     return shares[-1], float(np.mean(shorter)) if shorter else float("nan")
 
@@ -212,7 +212,7 @@ def bar_vectors(score: Score) -> Float64[np.ndarray, "tracks bars features"]:
 
 
 def self_likeness(score: Score, period: int = 4) -> float:
-    """How alike bars at the same place of consecutive phrases are, in [0, 1]; NaN without any.
+    """How alike bars at the same position in consecutive phrases are, in [0, 1]; NaN without any.
 
     Mean over tracks of the mean cosine similarity of bars that are ``period`` bars apart, where
     the track plays in both.
@@ -316,10 +316,10 @@ def _names(score: Score, names: tuple[str, ...]) -> list[str]:
 def _alike(vectors: np.ndarray, others: np.ndarray) -> float:
     """Mean cosine similarity of rows where both have something; NaN without any."""
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(others, axis=1)
-    heard = norms > 0
-    if not heard.any():
+    sounding = norms > 0
+    if not sounding.any():
         return float("nan")
-    return float(((vectors * others).sum(axis=1)[heard] / norms[heard]).mean())
+    return float(((vectors * others).sum(axis=1)[sounding] / norms[sounding]).mean())
 
 
 def _seconds_in(score: Score, beats: np.ndarray, bars: set[int]) -> np.ndarray:

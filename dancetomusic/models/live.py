@@ -49,7 +49,7 @@ class BeatEstimate:
 
 
 class PlayedGrid:
-    """The beat grid that is played: pulled to where the dance will be when it is heard."""
+    """The beat grid that is played: pulled to the position that the dance will have at playback."""
 
     PULL = 0.3
     FASTEST = 0.06
@@ -63,8 +63,8 @@ class PlayedGrid:
         """Pull the next frame to a position; whole beats of difference change the bar alone.
 
         Args:
-            position: Where the dance will be when the next frame is heard.
-            at_once: Go there in one step, while nothing is heard.
+            position: Position of the dance when the next frame is played back.
+            at_once: Go there in one step, while the output is silent.
         """
         self.position += round(position - self.position)
         error = position - self.position
@@ -112,7 +112,7 @@ class Block:
     Attributes:
         samples: What is to be played next.
         codes_at: Which of all samples belongs to its first code.
-        position: Place on the grid of that sample, in beats.
+        position: Grid position of that sample, in beats.
         beats_per_s: Tempo of the block.
     """
 
@@ -128,8 +128,8 @@ class Composer(ABC):
     Sound lags behind its codes by ``lag`` samples.
 
     Attributes:
-        LEAD_S: Sound to keep ready beyond one pull: more of it bridges longer stalls, and what is
-            danced is heard so much later.
+        LEAD_S: Sound to keep ready beyond one pull: more of it bridges longer stalls, and the
+            latency grows by as much.
 
     Args:
         codec: Whose codes are played.
@@ -151,11 +151,11 @@ class Composer(ABC):
     @property
     @abstractmethod
     def lag(self) -> int:
-        """Samples from the beginning of a code to its own place in the sound it is decoded to."""
+        """Samples from the beginning of a code to its own position in the decoded sound."""
 
     @abstractmethod
-    def move(self, movement: MovementStep, heard_s: float) -> None:
-        """Take a step of the dancer, while the next code is to be heard at ``heard_s``."""
+    def move(self, movement: MovementStep, playback_s: float) -> None:
+        """Take a step of the dancer, while the next code is to be played back at ``playback_s``."""
 
     @abstractmethod
     def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:
@@ -182,11 +182,11 @@ class Composer(ABC):
         self._made, self._gain = 0, 0.0
         self._reset()
 
-    def compose(self, heard_s: float, beat: BeatEstimate, energy: float, present: bool) -> Block:
+    def compose(self, playback_s: float, beat: BeatEstimate, energy: float, present: bool) -> Block:
         """Compose the next block.
 
         Args:
-            heard_s: When its first code is heard, on the clock of ``beat``.
+            playback_s: When its first code is played back, on the clock of ``beat``.
             beat: The beat.
             energy: Strength of movement in [0, 1].
             present: Whether to play; without, the music fades out on the grid and then rests.
@@ -196,7 +196,7 @@ class Composer(ABC):
         if self.silent and not present:
             silence = np.zeros(self.block_samples, np.float32)
             return Block(silence, codes_at, self._grid.position, beats_per_s)
-        self._grid.aim(beat.at(heard_s), at_once=self.silent)
+        self._grid.aim(beat.at(playback_s), at_once=self.silent)
         position = self._grid.position
         samples = self._play(beat, energy) * self._fade(beat, present, position)
         self._grid.advance(self._block_s, beat)

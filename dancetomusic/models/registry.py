@@ -198,7 +198,7 @@ def train(model: str, config: Path | str, overrides: dict[str, Any], output: Pat
 
     Raises:
         ConfigError: If no model has this name, or the settings do not fit it.
-        DanceToMusicError: If the task refuses its data, or training cannot go on.
+        DanceToMusicError: If the task refuses its data, or training cannot continue.
     """
     from dancetomusic.config import config_from_dict, load_config_values
 

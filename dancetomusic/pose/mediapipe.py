@@ -58,7 +58,7 @@ class Detection:
 
     @property
     def points(self) -> Float32[np.ndarray, "33 2"]:
-        """Places in the picture in units of its height, so that both axes measure alike."""
+        """Positions in the picture in units of its height, so that both axes measure alike."""
         return self.image[:, :2] * np.array([self.aspect, 1.0], np.float32)
 
     @property

@@ -27,11 +27,11 @@ def joint_speeds(poses: PoseSequence) -> Float64[np.ndarray, " steps"]:
     The movement of the hips across the picture counts, where there is a picture. NaN where
     the dancer is absent before or after.
     """
-    places = poses.world[:, BODY].astype(np.float64)
+    positions = poses.world[:, BODY].astype(np.float64)
     points = _points_m(poses)
     if points is not None:
-        places[..., :2] += points[:, _HIPS].mean(axis=1)[:, None]
-    speeds = np.linalg.norm(np.diff(places, axis=0), axis=-1).mean(axis=1) * poses.fps
+        positions[..., :2] += points[:, _HIPS].mean(axis=1)[:, None]
+    speeds = np.linalg.norm(np.diff(positions, axis=0), axis=-1).mean(axis=1) * poses.fps
     return np.where(poses.present[1:] & poses.present[:-1], speeds, np.nan)
 
 
@@ -68,7 +68,7 @@ def count_swaps(poses: PoseSequence) -> int:
 
 
 def _points_m(poses: PoseSequence) -> Float64[np.ndarray, "frames 33 2"] | None:
-    """Places in the picture in metres at the dancer's usual distance.
+    """Positions in the picture in metres at the dancer's usual distance.
 
     The scale of each axis is the one that maps the world landmarks onto the picture best, a
     weak perspective, so the picture's aspect need not be known.

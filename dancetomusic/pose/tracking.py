@@ -37,7 +37,7 @@ def track_dancers(frames: Sequence[Sequence[Detection]], fps: float) -> list[Tra
     Neighbouring sights are matched by least total distance between the trunks in the
     picture, in torso lengths; who is unseen keeps the identity, and may reappear
     nearby, the farther away the longer the absence. Where nobody continues, at a cut or
-    after an empty stage, identities go on by rank of prominence.
+    after an empty stage, identities continue by rank of prominence.
 
     References:
         Kuhn, "The Hungarian Method for the assignment problem", 1955.

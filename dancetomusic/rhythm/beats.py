@@ -15,7 +15,7 @@ MIN_BPM, MAX_BPM = 40.0, 240.0
 PRIOR_BPM, PRIOR_OCTAVES = 110.0, 0.7
 TEMPI_PER_OCTAVE = 24
 TEMPI_BPM = MIN_BPM * 2.0 ** (np.arange(63) / TEMPI_PER_OCTAVE)
-OPINION_WEIGHT = 0.5
+LOGITS_WEIGHT = 0.5
 EVIDENCE_PER_S = 1.5
 LOCAL_S = 4.0
 DRIFT_GAIN = 0.1
@@ -31,8 +31,8 @@ def extrapolate_beats(
 ) -> tuple[Float[np.ndarray, " more_beats"], Int[np.ndarray, " more_beats"]]:
     """Add beats until one is at or before ``start_s`` and one after ``end_s``.
 
-    The neighbouring interval and the count of the bar go on at both ends; a single beat
-    goes on at 120 BPM.
+    The neighbouring interval and the count of the bar continue at both ends; a single beat
+    continues at 120 BPM.
 
     Raises:
         InputError: If there is no beat to start from.
@@ -137,7 +137,7 @@ def fit_grid(
 def track_from_beats(
     times: Float[np.ndarray, " beats"], numbers: Int[np.ndarray, " beats"], duration_s: float
 ) -> RhythmTrack:
-    """Take beats as given and go on with them over the whole duration, at level energy.
+    """Take beats as given and continue them over the whole duration, at level energy.
 
     Raises:
         InputError: If there are fewer than two beats, times do not increase or are not
@@ -174,10 +174,10 @@ def steady_grid(
     return track_from_beats(first_beat_s + count * 60.0 / bpm, count + 1, duration_s)
 
 
-def tempo_opinion(
+def log_tempo_prior(
     bpm: Float[np.ndarray, " candidates"], logits: Float32[np.ndarray, " tempi"] | None = None
 ) -> Float[np.ndarray, " candidates"]:
-    """What is known of tempi before any phase, in nats up to a constant.
+    """Log prior of tempi, in nats up to a constant.
 
     A weak log-normal prior; with ``logits`` of ``TEMPI_BPM``, half of it and half of them:
     both sum up the same movement, so neither counts in full.
@@ -187,7 +187,7 @@ def tempo_opinion(
         return prior
     log_share = logits - np.logaddexp.reduce(logits)
     said = np.interp(np.log2(bpm), np.log2(TEMPI_BPM), log_share)
-    return OPINION_WEIGHT * said + (1.0 - OPINION_WEIGHT) * prior
+    return LOGITS_WEIGHT * said + (1.0 - LOGITS_WEIGHT) * prior
 
 
 def _track(times: np.ndarray, numbers: np.ndarray, duration_s: float) -> RhythmTrack:
@@ -225,7 +225,7 @@ def _steady_cycles(
         usable = (candidates >= MIN_BPM) & (candidates <= MAX_BPM)
         candidates = candidates[usable]
         sums = np.abs(np.fft.fft(vectors, n_fft)[: n_fft // 2][usable]) / frame_rate
-        scores = EVIDENCE_PER_S * sums + tempo_opinion(candidates, tempo_logits)
+        scores = EVIDENCE_PER_S * sums + log_tempo_prior(candidates, tempo_logits)
         bpm = float(candidates[np.argmax(scores)])
     turned = vectors * np.exp(-2j * np.pi * bpm / 60.0 * seconds)
     return seconds * bpm / 60.0 + np.angle(turned.sum()) / (2 * np.pi)
@@ -249,7 +249,7 @@ def _follow_tempo(vectors: np.ndarray, frame_rate: float, cycles: np.ndarray) ->
     )
     steady_bpm = 60.0 * frame_rate * float(cycles[-1] - cycles[0]) / max(vectors.size - 1, 1)
     steady = int(np.argmin(np.abs(np.log(tempi / steady_bpm))))
-    path = _best_path(EVIDENCE_PER_S * evidence + 0.25 * tempo_opinion(tempi), tempi)
+    path = _best_path(EVIDENCE_PER_S * evidence + 0.25 * log_tempo_prior(tempi), tempi)
     gained = evidence[np.arange(n_windows), path] - evidence[:, steady - 1 : steady + 2].max(1)
     if gained.mean() < 0.1 * 8:
         return cycles

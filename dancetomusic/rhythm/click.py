@@ -1,4 +1,4 @@
-"""A click on every beat, to hear whether a rhythm is right."""
+"""A click on every beat, to check a rhythm by ear."""
 
 from __future__ import annotations
 

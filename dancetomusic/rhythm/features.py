@@ -63,7 +63,7 @@ def features_at(
         track: Beats, metre and energy.
         seconds: Times of the rows.
         swing: How late the off-beats are to be played, from 0 to 1: both phases pass half a
-            beat where ``dancetomusic.rhythm.swing.offbeat_place`` says. Beats stay in place.
+            beat where ``dancetomusic.rhythm.swing.offbeat_position`` says. Beats stay in place.
 
     Raises:
         InputError: If ``swing`` is outside [0, 1].

@@ -1,4 +1,4 @@
-"""Rhythm tracks as CSV: one line per beat, its time and its place in the bar."""
+"""Rhythm tracks as CSV: one line per beat, its time and its position in the bar."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _SHOWN = 60  # characters of a line that a message repeats
 _PAIR = re.compile(r"\d+,\d+")
 
 HEADER = ("time_s", "beat", "source", "certainty")
-_REMEDY = "Write one line per beat: its time in seconds, then its place in the bar."
+_REMEDY = "Write one line per beat: its time in seconds, then its position in the bar."
 
 
 def save_beats(path: Path | str, track: RhythmTrack) -> None:
-    """Write a line for each beat: its time to the millisecond, and its place in the bar.
+    """Write a line for each beat: its time to the millisecond, and its position in the bar.
 
     Each line also says where the beats come from, and how certain they are as a whole.
 
@@ -54,14 +54,14 @@ def load_beats(path: Path | str, duration_s: float) -> RhythmTrack:
     A header, blank lines and ``#`` comments are skipped; commas, semicolons, tabs and spaces
     separate, and where something else does, a comma may be the decimal point. Quotes are left
     out; UTF-8 and, with its mark, UTF-16 are read. Labels as Audacity exports them (start, end,
-    text, separated by tabs) are read, too. Without places in the bar, or with a text instead,
+    text, separated by tabs) are read, too. Without positions in the bar, or with a text instead,
     beats count 1 2 3 4; further columns are ignored. Beats are extrapolated with the neighbouring
     interval to cover the whole duration. The energy is level, 0.5.
 
     Raises:
         InputError: If the file cannot be read, has fewer than two beats or an interval outside
             20-400 BPM; and, with the number of the line, if a line has no time, a time does not
-            increase or lies outside the duration, or a place is no whole number from 1 to 16.
+            increase or lies outside the duration, or a position is no whole number from 1 to 16.
     """
     rows = {
         number: line.split("#")[0].replace('"', "").strip()
@@ -80,12 +80,12 @@ def load_beats(path: Path | str, duration_s: float) -> RhythmTrack:
             continue
         header_allowed = False
         try:
-            time, place = _read_fields(fields, labels="\t" in row)
+            time, position = _read_fields(fields, labels="\t" in row)
         except ValueError as error:
             raise InputError(f"{path} line {count} is {row[:_SHOWN]!r}", _REMEDY) from error
         _check_beat(f"{path} line {count}", time, times[-1] if times else None, duration_s)
         times.append(time)
-        numbers.append(len(times) % 4 or 4 if place is None else place)
+        numbers.append(len(times) % 4 or 4 if position is None else position)
     if len(times) < 2:
         raise InputError(f"{path} has {len(times)} beats", "Give at least two.")
     return track_from_beats(np.array(times), np.array(numbers, np.int64), duration_s)
@@ -107,7 +107,7 @@ def _read_text(path: Path | str) -> str:
 def _has_decimal_commas(rows: Iterable[str]) -> bool:
     """Whether lines of two numbers joined by a comma are each one number.
 
-    They are where the second cannot be a place in a bar: ``0,500`` is half a second.
+    They are where the second cannot be a position in a bar: ``0,500`` is half a second.
     """
     pairs = [row.split(",") for row in rows if _PAIR.fullmatch(row)]
     return any(len(part) > 2 or not 1 <= int(part) <= MOST_BEATS for _, part in pairs)
@@ -128,21 +128,21 @@ def _split(row: str, decimal_comma: bool) -> list[str]:
 
 
 def _read_fields(fields: list[str], *, labels: bool) -> tuple[float, int | None]:
-    """The time of a beat in seconds, and its place in the bar where it is given.
+    """The time of a beat in seconds, and its position in the bar where it is given.
 
     Args:
         fields: Of one line.
         labels: Whether they may be a label of Audacity: start, end, text.
     """
-    time, place = float(fields[0]), fields[1] if len(fields) > 1 else ""
-    if labels and "." in place:
+    time, position = float(fields[0]), fields[1] if len(fields) > 1 else ""
+    if labels and "." in position:
         text = fields[2] if len(fields) > 2 else ""
         return time, int(text) if text.isdecimal() and 1 <= int(text) <= MOST_BEATS else None
-    if not _is_number(place):
+    if not _is_number(position):
         return time, None
-    number = float(place)
+    number = float(position)
     if not 1 <= number <= MOST_BEATS or number % 1.0:
-        raise ValueError(f"the place in the bar is {place}")
+        raise ValueError(f"the position in the bar is {position}")
     return time, int(number)
 
 

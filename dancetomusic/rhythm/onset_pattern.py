@@ -1,7 +1,7 @@
 """The beats of drums and bass: the rhythm that a dance's music really has.
 
-Onsets in four bands are laid over every tempo and phase of a pattern that says where in two beats
-a drummer and a bassist play; what fits best is the beat.
+Onsets in four bands are correlated with a pattern, at every tempo and phase, that says where in
+two beats a drummer and a bassist play; the best match is the beat.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PATTERN = np.array(
     ],
     np.float32,
 ) / 100  # fmt: skip
-"""What an onset in a band, at a place in two beats, says for a beat at place 0."""
+"""What an onset in a band, at a position in two beats, says for a beat at position 0."""
 
 DOWNBEAT = np.array([0.45, -0.10, -0.02, -0.32, -1.41], np.float32)
 """Log-odds that a beat is the first of its bar: for each band's onset there, and without any."""
@@ -122,7 +122,7 @@ def beat_rates(window_s: float) -> Float[np.ndarray, " tempi"]:
 
 
 def tempo_prior(rates: Float[np.ndarray, " tempi"]) -> Float32[np.ndarray, " tempi"]:
-    """Log-likelihood of tempi in Hz, before anything is heard."""
+    """Log-likelihood of tempi in Hz, before any observation."""
     octaves = np.log2(60.0 * rates / PRIOR_BPM) / PRIOR_OCTAVES
     return (-0.5 * PRIOR_WEIGHT * octaves**2).astype(np.float32)
 
@@ -160,20 +160,20 @@ def _sub_bands(
 
 @cache
 def _harmonics() -> tuple[np.ndarray, np.ndarray]:
-    """The pattern's coefficients, and what turns a sum of harmonics into places of two beats."""
+    """The pattern's coefficients, and what turns a sum of harmonics into positions in two beats."""
     n_steps = PATTERN.shape[1]
     k = np.arange(1, STEPS_PER_BEAT + 1)
     coefficients = np.fft.rfft(PATTERN, axis=1).conj()[:, 1:] * (2 / n_steps)
-    places = np.exp(2j * np.pi * np.outer(k, np.arange(n_steps)) / n_steps)
-    return coefficients.astype(np.complex64), places.astype(np.complex64)
+    positions = np.exp(2j * np.pi * np.outer(k, np.arange(n_steps)) / n_steps)
+    return coefficients.astype(np.complex64), positions.astype(np.complex64)
 
 
 def _score_windows(
     onsets: Float32[np.ndarray, "4 frames"],
-) -> tuple[Int[np.ndarray, " windows"], Float32[np.ndarray, "windows tempi places"]]:
+) -> tuple[Int[np.ndarray, " windows"], Float32[np.ndarray, "windows tempi positions"]]:
     """Log-likelihood of every tempo and phase in each window, up to a constant.
 
-    Place ``p`` puts a beat ``p`` sixteenths of a beat after the middle of the window.
+    Position ``p`` puts a beat ``p`` sixteenths of a beat after the middle of the window.
     """
     n_frames = onsets.shape[1]
     length = min(n_frames, round(WINDOW_S * FRAME_RATE))
@@ -181,18 +181,18 @@ def _score_windows(
     starts = np.rint(np.linspace(0, n_frames - length, n_windows)).astype(int)
     rates = beat_rates(length / FRAME_RATE)
     prior = tempo_prior(rates)[:, None]
-    coefficients, places = _harmonics()
-    scores = np.empty((n_windows, rates.size, places.shape[1]), np.float32)
+    coefficients, positions = _harmonics()
+    scores = np.empty((n_windows, rates.size, positions.shape[1]), np.float32)
     for score, start in zip(scores, starts, strict=True):
         spectra = pattern_spectra(onsets[:, start : start + length], rates)
-        score[:] = (np.einsum("bfk,bk->fk", spectra, coefficients) @ places).real + prior
+        score[:] = (np.einsum("bfk,bk->fk", spectra, coefficients) @ positions).real + prior
     return starts + length // 2, scores
 
 
 def _read_phase(
     n_frames: int,
     centres: Int[np.ndarray, " windows"],
-    scores: Float32[np.ndarray, "windows tempi places"],
+    scores: Float32[np.ndarray, "windows tempi positions"],
 ) -> tuple[float, Complex64[np.ndarray, " frames"]]:
     """The tempo in Hz, and the phase of its beat in each frame; its length is how sure it is."""
     length_s = min(n_frames / FRAME_RATE, WINDOW_S)

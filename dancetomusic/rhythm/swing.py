@@ -8,7 +8,7 @@ from jaxtyping import Float
 from dancetomusic.errors import InputError
 
 
-def offbeat_place(swing: float) -> float:
+def offbeat_position(swing: float) -> float:
     """Where in a beat its off-beat is played: 1/2 without swing, 2/3 with all of it.
 
     Args:
@@ -27,15 +27,15 @@ def swing_beats(beats: Float[np.ndarray, "*n"], swing: float) -> Float[np.ndarra
 
     Args:
         beats: Positions as they are written.
-        swing: As for ``offbeat_place``.
+        swing: As for ``offbeat_position``.
     """
-    place = offbeat_place(swing)
+    offbeat = offbeat_position(swing)
     whole = np.floor(beats)
-    return whole + np.interp(beats - whole, [0.0, 0.5, 1.0], [0.0, place, 1.0])
+    return whole + np.interp(beats - whole, [0.0, 0.5, 1.0], [0.0, offbeat, 1.0])
 
 
 def straighten_beats(beats: Float[np.ndarray, "*n"], swing: float) -> Float[np.ndarray, "*n"]:
     """Positions in beats as they are written, from those played: undoes ``swing_beats``."""
-    place = offbeat_place(swing)
+    offbeat = offbeat_position(swing)
     whole = np.floor(beats)
-    return whole + np.interp(beats - whole, [0.0, place, 1.0], [0.0, 0.5, 1.0])
+    return whole + np.interp(beats - whole, [0.0, offbeat, 1.0], [0.0, 0.5, 1.0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM, tempo_opinion
+from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM, log_tempo_prior
 
 BANK_BPM = np.geomspace(MIN_BPM, MAX_BPM, 901)
 EVIDENCE_PER_S = 8.0
@@ -54,7 +54,7 @@ class GridTracker:
         self._turn = keep * np.exp(2j * np.pi * self._beats_per_frame)
         self._bank = np.zeros(self._turn.shape, complex)
         self._weight = 0.0
-        self._log_prior = tempo_opinion(BANK_BPM)
+        self._log_prior = log_tempo_prior(BANK_BPM)
         self._lead = int(self._log_prior.argmax())
         self._cycles = 0.0
         self._frame = 0
@@ -77,7 +77,7 @@ class GridTracker:
 
     def weigh_tempi(self, logits: Float32[np.ndarray, " tempi"]) -> None:
         """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, estimated from the past."""
-        self._log_prior = tempo_opinion(BANK_BPM, logits)
+        self._log_prior = log_tempo_prior(BANK_BPM, logits)
 
     def push(
         self,

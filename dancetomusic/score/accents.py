@@ -108,7 +108,7 @@ def answer_hits(
 
 
 def stop_with_rests(frame: Frame, parts: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
-    """The parts silent where the dancers freeze, with a stroke where they stop and go on.
+    """The parts silent where the dancers freeze, with a stroke where they stop and resume.
 
     Rests that a break covers, shorter than ``LEAST_STOP_BEATS``, or outside the piece are left.
     """

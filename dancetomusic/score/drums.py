@@ -28,7 +28,7 @@ FILL_SHARE = 0.95
 """Share of section ends that get a fill."""
 
 FILL_INTENSITY = 0.7
-"""A fill is heard: it is played at this intensity at least."""
+"""A fill is clearly audible: it is played at this intensity at least."""
 
 ELECTRONIC_KITS = (24, 25)
 """Kits that are programmed, not played: their strokes are on time."""

@@ -2,7 +2,7 @@
 
 Drums follow the circuits of the TR-808 and TR-909: swept sines for kicks and toms, six detuned
 square waves for metal, shaped noise for the rest. Tones are sums of harmonics below the limit of
-hearing, so nothing aliases, over a whole number of periods, so loops do not click.
+the audible range, so nothing aliases, over a whole number of periods, so loops do not click.
 
 References:
     Werner, Abel and Smith, "A physically-informed, circuit-bendable, digital model of the Roland

@@ -63,12 +63,12 @@ class Bar:
     pickup: bool
 
     def chord_at(self, beat: float | int) -> Chord:
-        """The chord at a place in the bar, in beats from its start."""
+        """The chord at a position in the bar, in beats from its start."""
         share = int((beat + 1e-6) / max(self.length, 1) * len(self.chords))
         return self.chords[min(max(share, 0), len(self.chords) - 1)]
 
     def chord_after(self, beat: float | int) -> Chord:
-        """The next chord after a place in the bar."""
+        """The next chord after a position in the bar."""
         share = int((beat + 1e-6) / max(self.length, 1) * len(self.chords))
         here = self.chord_at(beat)
         later = [chord for chord in self.chords[share + 1 :] if chord != here]

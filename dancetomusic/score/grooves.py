@@ -53,7 +53,7 @@ class GrooveLibrary:
     """Performances bar by bar; a note belongs to the bar that its tick lies in.
 
     Attributes:
-        tick: Place in the bar in twelfths of a beat.
+        tick: Position in the bar in twelfths of a beat.
         offset: How much later than its tick a note was played, in ``OFFSET_STEPS`` of half a tick.
         key: General MIDI percussion key.
         velocity: 1 to 127.
@@ -220,7 +220,7 @@ def choose_bars(
     phrase_starts: Bool[np.ndarray, " bars"],
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " bars"]:
-    """Bars of one performance in an order that follows a density, going on where it can.
+    """Bars of one performance in an order that follows a density, continuing where it can.
 
     The cheapest path (Viterbi) over the bars of the performance: a bar costs how far its rank of
     density is from the one wanted, a jump costs more within a phrase than at its start.
@@ -229,7 +229,7 @@ def choose_bars(
         library: Where the performance is.
         performance: Its index.
         density: Wanted, in [0, 1], for each bar.
-        phrase_starts: Bars at which a jump is hardly heard.
+        phrase_starts: Bars at which a jump is hardly audible.
         rng: Breaks ties, so that two seeds play different bars.
 
     Returns:
@@ -272,7 +272,7 @@ def choose_fill(
         performance: Whose fills come first, and whose metre counts.
         labels: The style's.
         rng: Source of the choice.
-        least: Fewest of :func:`fill_strokes` that are heard as a fill in the piece; of several
+        least: Fewest of :func:`fill_strokes` that count as a fill in the piece; of several
             fills that are drawn the one that has least more is taken, so that none is a storm.
     """
     metre = library.beats_per_bar[performance]

@@ -183,7 +183,7 @@ def lay_progression(
 ) -> list[Bar]:
     """Chords for every bar of consecutive sections.
 
-    The progression starts anew with each section and goes round in it. The last beat of a section
+    The progression starts again with each section and goes round in it. The last beat of a section
     of a phrase or more is the last chord of the cadence, which leads into the next, unless the
     bar has that root already.
 

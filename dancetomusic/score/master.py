@@ -54,7 +54,7 @@ def master(
 ) -> Waveform:
     """Bring a sound to a loudness, with its peaks below a limit and its ends faded.
 
-    What is below hearing is removed (so a constant offset is), a compressor holds loud passages
+    Inaudible low frequencies are removed (a constant offset, too), a compressor holds loud passages
     back by about 2 dB, and a limiter that looks ahead catches the peaks. Silence stays silence, a
     sound below -54 LUFS is raised by 40 LU at most, and one whose peaks would have to be limited
     by more than 24 dB ends up quieter than asked, with a warning. Rate, channels and length stay.

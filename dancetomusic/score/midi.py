@@ -70,7 +70,7 @@ def write_midi(score: Score, path: Path | str, *, credit: str = "") -> None:
     """Write a score as a standard MIDI file, type 1.
 
     The first track holds tempo, bars, key and the sections as markers; the others follow with
-    their names and programs, drums on channel 10. What is not heard (``Score.heard``) is left
+    their names and programs, drums on channel 10. What is not audible (``Score.audible``) is left
     out. Times are those of the score's clock within 0.1 ms.
 
     Args:
@@ -130,7 +130,7 @@ def read_midi(path: Path | str) -> MidiMusic:
 def score_from_midi(path: Path | str, clock: BeatClock) -> Score:
     """Lay the music of a MIDI file on a dance: its beats on the clock's beats.
 
-    Bars are laid on bars as far as they agree: a file that starts with a whole bar starts with
+    Bars are aligned with bars as far as they agree: a file that starts with a whole bar starts with
     the dance's first whole bar, and a file that was written for this clock keeps its place. The
     file's own tempo is not used. Markers become sections.
 
@@ -215,7 +215,7 @@ def _metre(ticks: int) -> tuple[int, int]:
     while ticks % unit or (denominator == 8 and ticks // unit == 9):
         unit, denominator = unit // 2, denominator * 2
     if ticks // unit > 255:
-        raise InputError(f"a bar lasts {ticks / TICKS_PER_BEAT:g} beats", "Number its beats anew.")
+        raise InputError(f"a bar lasts {ticks / TICKS_PER_BEAT:g} beats", "Renumber its beats.")
     return ticks // unit, denominator
 
 
@@ -246,7 +246,7 @@ def _conductor(score: Score, grid: _Grid, credit: str) -> mido.MidiTrack:
 
 
 def _part(score: Score, track: Track, grid: _Grid, channel: int) -> mido.MidiTrack:
-    notes = score.heard(track)
+    notes = score.audible(track)
     starts = grid.tick(score.clock.seconds(notes.start))
     ends = np.maximum(grid.tick(score.clock.seconds(notes.end)), starts + 1)
     rows: list[tuple[int, Any]] = [
@@ -351,7 +351,7 @@ def _events(file: mido.MidiFile) -> list[_Event]:
 def _beat_grid(
     events: list[_Event], ticks_per_beat: int, last_tick: int
 ) -> tuple[Float64[np.ndarray, " beats"], Int64[np.ndarray, " beats"]]:
-    """Ticks and places in the bar of a file's beats, past its last event."""
+    """Ticks and positions in the bar of a file's beats, past its last event."""
     changes = {0: (4, 4)}
     for event in events:
         if event.message.type == "time_signature" and event.message.numerator:

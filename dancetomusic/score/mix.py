@@ -1,4 +1,4 @@
-"""Stems mixed to one stereo sound: levels, places, tone, a common room, room for the kick.
+"""Stems mixed to one stereo sound: levels, panning, tone, a common room, room for the kick.
 
 Every stage but the sum works on one track, so that the tracks as they come out, written side by
 side, add up to the mix.
@@ -52,7 +52,7 @@ class Channel:
 
     Attributes:
         gain_db: Level against the stem's own, in [-60, 24].
-        pan: Place from -1 (left) to 1 (right), at constant power; 0 leaves the stem as it is.
+        pan: From -1 (left) to 1 (right), at constant power; 0 leaves the stem as it is.
         room: Level of the room's answer against the track, in [0, 1].
         equaliser: Filters, in order.
         duck_db: How far each stroke of the kick turns the track down, in [0, 12].
@@ -190,7 +190,7 @@ def laid_under(
 def _placed(
     stem: Waveform, channel: Channel, room: Room, kicks: Float64[np.ndarray, " kicks"]
 ) -> Waveform:
-    """One track at its level and place, with what the room adds to it."""
+    """One track at its level and pan position, with what the room adds to it."""
     if not 1 <= stem.samples.shape[0] <= 2:
         raise InputError(f"a stem has {stem.samples.shape[0]} channels", "Give one or two.")
     angle = math.pi / 4 * (channel.pan + 1)

@@ -147,12 +147,12 @@ class BeatClock:
     """Which beat is when, and which bar it belongs to.
 
     Beat ``k`` is at ``beat_times[k]``; between beats time runs evenly, and beyond both ends
-    the neighbouring interval goes on.
+    the neighbouring interval continues.
 
     Attributes:
         beat_times: Strictly increasing, in seconds; two beats or more. The first may lie
             before 0 s, so that the music starts within a beat.
-        beat_numbers: Place of each beat in its bar; 1 is the downbeat.
+        beat_numbers: Position of each beat in its bar; 1 is the downbeat.
         duration_s: Length of the music, in seconds; by default the last beat lasts as long as
             the one before.
 
@@ -347,7 +347,7 @@ class Score:
         """When each note of a track starts and ends, in seconds."""
         return self.clock.seconds(track.notes.start), self.clock.seconds(track.notes.end)
 
-    def heard(self, track: Track) -> Notes:
+    def audible(self, track: Track) -> Notes:
         """A track's notes that sound between 0 s and the end of the music.
 
         A note that is on at 0 s starts there; a drum stroke before 0 s is left out, unless by

@@ -28,7 +28,7 @@ def perform(
 
     Args:
         score: What is played.
-        style: Levels, places and room of its tracks; tracks it does not name stand in the middle.
+        style: Levels, panning and room of its tracks; tracks it does not name stand in the middle.
         soundfont: File to play from; the one that comes along by default.
         programs: For tracks named here, the program to use in place of their own.
 

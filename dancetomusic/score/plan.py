@@ -248,10 +248,10 @@ def _final_beat(clock: BeatClock, still: Bool[np.ndarray, " bars"]) -> int:
         rest -= 1
     if 1 < rest < still.size and RING_S <= ring_s[clock.bar_starts[rest]] <= STILL_RING_S:
         return int(clock.bar_starts[rest])
-    heard = clock.beat_times[: clock.n_beats] >= 0
-    long_enough = np.flatnonzero(heard & (ring_s >= RING_S))
+    within = clock.beat_times[: clock.n_beats] >= 0
+    long_enough = np.flatnonzero(within & (ring_s >= RING_S))
     if not long_enough.size:
-        return int(heard.argmax())
+        return int(within.argmax())
     middle = clock.beats_per_bar // 2 + 1 if clock.beats_per_bar % 2 == 0 else 1
     for wanted in (1, middle):
         beats = long_enough[(numbers == wanted)[long_enough]]

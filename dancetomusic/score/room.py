@@ -50,7 +50,7 @@ class Room:
     def reverberated(self, waveform: Waveform) -> Waveform:
         """What comes back from the room, two channels, as long as the sound.
 
-        Noise comes back as loud as the sound was; the channels are heard as one in the middle.
+        Noise comes back as loud as the sound was; the channels fuse to one source in the middle.
         """
         response = _response(self, waveform.sample_rate)
         sent = waveform.to_mono().samples

@@ -113,7 +113,7 @@ def _render(score: Score, track: Track, program: int, font: SoundFont, voices: _
 
 
 def _strokes(score: Score, track: Track, program: int, font: SoundFont) -> Iterator[_Stroke]:
-    notes = score.heard(track)
+    notes = score.audible(track)
     if not len(notes):
         return
     preset = font.preset(program, drums=track.is_drum)
@@ -318,7 +318,7 @@ class _Envelope:
         return max(self._sustain_db, (frame - self._hold) * self._decay_slope)
 
     def release_frames(self, held: int) -> int:
-        """Frames for which the voice goes on after its key is let go."""
+        """Frames for which the voice continues after its key is let go."""
         left_db = max(0.0, self._level_db(held) - SILENCE_DB)
         return min(int(left_db / -self._release_slope), _frames(_LONGEST_S))
 

@@ -6,7 +6,7 @@ does that a caller must know:
 - it exits 0 after errors of its own (a missing ffmpeg, an unreadable file), without stems;
 - it fetches its weights at first use. A failed download leaves an empty folder, and the next
   run then exits 0 with stems made by random weights. Only the file ``.probe``, written last,
-  tells that the weights are whole;
+  shows that the weights are whole;
 - it leaves out all sound after ten minutes unless asked otherwise;
 - its stems have 44 100 Hz, two channels, 16 bits, and the time and length of the mix.
 """

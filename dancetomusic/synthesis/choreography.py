@@ -355,8 +355,8 @@ class _Dance:
         travel = min(travel, 0.5 / self.beat_s)
         strike = self._when(beat)
         lift *= 0.6 + 0.4 * self.size
-        place = self._stance(side, spread * self.stride, ahead * self.stride)
-        self.feet[side].key(strike, *place, height, pitch, lift, travel=travel)
+        position = self._stance(side, spread * self.stride, ahead * self.stride)
+        self.feet[side].key(strike, *position, height, pitch, lift, travel=travel)
         self.weight.key(beat + 0.12, side * weight, travel=max(0.75, 0.4 / self.beat_s))
         if turn:
             self.facing.key(beat + 0.2, self.heading, travel=0.9)
@@ -369,7 +369,7 @@ class _Dance:
     def arms(
         self, beat: float, left: str, right: str | None = None, *, travel: float = 0.6
     ) -> None:
-        """Bring the hands to named places on ``beat``; ``right`` defaults to the same place."""
+        """Bring the hands to named positions on ``beat``; ``right`` defaults to the left one."""
         if self.rng.random() < self.syncopation:
             beat -= 0.5
         for side, name in ((LEFT, left), (RIGHT, right or left)):
@@ -513,7 +513,7 @@ def _balance(dance: _Dance, b: float, n: int) -> None:
 
 
 def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
-    """Arms that go round a list of (left, right) places."""
+    """Arms that go round a list of (left, right) positions."""
 
     def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
         travel = 1.0 if smooth else float(dance.rng.uniform(0.45, 0.75))
@@ -524,11 +524,11 @@ def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
     return figure
 
 
-def _held(*places: str) -> ArmFigure:
-    """Arms that rest in one place, chosen at random."""
+def _held(*positions: str) -> ArmFigure:
+    """Arms that rest in one position, chosen at random."""
 
     def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
-        dance.arms(b, str(dance.rng.choice(places)), travel=1.2)
+        dance.arms(b, str(dance.rng.choice(positions)), travel=1.2)
 
     return figure
 

@@ -203,9 +203,9 @@ def to_waltz(groove: Groove) -> Groove:
         return groove
     notes = []
     for note in groove.notes:
-        bar, place = divmod(note.time, 4.0)
-        if place < 2.9:
-            notes.append(replace(note, time=bar * 3 + place))
+        bar, beat = divmod(note.time, 4.0)
+        if beat < 2.9:
+            notes.append(replace(note, time=bar * 3 + beat))
     return replace(groove, notes=tuple(notes), n_beats=groove.n_beats // 4 * 3, beats_per_bar=3)
 
 
@@ -216,7 +216,7 @@ _BALLROOM_BASS = {
     "tango": ["marcato", "marcato", "three-three-two"],
     "waltz": ["downbeat", "downbeat", "root-fifth"],
 }
-_BALLROOM_BASS_PLACES = {
+_BALLROOM_BASS_ONSETS = {
     "tumbao": [0.0, 1.5, 3.0],
     "bolero": [0.0, 2.0, 3.0],
     "marcato": [0.0, 1.0, 2.0, 3.0],
@@ -241,25 +241,25 @@ def compose_bass(groove: Groove, rng: np.random.Generator) -> tuple[Note, ...]:
     for bar in range(groove.n_beats // bar_beats):
         root = key + progression[bar % 4] - (12 if progression[bar % 4] > 7 else 0)
         following = key + progression[(bar + 1) % 4]
-        places = _bass_places(habit, bar_beats, kicks - bar * bar_beats, rng)
-        for index, place in enumerate(places):
-            end = places[index + 1] if index + 1 < len(places) else bar_beats
-            pitch = _bass_pitch(habit, root, following, place, index, bar_beats, rng)
-            length = max(0.15, (end - place) * rng.uniform(0.55, 0.95))
+        onsets = _bass_onsets(habit, bar_beats, kicks - bar * bar_beats, rng)
+        for index, onset in enumerate(onsets):
+            end = onsets[index + 1] if index + 1 < len(onsets) else bar_beats
+            pitch = _bass_pitch(habit, root, following, onset, index, bar_beats, rng)
+            length = max(0.15, (end - onset) * rng.uniform(0.55, 0.95))
             if habit == "marcato":
                 length /= 2
-            velocity = int(np.clip(rng.normal(96 if place == 0 else 84, 7), 40, 127))
+            velocity = int(np.clip(rng.normal(96 if onset == 0 else 84, 7), 40, 127))
             notes.append(
-                Note(bar * bar_beats + place, min(length, 1.5), pitch, velocity, BASS_CHANNEL)
+                Note(bar * bar_beats + onset, min(length, 1.5), pitch, velocity, BASS_CHANNEL)
             )
     return tuple(notes)
 
 
-def _bass_places(
+def _bass_onsets(
     habit: str, bar_beats: int, kicks: Float[np.ndarray, " kicks"], rng: np.random.Generator
 ) -> list[float]:
-    if habit in _BALLROOM_BASS_PLACES:
-        return [place for place in _BALLROOM_BASS_PLACES[habit] if place < bar_beats]
+    if habit in _BALLROOM_BASS_ONSETS:
+        return [onset for onset in _BALLROOM_BASS_ONSETS[habit] if onset < bar_beats]
     if habit == "kick":
         inside = kicks[(kicks > -0.1) & (kicks < bar_beats - 0.1)]
         grid = sorted({max(0.0, round(float(k) * 4) / 4) for k in inside})
@@ -277,16 +277,16 @@ def _bass_pitch(
     habit: str,
     root: int,
     following: int,
-    place: float,
+    onset: float,
     index: int,
     bar_beats: int,
     rng: np.random.Generator,
 ) -> int:
-    if place == 0:
+    if onset == 0:
         return root
     if habit == "octaves":
         return root + 12 * (index % 2)
-    if place >= bar_beats - 1 and rng.random() < 0.3:
+    if onset >= bar_beats - 1 and rng.random() < 0.3:
         return following + int(rng.choice([-1, 1, -2, 2]))
     if habit == "walking":
         return root + (0, 4, 7, 9)[index % 4]
@@ -296,7 +296,7 @@ def _bass_pitch(
 
 
 def compose_harmony(groove: Groove, rng: np.random.Generator) -> tuple[Note, ...]:
-    """Chords and a sparse melody, to widen what a codec hears."""
+    """Chords and a sparse melody, to widen what a codec is trained on."""
     key = int(rng.integers(52, 66))
     progression = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
     notes = []

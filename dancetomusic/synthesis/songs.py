@@ -2,7 +2,7 @@
 
 Drums are human grooves or programmed dance patterns, with bass, chords and a melody around them;
 some stretches have no drums, tempi drift as a band's do, and the sound is coloured as a phone
-records it in a room. Beats and bars are known exactly because the notes are laid on them.
+records it in a room. Beats and bars are known exactly because the notes are generated on them.
 """
 
 from __future__ import annotations

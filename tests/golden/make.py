@@ -1,4 +1,4 @@
-"""Make the golden files anew; say why in the commit that changes them."""
+"""Make the golden files again; say why in the commit that changes them."""
 
 from pathlib import Path
 

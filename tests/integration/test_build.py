@@ -186,7 +186,7 @@ def test_one_process_makes_the_same_bytes(
     assert tree(output) == tree(built)
 
 
-def test_a_moved_gate_decides_anew_without_new_poses(
+def test_a_moved_gate_decides_again_without_new_poses(
     few: Path, tmp_path: Path, run_here: Build
 ) -> None:
     output = tmp_path / "set"

@@ -15,12 +15,12 @@ patterns = st.builds(CodePattern, st.sampled_from(["delay", "flatten"]), st.inte
 
 @settings(deadline=None, max_examples=60)
 @given(patterns, st.integers(1, 3), st.integers(0, 12))
-def test_read_back_undoes_lay_out(pattern: CodePattern, batch: int, frames: int) -> None:
+def test_revert_undoes_build(pattern: CodePattern, batch: int, frames: int) -> None:
     codes = torch.randint(0, EMPTY, (batch, pattern.n_codebooks, frames))
-    laid = pattern.lay_out(codes, EMPTY)
-    assert laid.shape == (batch, pattern.n_codebooks, pattern.n_steps(frames))
-    assert torch.equal(pattern.read_back(laid, frames), codes)
-    assert int((laid != EMPTY).sum()) == codes.numel()
+    steps = pattern.build(codes, EMPTY)
+    assert steps.shape == (batch, pattern.n_codebooks, pattern.n_steps(frames))
+    assert torch.equal(pattern.revert(steps, frames), codes)
+    assert int((steps != EMPTY).sum()) == codes.numel()
 
 
 @settings(deadline=None, max_examples=60)
@@ -41,17 +41,17 @@ def test_a_cut_piece_is_laid_out_as_the_start_of_the_whole(
 ) -> None:
     kept = min(cut, frames)
     codes = torch.randint(0, EMPTY, (1, pattern.n_codebooks, frames))
-    whole, part = pattern.lay_out(codes, EMPTY), pattern.lay_out(codes[:, :, :kept], EMPTY)
+    whole, part = pattern.build(codes, EMPTY), pattern.build(codes[:, :, :kept], EMPTY)
     known = part != EMPTY
     assert torch.equal(whole[:, :, : part.shape[2]][known], part[known])
 
 
 @pytest.mark.parametrize("name", ["delay", "flatten"])
-def test_read_back_keeps_further_axes(name: str) -> None:
+def test_revert_keeps_further_axes(name: str) -> None:
     pattern = CodePattern(name, 2)
-    laid = torch.randn(3, 2, pattern.n_steps(4), 7)
-    back = pattern.read_back(laid, 4)
+    steps = torch.randn(3, 2, pattern.n_steps(4), 7)
+    back = pattern.revert(steps, 4)
     for book in range(2):
         for frame in range(4):
             step = int(pattern.step_of(4)[book, frame])
-            assert torch.equal(back[:, book, frame], laid[:, book, step])
+            assert torch.equal(back[:, book, frame], steps[:, book, step])

@@ -239,7 +239,7 @@ export class BeatPanel {
       ? `${this.taps.length} taps · ${edit.tempoOf(this.preview).toFixed(1)} BPM · the first tap is beat 1`
       : left > 0
         ? `${left} more ${left === 1 ? "tap sets" : "taps set"} the tempo.`
-        : "Go on: these taps do not agree on a tempo yet.";
+        : "Keep tapping: these taps do not agree on a tempo yet.";
     $("tap-done").disabled = !this.preview;
   }
 

@@ -1,4 +1,4 @@
-// Beats and what a person may do to them. Beats are [time in seconds, place in the bar] in order;
+// Beats and what a person may do to them. Beats are [time in seconds, position in the bar] in order;
 // every function gives new ones that cover [0, duration).
 
 export const MIN_INTERVAL_S = 0.16; // a little within the 20 to 400 BPM that the server takes
@@ -32,7 +32,7 @@ export function steady(interval, time, number, metre, duration) {
   const count = Math.ceil((duration - time) / interval) - first;
   return Array.from({ length: Math.max(0, count) }, (_, k) => [
     time + (first + k) * interval,
-    place(number - 1 + first + k, metre),
+    barPosition(number - 1 + first + k, metre),
   ]);
 }
 
@@ -41,7 +41,7 @@ export function half(beats, duration) {
   const [anchor, metre] = [downbeat(beats), metreOf(beats)];
   const kept = [];
   beats.forEach(([time], k) => {
-    if ((k - anchor) % 2 === 0) kept.push([time, place((k - anchor) / 2, metre)]);
+    if ((k - anchor) % 2 === 0) kept.push([time, barPosition((k - anchor) / 2, metre)]);
   });
   return fits(kept) ? fill(kept, duration) : beats;
 }
@@ -51,8 +51,8 @@ export function double(beats, duration) {
   const [anchor, metre] = [downbeat(beats), metreOf(beats)];
   const all = [];
   beats.forEach(([time], k) => {
-    all.push([time, place(2 * (k - anchor), metre)]);
-    if (k + 1 < beats.length) all.push([(time + beats[k + 1][0]) / 2, place(2 * (k - anchor) + 1, metre)]);
+    all.push([time, barPosition(2 * (k - anchor), metre)]);
+    if (k + 1 < beats.length) all.push([(time + beats[k + 1][0]) / 2, barPosition(2 * (k - anchor) + 1, metre)]);
   });
   return fits(all) ? fill(all, duration) : beats;
 }
@@ -74,13 +74,13 @@ export function moveBeat(beats, index, time, duration) {
 }
 
 export function setDownbeat(beats, index, metre = metreOf(beats)) {
-  return beats.map(([time], k) => [time, place(k - index, metre)]);
+  return beats.map(([time], k) => [time, barPosition(k - index, metre)]);
 }
 
 export const setMetre = (beats, metre) => setDownbeat(beats, downbeat(beats), metre);
 
-// Period and place of taps, some of which may be missing, doubled or off: every tap gets its number by the
-// median interval, the period is the median of all slopes (Theil and Sen), the place the median of what is
+// Period and phase of taps, some of which may be missing, doubled or off: every tap gets its number by the
+// median interval, the period is the median of all slopes (Theil and Sen), the phase the median of what is
 // left. Few taps say little of the tempo: a known interval within two standard errors of it is taken.
 export function fitTaps(taps, known = []) {
   const times = [...taps].sort((a, b) => a - b);
@@ -108,10 +108,10 @@ export function fitTaps(taps, known = []) {
   return { interval, offset: median(rest(interval)), known: close.length > 0, count: numbered.length };
 }
 
-// What is sent to the server: 0.1 ms is finer than anyone hears.
+// What is sent to the server: 0.1 ms is finer than is audible.
 export const rounded = (beats) => beats.map(([time, number]) => [Math.round(time * 1e4) / 1e4, number]);
 
-const place = (count, metre) => (((count % metre) + metre) % metre) + 1;
+const barPosition = (count, metre) => (((count % metre) + metre) % metre) + 1;
 const after = (number, metre) => (number % metre) + 1;
 const before = (number, metre) => ((number - 2 + metre) % metre) + 1;
 const downbeat = (beats) => Math.max(0, beats.findIndex(([, number]) => number === 1));

@@ -1,4 +1,4 @@
-// A click on every beat of a video, in step with what is seen and heard of it.
+// A click on every beat of a video, in step with its picture and sound.
 
 const AHEAD_S = 0.5; // the page may be busy for as long
 const EVERY_MS = 40;
@@ -14,7 +14,7 @@ export class ClickTrack {
     setInterval(() => this.schedule(), EVERY_MS);
   }
 
-  // Which beats, whether they are heard, and how loud; what was on its way is taken back.
+  // Which beats, whether they click, and how loud; what was on its way is taken back.
   set(values) {
     Object.assign(this, values);
     if (this.gain) this.gain.gain.value = this.volume;

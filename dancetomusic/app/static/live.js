@@ -35,7 +35,7 @@ class Live {
     this.note("Waiting for the camera");
     try {
       if (!navigator.mediaDevices) {
-        throw Object.assign(new Error(), { told: ["No camera over plain HTTP.", "Open the page on this machine, or through HTTPS."] });
+        throw Object.assign(new Error(), { reason: ["No camera over plain HTTP.", "Open the page on this machine, or through HTTPS."] });
       }
       this.camera = await navigator.mediaDevices.getUserMedia({
         video: { width: 640, height: 480, frameRate: { ideal: 30 } },
@@ -45,9 +45,9 @@ class Live {
       await this.openSound();
       if (this.running) this.openSocket();
     } catch (error) {
-      const told = error.told ?? CAMERA_ERRORS[error.name];
-      if (!told) console.error(error);
-      this.fail(...(told ?? ["The camera or the sound cannot be started.", error.message]));
+      const reason = error.reason ?? CAMERA_ERRORS[error.name];
+      if (!reason) console.error(error);
+      this.fail(...(reason ?? ["The camera or the sound cannot be started.", error.message]));
     }
   }
 
@@ -69,10 +69,10 @@ class Live {
   openSocket() {
     this.note("Loading the model");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const heard = BUFFER_MS + Math.round(1000 * (this.context.outputLatency || 0));
-    const socket = new WebSocket(`${scheme}://${location.host}/api/live?buffer_ms=${Math.min(1000, heard)}`);
+    const latencyMs = BUFFER_MS + Math.round(1000 * (this.context.outputLatency || 0));
+    const socket = new WebSocket(`${scheme}://${location.host}/api/live?buffer_ms=${Math.min(1000, latencyMs)}`);
     socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => (data instanceof ArrayBuffer ? this.play(data) : this.hear(JSON.parse(data)));
+    socket.onmessage = ({ data }) => (data instanceof ArrayBuffer ? this.play(data) : this.receive(JSON.parse(data)));
     socket.onclose = ({ code }) => {
       if (!this.running || this.socket !== socket) return;
       if (!$("live-failure").hidden) this.stop();
@@ -82,7 +82,7 @@ class Live {
     this.socket = socket;
   }
 
-  hear(message) {
+  receive(message) {
     if (message.problem) {
       this.fail(`${message.problem[0].toUpperCase()}${message.problem.slice(1)}.`, message.remedy);
     } else if (message.sample_rate) {

@@ -24,13 +24,13 @@ export class Player {
     return this.made;
   }
 
-  // Where other sounds are added to what is heard.
+  // Where other sounds are mixed into the output.
   get output() {
     void this.context;
     return this.meter;
   }
 
-  // From a sound's start to its being heard, in seconds; pictures are shown without.
+  // Output latency in seconds; pictures are shown without.
   get latency() {
     return this.context.outputLatency || this.context.baseLatency || 0;
   }
@@ -66,8 +66,8 @@ export class Player {
   // Called while drawing: sound that ran away from the picture is put back.
   keepInStep() {
     if (!this.source || this.video.paused || this.video.seeking) return;
-    const heard = this.context.currentTime - this.startedAt + this.startedFrom - this.latency;
-    if (Math.abs(heard - this.video.currentTime) > MAX_DRIFT_S) this.startSound();
+    const playedS = this.context.currentTime - this.startedAt + this.startedFrom - this.latency;
+    if (Math.abs(playedS - this.video.currentTime) > MAX_DRIFT_S) this.startSound();
   }
 
   startSound() {
@@ -87,7 +87,7 @@ export class Player {
     this.source = null;
   }
 
-  // Root mean square of what is heard of the take now.
+  // Root mean square of the take at the playback position.
   level() {
     if (!this.made) return 0;
     const samples = new Float32Array(this.meter.fftSize);

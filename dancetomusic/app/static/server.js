@@ -60,7 +60,7 @@ const pause = (milliseconds, signal) =>
     signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
   });
 
-// The file as the body of one request; fetch cannot tell how far an upload is.
+// The file as the body of one request; fetch does not report upload progress.
 export function upload(path, file, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

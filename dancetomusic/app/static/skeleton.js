@@ -26,12 +26,12 @@ export class Skeleton {
     if (!picture.width || !picture.height) return;
     const fit = Math.min(width / picture.width, height / picture.height);
     const [w, h] = [picture.width * fit, picture.height * fit];
-    const place = ([x, y]) => [(width - w) / 2 + x * w, (height - h) / 2 + y * h];
+    const toPicture = ([x, y]) => [(width - w) / 2 + x * w, (height - h) / 2 + y * h];
     const thick = Math.max(2, Math.min(w, h) / 110);
     pen.lineCap = "round";
     for (const landmarks of dancers) {
       if (!landmarks) continue;
-      const points = landmarks.map(place);
+      const points = landmarks.map(toPicture);
       for (const [colourOf, extra] of [[() => "rgb(0 0 0 / 0.75)", 2], [(a, b) => this.shared(a, b), 0]]) {
         pen.lineWidth = thick + extra;
         for (const [a, b] of this.bones) {

@@ -157,21 +157,21 @@ export class BeatStrip {
     pen.textBaseline = "middle";
     this.beats.forEach(([time, number], index) => {
       if (time < start - 0.3 || time > end + 0.3) return;
-      const [place, first, chosen] = [this.x(time), number === 1, index === this.pointed];
+      const [at, first, chosen] = [this.x(time), number === 1, index === this.pointed];
       pen.strokeStyle = colour(first ? "--warm" : "--soft");
       pen.lineWidth = chosen ? 3 : first ? 2 : 1;
       pen.beginPath();
-      pen.moveTo(place, GRIP_Y + GRIP);
-      pen.lineTo(place, bottom);
+      pen.moveTo(at, GRIP_Y + GRIP);
+      pen.lineTo(at, bottom);
       pen.stroke();
       pen.beginPath();
-      pen.arc(place, GRIP_Y, GRIP, 0, 2 * Math.PI);
+      pen.arc(at, GRIP_Y, GRIP, 0, 2 * Math.PI);
       pen.fillStyle = colour(first ? "--warm" : "--surface");
       pen.fill();
       pen.stroke();
       pen.fillStyle = colour(first ? "--on-main" : "--ink");
       pen.font = `600 12px ${family}`;
-      pen.fillText(number, place, GRIP_Y + 0.5);
+      pen.fillText(number, at, GRIP_Y + 0.5);
     });
   }
 }

@@ -19,7 +19,7 @@ const ENVELOPE_HZ = 100;
 
 class Studio {
   constructor(facts) {
-    Object.assign(this, { facts, clip: null, takes: [], heard: null, before: null, work: null });
+    Object.assign(this, { facts, clip: null, takes: [], playing: null, before: null, work: null });
     this.player = new Player($("video"), () => this.showTransport());
     this.timeline = new Timeline($("timeline"), (seconds) => this.player.seek(seconds));
     this.skeleton = new Skeleton($("video-overlay"), facts);
@@ -53,9 +53,9 @@ class Studio {
 
   listenToControls() {
     const show = (id, text) => {
-      const tell = () => ($(`${id}-value`).textContent = text($(id).value));
-      $(id).addEventListener("input", tell);
-      tell();
+      const showValue = () => ($(`${id}-value`).textContent = text($(id).value));
+      $(id).addEventListener("input", showValue);
+      showValue();
     };
     show("temperature", (value) => Number(value).toFixed(2));
     show("cfg_scale", (value) => Number(value).toFixed(1));
@@ -110,7 +110,7 @@ class Studio {
   }
 
   show(clip, file, analysis) {
-    Object.assign(this, { clip, file, takes: [], heard: "original", before: null });
+    Object.assign(this, { clip, file, takes: [], playing: "original", before: null });
     $("clip-name").textContent = file.name;
     this.blind = false;
     $("video").src = URL.createObjectURL(file);
@@ -143,8 +143,8 @@ class Studio {
   // An analysis of the video: readings of its beat, and what is drawn beside them.
   async readRhythm(clip, wish, signal) {
     const analysis = await this.job(`/api/clips/${clip.id}/rhythm`, wish, signal);
-    const places = await (await ask(`/api/clips/${clip.id}/skeleton`, { signal })).arrayBuffer();
-    analysis.track = new SkeletonTrack(places, analysis, this.facts);
+    const landmarks = await (await ask(`/api/clips/${clip.id}/skeleton`, { signal })).arrayBuffer();
+    analysis.track = new SkeletonTrack(landmarks, analysis, this.facts);
     analysis.sound = analysis.loudness.length ? envelope(analysis.loudness, analysis.loudness_rate) : null;
     return analysis;
   }
@@ -177,7 +177,7 @@ class Studio {
   }
 
   async download(format) {
-    const number = this.takes[this.heard] ? this.heard : this.takes.length - 1;
+    const number = this.takes[this.playing] ? this.playing : this.takes.length - 1;
     const take = this.takes[number];
     await this.run("Writing the file", FILE_STAGES, async (signal) => {
       const name = `${this.file.name.replace(/\.[^.]*$/, "")} take ${number + 1}`;
@@ -244,7 +244,7 @@ class Studio {
   }
 
   showProgress({ state, stage, share, place, wait_s: wait }) {
-    if (state === "waiting") this.note(`Number ${place} in line, about ${wait} s to go.`);
+    if (state === "waiting") this.note(`Number ${place} in the queue, about ${wait} s to go.`);
     else {
       this.note("");
       if (stage) this.showStage(stage, share);
@@ -285,19 +285,19 @@ class Studio {
   }
 
   listen(which) {
-    if (which !== this.heard) this.before = this.heard;
-    this.heard = which;
+    if (which !== this.playing) this.before = this.playing;
+    this.playing = which;
     document.querySelector(`[name=take][value="${which}"]`).checked = true;
     this.player.listen(this.takes[which]?.buffer ?? null, which === "original");
     this.showBeats();
     this.showTransport();
   }
 
-  // The beats that the next take will have, over what is heard now.
+  // The beats that the next take will have, over what is played now.
   showBeats() {
     const { panel } = this;
     const { energy, energy_rate: rate, duration_s: duration } = panel.analysis;
-    const sound = this.takes[this.heard]?.sound ?? panel.analysis.sound;
+    const sound = this.takes[this.playing]?.sound ?? panel.analysis.sound;
     this.timeline.show({ beats: panel.beats, energy: { values: energy, rate }, sound, duration });
     panel.strip.show({ sound });
     const last = this.takes.at(-1);
@@ -323,7 +323,7 @@ class Studio {
     $("video").pause();
     URL.revokeObjectURL($("video").src);
     forget(this.clip);
-    Object.assign(this, { clip: null, takes: [], heard: null, before: null });
+    Object.assign(this, { clip: null, takes: [], playing: null, before: null });
     $("video").removeAttribute("src");
   }
 

@@ -75,19 +75,19 @@ export class Timeline {
     let bar = 0;
     let labelled = -Infinity;
     for (const [time, number] of this.beats) {
-      const place = Math.round(x(time)) + 0.5;
+      const at = Math.round(x(time)) + 0.5;
       const first = number === 1;
       pen.strokeStyle = first ? colour("--soft") : colour("--line");
       pen.lineWidth = first ? 1.5 : 1;
       pen.beginPath();
-      pen.moveTo(place, first ? 20 : 30);
-      pen.lineTo(place, height - 8);
+      pen.moveTo(at, first ? 20 : 30);
+      pen.lineTo(at, height - 8);
       pen.stroke();
       bar += first;
-      if (first && place - labelled > 26) {
+      if (first && at - labelled > 26) {
         pen.fillStyle = colour("--soft");
-        pen.fillText(bar, place - 3, 14);
-        labelled = place;
+        pen.fillText(bar, at - 3, 14);
+        labelled = at;
       }
     }
   }

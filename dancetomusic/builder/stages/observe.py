@@ -1,4 +1,4 @@
-"""What is seen and heard in a clip: its poses, its sound, and how far both can be trusted."""
+"""What is estimated from a clip: its poses, its sound, and how far both can be trusted."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from dancetomusic.metrics.legacy import beat_alignment
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
 from dancetomusic.models.dance_gan.generation import as_dancer, dance_to
-from dancetomusic.models.dance_gan.mel import N_BANDS, hear
+from dancetomusic.models.dance_gan.mel import N_BANDS, mel_levels
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
 from dancetomusic.pose.landmarks import resample_poses
@@ -127,7 +127,7 @@ class LinearRegression:
         n = N_BANDS * len(CONTEXT) + 1
         gram, cross = np.zeros((n, n)), np.zeros((n, 99))
         for dance in dances:
-            sound = _around(hear(read_sound(dance.audio_path)))
+            sound = _around(mel_levels(read_sound(dance.audio_path)))
             world = poses_at_24(dance).world
             size = min(len(sound), len(world))
             sound, facing = sound[:size], _facing(world[:size]).reshape(size, 99)
@@ -139,7 +139,7 @@ class LinearRegression:
 
     def dance(self, music: Waveform) -> PoseSequence:
         """As long as the music."""
-        poses = _around(hear(music)) @ self.weights
+        poses = _around(mel_levels(music)) @ self.weights
         return as_dancer(poses.reshape(-1, 33, 3).astype(np.float32))
 
 
@@ -386,7 +386,7 @@ Distances and diversity are those of windows of 5 s, standardised by the real da
 songs; brackets are 95 % bootstrap intervals over songs, in the table of genres over songs and
 samples. Beats are estimated from the dance alone by the encoder of `pose2audio` and scored against
 the annotated beats of the song at whole length (±70 ms). Beat alignment, from minima of speed,
-stands last: on these dances it does not tell a dance from chance."""
+stands last: on these dances it does not separate a dance from chance."""
 
 
 def _lead(own: Sequence[MadeDance], other: Sequence[MadeDance], genre: str) -> Cell:

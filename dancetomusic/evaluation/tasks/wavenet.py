@@ -114,8 +114,8 @@ def score_likelihood(
     )
     errors = [_beat_error(model, d, read) for d, read in zip(dances, reads, strict=True)]
     return Likelihood(
-        bits={name: bits[:, place, 0] for place, name in enumerate(CONDITIONS)},
-        bits_near={name: bits[:, place, 1] for place, name in enumerate(CONDITIONS)},
+        bits={name: bits[:, index, 0] for index, name in enumerate(CONDITIONS)},
+        bits_near={name: bits[:, index, 1] for index, name in enumerate(CONDITIONS)},
         near_share=np.array([mask.mean() for mask in near]),
         entropy=np.array([_entropy(dance) for dance in dances]),
         beat_error=np.array(errors),
@@ -165,12 +165,12 @@ def _bits_of_dance(
         parts = np.stack([near[first : first + n_samples] for first in firsts])
         counts += parts.size, parts.sum()
         genre = torch.full((len(sounds),), ANY_GENRE)
-        for place, condition in enumerate(CONDITIONS):
+        for index, condition in enumerate(CONDITIONS):
             logits = model(classes[:, :-1], model.gates_of(shown[condition], genre))
             nats = functional.cross_entropy(
                 logits, classes[:, config.receptive_field :], reduction="none"
             ).numpy()
-            sums[place] += nats.sum(dtype=np.float64), nats[parts].sum(dtype=np.float64)
+            sums[index] += nats.sum(dtype=np.float64), nats[parts].sum(dtype=np.float64)
     return sums / np.maximum(counts, 1) / np.log(2)
 
 
@@ -179,7 +179,7 @@ def _sample_crops(
 ) -> tuple[Int64[np.ndarray, " crops"], dict[str, Float32[Tensor, "crops frames channels"]]]:
     """Where crops of a dance begin, in steps of the condition, and what is shown with them."""
     own, steps, before = reads[number], round(CROP_S * FRAME_RATE), history_frames(model.config)
-    others = [place for place in range(len(reads)) if place != number]
+    others = [index for index in range(len(reads)) if index != number]
     first = rng.integers(round(FRAME_RATE), own.shape[1] - steps, count)
     turn = rng.integers(round(LEAST_SHIFT_S * FRAME_RATE), own.shape[1] // 2, count)
     moved = (first + turn * rng.choice([-1, 1], count)) % (own.shape[1] - steps)

@@ -148,7 +148,7 @@ def _is_silent(waveform: Waveform) -> bool:
 
 
 def _level_db(waveform: Waveform) -> float:
-    """RMS about the mean, in dB of full scale: a constant offset cannot be heard."""
+    """RMS about the mean, in dB of full scale: a constant offset is inaudible."""
     return 20.0 * float(np.log10(max(float(waveform.samples.std()), 1e-10)))
 
 

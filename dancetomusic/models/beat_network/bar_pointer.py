@@ -24,7 +24,7 @@ BEAT_WIDTH_S = 0.04
 """How long from its start on a beat's activation is expected."""
 
 OFF_BEAT_PLACES = 7.0
-"""Places off the beat among which the absence of an activation is spread."""
+"""Positions off the beat among which the absence of an activation is spread."""
 
 PRIOR_BPM, PRIOR_OCTAVES = 115.0, 0.6
 """Log-normal prior of the first tempo, and its weight in nats below."""
@@ -38,13 +38,13 @@ METRE_CHANGE = -6.0
 
 @dataclass(frozen=True)
 class _States:
-    """All places in beats of all lengths, laid out one beat length after the other.
+    """All positions in beats of all lengths, one beat length after the other.
 
     Attributes:
         lengths: Frames of each beat length.
-        first: Index of each beat's first place.
-        last: Index of its last place.
-        on_beat: Whether a place expects the beat's activation.
+        first: Index of each beat's first position.
+        last: Index of its last position.
+        on_beat: Whether a position expects the beat's activation.
     """
 
     lengths: Int[np.ndarray, " tempi"]
@@ -71,32 +71,32 @@ def decode_beats(
     if activation.size < 2:
         return np.zeros(0)
     states = _build_states(frame_rate, slowest_bpm, fastest_bpm)
-    places = _viterbi(activation, states, frame_rate)
-    beats = np.flatnonzero(np.isin(places, states.first))
-    # A beat is where the path is at a first place; one that began before the file is left out.
+    positions = _viterbi(activation, states, frame_rate)
+    beats = np.flatnonzero(np.isin(positions, states.first))
+    # A beat is where the path is at a first position; one that began before the file is left out.
     return _refine(beats, activation, frame_rate)
 
 
 def number_beats(
     downbeats: Float[np.ndarray, " beats"],
 ) -> Int[np.ndarray, " beats"]:
-    """Places, from 1, of beats in bars of four or three, by the most probable path.
+    """Positions, from 1, of beats in bars of four or three, by the most probable path.
 
     Args:
         downbeats: Probability of each beat that it is the first of its bar.
     """
     if downbeats.size == 0:
         return np.zeros(0, np.int64)
-    bars = [(length, place) for length in BAR_LENGTHS for place in range(length)]
-    is_first = np.array([place == 0 for _, place in bars])
+    bars = [(length, position) for length in BAR_LENGTHS for position in range(length)]
+    is_first = np.array([position == 0 for _, position in bars])
     # Bars of three have to earn it: most dances are in four.
     start = np.array([0.0 if length == 4 else -2.0 for length, _ in bars])
     transition = np.full((len(bars), len(bars)), -np.inf)
-    for origin, (length, place) in enumerate(bars):
-        for target, (next_length, next_place) in enumerate(bars):
-            if next_length == length and next_place == (place + 1) % length:
+    for origin, (length, position) in enumerate(bars):
+        for target, (next_length, next_position) in enumerate(bars):
+            if next_length == length and next_position == (position + 1) % length:
                 transition[origin, target] = 0.0
-            elif next_place == 0:
+            elif next_position == 0:
                 transition[origin, target] = METRE_CHANGE
     p = np.clip(downbeats, 0.02, 0.98)
     score = np.where(is_first[None], np.log(p)[:, None], np.log(1 - p)[:, None])
@@ -117,8 +117,8 @@ def _build_states(frame_rate: float, slowest_bpm: float, fastest_bpm: float) -> 
     lengths = np.unique(np.rint(np.geomspace(shortest, longest, steps + 1)).astype(int))
     last = np.cumsum(lengths) - 1
     first = last - lengths + 1
-    place = np.arange(lengths.sum()) - np.repeat(first, lengths)
-    return _States(lengths, first, last, place < round(BEAT_WIDTH_S * frame_rate))
+    position = np.arange(lengths.sum()) - np.repeat(first, lengths)
+    return _States(lengths, first, last, position < round(BEAT_WIDTH_S * frame_rate))
 
 
 def _viterbi(
@@ -126,7 +126,7 @@ def _viterbi(
 ) -> Int[np.ndarray, " frames"]:
     """The most probable state of each frame.
 
-    A place is followed by the next one; the last place of a beat by the first of any, with
+    A position is followed by the next one; the last position of a beat by the first of any, with
     ``log p = -stiffness * |ratio of lengths - 1|``. On the beat the activation ``a`` is seen with
     probability ``a``, elsewhere with ``(1 - a) / OFF_BEAT_PLACES``.
     """

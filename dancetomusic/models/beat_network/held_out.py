@@ -16,7 +16,7 @@ class HeldOutNetworks:
 
     Args:
         clips: All clips, which decide the parts.
-        directories: Checkpoints, whose metadata tell what was held out.
+        directories: Checkpoints, whose metadata say what was held out.
 
     Raises:
         CheckpointError: If one is missing or corrupted.

@@ -44,9 +44,9 @@ def show_movement(
     world: Float[Tensor, "batch frames 33 3"], turning: Float[Tensor, "batch frames"]
 ) -> Float[Tensor, "batch shown frames"]:
     """Joint coordinates of a body that faces the camera as channels, their changes, and turning."""
-    places = show_pose(world).transpose(1, 2)
-    changes = SPEED_SCALE * torch.diff(places, dim=2, prepend=places[:, :, :1])
-    return torch.cat([places, changes, TURNING_SCALE * turning[:, None]], dim=1)
+    positions = show_pose(world).transpose(1, 2)
+    changes = SPEED_SCALE * torch.diff(positions, dim=2, prepend=positions[:, :, :1])
+    return torch.cat([positions, changes, TURNING_SCALE * turning[:, None]], dim=1)
 
 
 class PoseCritic(nn.Module):
@@ -64,7 +64,7 @@ class PoseCritic(nn.Module):
 class MovementCritic(nn.Module):
     """A temporal convolutional network with joint coordinates as channels.
 
-    With music a second branch hears it; both are laid side by side at each third of a second
+    With music a second branch encodes it; both are concatenated at each third of a second
     and pass two fully connected layers together, so that what is judged is also whether they
     belong to each other *there*.
 
@@ -76,9 +76,9 @@ class MovementCritic(nn.Module):
     def __init__(self, config: DanceGanConfig, width: int = 64) -> None:
         super().__init__()
         self.movement = TemporalNetwork(N_SHOWN, width, HALVINGS)
-        self.hears = config.stage == "music"
+        self.takes_music = config.stage == "music"
         joined = width
-        if self.hears:
+        if self.takes_music:
             self.windows = DESIGNS[config.windows](N_BANDS, config.heard)
             self.music = TemporalNetwork(config.heard + N_CLOCK, config.heard, HALVINGS)
             joined += config.heard
@@ -91,17 +91,17 @@ class MovementCritic(nn.Module):
         bands: Float[Tensor, "batch bands sound_frames"],
         counted: Float[Tensor, "batch clock frames"],
     ) -> Float[Tensor, " batch"]:
-        """The more like a real dance, to its music if that is heard, the higher."""
+        """The more like a real dance, to its music if it takes that, the higher."""
         hidden = self.movement(shown)
-        if self.hears:
+        if self.takes_music:
             music = self.music(torch.cat([self.windows(bands), counted], dim=1))
             hidden = torch.cat([hidden, music], dim=1)
         hidden = functional.leaky_relu(self.first(hidden), 0.2)
         return self.last(hidden).mean(dim=(1, 2))
 
 
-class MovementReader(nn.Module):
-    """Reads from real movement the noise that would have made it.
+class NoiseEncoder(nn.Module):
+    """Encoder of noise from real movement: the posterior q(noise | movement).
 
     Args:
         config: Shape of the generator.

@@ -15,7 +15,7 @@ from dancetomusic.data.dance import Dance, require_beats
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import SOUND_RATE, hear
+from dancetomusic.models.dance_gan.mel import SOUND_RATE, mel_levels
 from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, DanceGanConfig, clock, knot_shares
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
@@ -150,7 +150,7 @@ def _read_song(dance: Dance) -> DancedSong:
     poses = dance.poses
     if poses.fps != POSE_FPS:
         poses = resample_poses(poses, POSE_FPS)
-    return DancedSong(poses.world, dance.beat_times.astype(np.float64), hear(dance.music()))
+    return DancedSong(poses.world, dance.beat_times.astype(np.float64), mel_levels(dance.music()))
 
 
 class SongSamples(TrainingSet):

@@ -14,7 +14,7 @@ from torch import Tensor
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.io.mux import mux
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import dancing_beats, hear
+from dancetomusic.models.dance_gan.mel import dancing_beats, mel_levels
 from dancetomusic.models.dance_gan.network import (
     BEATS_PER_KNOT,
     FRAMES_PER_STATE,
@@ -46,7 +46,7 @@ def dance_to(
         model: Of the stage ``music``; one of the stage ``sequences`` follows the beat alone.
         music: Any rate and number of channels.
         seed: The same seed gives the same dance.
-        rhythm: Beats to dance on; by default those that are heard.
+        rhythm: Beats to dance on; by default those estimated from the music.
         variety: Above 1 bolder, below 1 safer; 0 takes the most likely noise at every turn.
 
     Returns:
@@ -100,36 +100,36 @@ def dance_windows(
         )
     if not variety >= 0 or not window_s > 0:
         raise InputError(f"variety is {variety:g}, window_s {window_s:g}", "Give more than 0.")
-    bands = hear(music)
+    bands = mel_levels(music)
     n_frames = len(bands) // OVERSAMPLING
     track = rhythm if rhythm is not None else dancing_beats(music)
-    place = beat_position(track.beat_times, np.arange(n_frames) / POSE_FPS)
-    place -= BEATS_PER_KNOT * np.floor(place[0] / BEATS_PER_KNOT)
+    position = beat_position(track.beat_times, np.arange(n_frames) / POSE_FPS)
+    position -= BEATS_PER_KNOT * np.floor(position[0] / BEATS_PER_KNOT)
     size = FRAMES_PER_STATE * max(1, round(window_s * POSE_FPS / FRAMES_PER_STATE))
-    return _windows(model, bands, place, seed, variety, size)
+    return _windows(model, bands, position, seed, variety, size)
 
 
 def _windows(
     model: DanceGenerator,
     bands: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     seed: int,
     variety: float,
     size: int,
 ) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
     with torch.inference_mode():
-        heard = listen_long(model, torch.from_numpy(bands))
-        counted = clock(torch.from_numpy(place)[None], POSE_FPS)[0]
-        knots = _choose(model, heard, counted, place, seed, variety)
+        audio_features = encode_audio_in_chunks(model, torch.from_numpy(bands))
+        counted = clock(torch.from_numpy(position)[None], POSE_FPS)[0]
+        knots = _choose(model, audio_features, counted, position, seed, variety)
     state, heading = None, 0.0
-    for first in range(0, len(place), size):
+    for first in range(0, len(position), size):
         frames = slice(first, first + size)
-        at = torch.from_numpy(place[frames] / BEATS_PER_KNOT)
+        at = torch.from_numpy(position[frames] / BEATS_PER_KNOT)
         left = at.long()
         share = (at - left).float()[:, None]
         with torch.inference_mode():
             noise = knots[left] * (1 - share) + knots[left + 1] * share
-            inputs = (noise[None], counted[frames][None], heard[frames][None])
+            inputs = (noise[None], counted[frames][None], audio_features[frames][None])
             movement, state = model(*inputs, state)
             turned = heading + torch.cumsum(movement.turning[0].double() / POSE_FPS, 0)
             heading = float(turned[-1])
@@ -138,35 +138,35 @@ def _windows(
 
 
 @torch.inference_mode()
-def listen_long(
+def encode_audio_in_chunks(
     model: DanceGenerator, bands: Float[Tensor, "sound_frames bands"], *, chunk: int = 1024
-) -> Float[Tensor, "frames heard"]:
-    """What is heard at each pose, chunk by chunk, as of one pass."""
+) -> Float[Tensor, "frames audio_features"]:
+    """Audio features at each pose, computed chunk by chunk; equal to one pass."""
     n_poses = bands.shape[0] // OVERSAMPLING
     margin = -(-model.windows.reach // (OVERSAMPLING * LISTEN_GRAIN)) * LISTEN_GRAIN
     chunk = -(-chunk // LISTEN_GRAIN) * LISTEN_GRAIN
     parts = []
     for first in range(0, n_poses, chunk):
         start, end = max(0, first - margin), min(n_poses, first + chunk + margin)
-        part = model.listen(bands[None, start * OVERSAMPLING : end * OVERSAMPLING])[0]
+        part = model.encode_audio(bands[None, start * OVERSAMPLING : end * OVERSAMPLING])[0]
         parts.append(part[first - start : first - start + min(chunk, n_poses - first)])
     return torch.cat(parts)
 
 
 def _choose(
     model: DanceGenerator,
-    heard: Float[Tensor, "frames heard"],
+    audio_features: Float[Tensor, "frames audio_features"],
     counted: Float[Tensor, "frames clock"],
-    place: np.ndarray,
+    position: np.ndarray,
     seed: int,
     variety: float,
 ) -> Float[Tensor, "knots noise"]:
     """Noise at every knot that the frames need."""
-    at = torch.from_numpy(place / BEATS_PER_KNOT)
+    at = torch.from_numpy(position / BEATS_PER_KNOT)
     left = at.long()
     share = (at - left).float()[:, None]
     n_knots = int(left.max()) + 2
-    values = torch.cat([heard, counted[:, -1:], torch.ones_like(share)], dim=1)
+    values = torch.cat([audio_features, counted[:, -1:], torch.ones_like(share)], dim=1)
     sums = torch.zeros(n_knots, values.shape[1])
     sums.index_add_(0, left, values * (1 - share)).index_add_(0, left + 1, values * share)
     at_knots = sums[:, :-1] / (sums[:, -1:] + 1e-3)

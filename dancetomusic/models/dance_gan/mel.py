@@ -1,4 +1,4 @@
-"""What a dancer hears: bands of sound, and the count of its beats."""
+"""Inputs of the dance generator: mel band levels of the music, and its beats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FASTEST_DANCED_BPM = 140.0
 """Above it, dancers take every second beat: no dance of the ballroom set is faster than 129."""
 
 
-def hear(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
+def mel_levels(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
     """Levels of bands of sound, ``SOUND_RATE`` frames a second, in [0, 1] for most.
 
     Frame ``k`` is around ``k / SOUND_RATE`` seconds. Loudness of the whole does not matter:
@@ -45,7 +45,7 @@ def hear(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
         )
     samples = resample(waveform.to_mono(), SAMPLE_RATE).samples[0]
     if np.abs(samples).max() < SILENCE:
-        raise InputError("the music is silent", "Give music that can be heard.")
+        raise InputError("the music is silent", "Give audible music.")
     hop = round(SAMPLE_RATE / SOUND_RATE)
     n_frames = int(waveform.duration_s * SOUND_RATE + 1e-6)
     power = band_power(samples, _band_weights(), window=WINDOW, hop=hop, n_frames=n_frames)

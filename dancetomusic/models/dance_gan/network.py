@@ -1,6 +1,6 @@
 """Music in, dance out: a generator of poses, of sequences of them, and of dances to music.
 
-Noise is drawn at every beat and joined linearly between; a recurrent cell hears the
+Noise is drawn at every beat and joined linearly between; a recurrent cell reads the
 music, counts its beats and follows the noise; a frame decoder makes a pose of each of its
 states. Where the noise comes from is learned, too: what follows from what, and to which music.
 """
@@ -30,8 +30,8 @@ MODEL = "dance_gan"
 STAGES = ("poses", "sequences", "music")
 BEATS_PER_KNOT = 1
 CLOCK_BEATS = (1, 2, 3, 4)
-"""Periods that are counted: the beat, and bars of two, three and four. Where bars begin is not
-told, so that a song whose downbeats are unknown is danced as well."""
+"""Periods that are counted: the beat, and bars of two, three and four. The generator is
+not conditioned on where bars begin, so that a song whose downbeats are unknown can be danced to."""
 
 N_CLOCK = 2 * len(CLOCK_BEATS) + 1
 TURN_SCALE = 2.0
@@ -45,7 +45,7 @@ MAX_NOISE = 3.0
 """Noise stays within it: it is about of unit variance, and a dance may be of any length."""
 
 SOUND_MIDDLE, SOUND_SPREAD = 0.6, 0.2
-"""Of ``hear``'s levels of music, about."""
+"""Of ``mel_levels``'s levels of music, about."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,14 @@ class DanceGanConfig:
     choosing: int = 64
 
     def __post_init__(self) -> None:
-        sizes = (self.latent, self.noise, self.width, self.hidden, self.heard, self.choosing)
+        sizes = (
+            self.latent,
+            self.noise,
+            self.width,
+            self.hidden,
+            self.heard,
+            self.choosing,
+        )
         if min(sizes) < 1 or self.depth < 0:
             raise ConfigError("a size of the generator is below 1", "Give positive sizes.")
 
@@ -96,7 +103,7 @@ class DrawnNoise(NamedTuple):
 
 
 def clock(beats: Float[Tensor, "batch frames"], fps: float) -> Float[Tensor, "batch frames clock"]:
-    """Cosine and sine of the place in each of ``CLOCK_BEATS``, and octaves above 100 BPM."""
+    """Cosine and sine of the position in each of ``CLOCK_BEATS``, and octaves above 100 BPM."""
     angles = [2 * torch.pi * beats / period for period in CLOCK_BEATS]
     waves = [wave for angle in angles for wave in (angle.cos(), angle.sin())]
     rate = torch.diff(beats, dim=1, append=2 * beats[:, -1:] - beats[:, -2:-1])
@@ -110,9 +117,9 @@ def knot_shares(
 
     Knot ``k`` is at beat ``BEATS_PER_KNOT · k``; the shares of a frame between knots sum to 1.
     """
-    place = (beats / BEATS_PER_KNOT)[:, None]
+    position = (beats / BEATS_PER_KNOT)[:, None]
     knots = torch.arange(n_knots, device=beats.device, dtype=beats.dtype)[:, None]
-    return (1 - (place - knots).abs()).clamp(min=0).float()
+    return (1 - (position - knots).abs()).clamp(min=0).float()
 
 
 def swings(
@@ -186,10 +193,10 @@ class DanceGenerator(nn.Module):
         self.to_noise = nn.Linear(config.choosing, 2 * config.noise)
         self.carry_on = nn.Linear(config.noise, config.noise)
 
-    def listen(
+    def encode_audio(
         self, bands: Float[Tensor, "batch sound_frames bands"]
-    ) -> Float[Tensor, "batch frames heard"]:
-        """What is heard at each pose; 0 before the stage ``music``."""
+    ) -> Float[Tensor, "batch frames audio_features"]:
+        """Audio features at each pose; 0 before the stage ``music``."""
         if self.config.stage != "music":
             n_poses = bands.shape[1] // 4
             return bands.new_zeros(bands.shape[0], n_poses, self.config.heard)
@@ -198,36 +205,38 @@ class DanceGenerator(nn.Module):
 
     def choose_noise(
         self,
-        heard: Float[Tensor, "batch knots heard"],
+        audio_features: Float[Tensor, "batch knots audio_features"],
         tempo: Float[Tensor, "batch knots"],
         chance: Float[Tensor, "batch knots noise"],
         *,
         given: Float[Tensor, "batch knots noise"] | None = None,
-        heeded: Bool[Tensor, "batch knots"] | None = None,
+        forced: Bool[Tensor, "batch knots"] | None = None,
     ) -> DrawnNoise:
-        """Draw the noise of knots, each following from those before it and from the music.
+        """Sample the noise of knots, each following from those before it and from the music.
 
         Args:
-            heard: What is heard around each knot.
+            audio_features: Means of the audio features around each knot.
             tempo: Octaves above 100 BPM.
             chance: Standard normal numbers.
-            given: Noise to go on from instead of what is drawn, as in training.
-            heeded: Knots whose given noise is gone on from; elsewhere what is drawn is, so that
-                the way back is learned from wherever chance may lead.
+            given: Noise to continue from instead of what is sampled (teacher forcing).
+            forced: Knots that continue from the given noise; the others continue from the sampled
+                noise (scheduled sampling).
         """
         batch, n_knots = tempo.shape
         before = chance.new_zeros(batch, self.config.noise)
         state = chance.new_zeros(batch, self.config.choosing)
         drawn, means, spreads = [], [], []
         for k in range(n_knots):
-            state = self.choose(torch.cat([before, heard[:, k], tempo[:, k, None]], dim=1), state)
+            state = self.choose(
+                torch.cat([before, audio_features[:, k], tempo[:, k, None]], dim=1), state
+            )
             mean, spread = self.to_noise(state).chunk(2, dim=1)
             mean = self.carry_on(before) + mean
             spread = functional.softplus(spread) + MIN_SPREAD
             noise = (mean + spread * chance[:, k]).clamp(-MAX_NOISE, MAX_NOISE)
             before = noise if given is None else given[:, k]
-            if heeded is not None:
-                before = torch.where(heeded[:, k, None], before, noise.detach())
+            if forced is not None:
+                before = torch.where(forced[:, k, None], before, noise.detach())
             drawn.append(noise)
             means.append(mean)
             spreads.append(spread)
@@ -237,7 +246,7 @@ class DanceGenerator(nn.Module):
         self,
         noise: Float[Tensor, "batch frames noise"],
         counted: Float[Tensor, "batch frames clock"],
-        heard: Float[Tensor, "batch frames heard"],
+        audio_features: Float[Tensor, "batch frames audio_features"],
         state: Float[Tensor, "1 batch hidden"] | None = None,
     ) -> tuple[Movement, Float[Tensor, "1 batch hidden"]]:
         """Dance on from a state, by default from the start of a dance.
@@ -246,7 +255,7 @@ class DanceGenerator(nn.Module):
         ``FRAMES_PER_STATE``.
         """
         n_frames = noise.shape[1]
-        inputs = torch.cat([noise, counted, heard], dim=-1)[:, ::FRAMES_PER_STATE]
+        inputs = torch.cat([noise, counted, audio_features], dim=-1)[:, ::FRAMES_PER_STATE]
         if state is None:
             state = self.begin(inputs[:, 0]).tanh()[None]
         hidden, state = self.cell(inputs, state)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from dancetomusic.models.dance_gan.critic import MovementReader, near_knots, swinging_movement
+from dancetomusic.models.dance_gan.critic import NoiseEncoder, near_knots, swinging_movement
 from dancetomusic.models.dance_gan.crops import DanceBatch
 from dancetomusic.models.dance_gan.network import (
     FRAMES_PER_STATE,
@@ -24,7 +24,7 @@ MIN_SEEN = 6.0
 
 
 @torch.no_grad()
-def start_linear(generator: DanceGenerator, reader: MovementReader, crops: DanceBatch) -> None:
+def start_linear(generator: DanceGenerator, reader: NoiseEncoder, crops: DanceBatch) -> None:
     """Initialise with the best linear maps from movement to noise and back.
 
     The reader's noise is the whitened principal components of movement near knots, of poses as
@@ -41,7 +41,7 @@ def start_linear(generator: DanceGenerator, reader: MovementReader, crops: Dance
     _start_chain(generator, noise, seen)
 
 
-def _start_reader(reader: MovementReader, rows: Float[Tensor, "rows products"]) -> None:
+def _start_reader(reader: NoiseEncoder, rows: Float[Tensor, "rows products"]) -> None:
     """Whitened principal components."""
     mean = rows.mean(dim=0)
     _, sizes, axes = torch.linalg.svd(rows - mean, full_matrices=False)

@@ -23,7 +23,7 @@ from dancetomusic.config import config_to_dict
 from dancetomusic.models.dance_gan.critic import (
     N_COORDINATES,
     MovementCritic,
-    MovementReader,
+    NoiseEncoder,
     PoseCritic,
     near_knots,
     show_movement,
@@ -174,7 +174,7 @@ class DanceTask(DanceGanTask):
     ) -> None:
         super().__init__(config, device, before)
         self.data, self.held_out = (SongCrops(each, config) for each in (songs, held_out))
-        self.reader = MovementReader(config.model)
+        self.reader = NoiseEncoder(config.model)
         if config.model.stage == "sequences":
             crops = self.data.fixed_batch(STARTING_CROPS, config.seed)
             start_linear(self.generator, self.reader, crops)
@@ -198,7 +198,7 @@ class DanceTask(DanceGanTask):
             real = show_movement(world, batch.turning)
         if optimizer == "critic":
             with torch.no_grad():
-                music = self._listen(batch, clock)
+                music = self._encode_audio(batch, clock)
                 shape = (*music.tempo.shape, config.model.noise)
                 chance = torch.randn(shape, device=real.device)
                 prior = self.generator.choose_noise(music.at_knots, music.tempo, chance)
@@ -216,8 +216,8 @@ class DanceTask(DanceGanTask):
             terms["adversarial"] = -config.adversarial_weight * score
         return with_total(terms)
 
-    def _listen(self, batch: DanceBatch, clock: Float[Tensor, "batch frames clock"]) -> Music:
-        features = self.generator.listen(batch.bands)
+    def _encode_audio(self, batch: DanceBatch, clock: Float[Tensor, "batch frames clock"]) -> Music:
+        features = self.generator.encode_audio(batch.bands)
         shares = batch.share()
         near = near_knots(torch.cat([features, clock[..., -1:]], dim=2), shares)
         return Music(features, shares, self.music_dropout(near[..., :-1]), near[..., -1])
@@ -246,7 +246,7 @@ class DanceTask(DanceGanTask):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The crops reconstructed; other dances to their music, if ``generate``; the KL in nats."""
         # Posterior of the noise given the movement, and a sample of it.
-        music = self._listen(batch, clock)
+        music = self._encode_audio(batch, clock)
         latent = self.generator.pose.read(batch.directions)
         mean, spread = self.reader(latent, real, batch.turning, clock, music.shares)
         chance = torch.randn_like(mean)
@@ -259,7 +259,7 @@ class DanceTask(DanceGanTask):
             music.tempo,
             chance,
             given=inferred,
-            heeded=observed if self.generator.training else None,
+            forced=observed if self.generator.training else None,
         )
         # KL(posterior ‖ prior), two diagonal Gaussians, over the knots that frames depend on.
         distance = ((mean - prior.mean) / prior.spread).square()

@@ -26,7 +26,7 @@ class SamplerComposer(Composer):
     """Plays the sampler on the grid, by the poses of the dancer who is followed.
 
     Args:
-        sampler: Reads poses; what it plays is heard at once.
+        sampler: Reads poses; it plays without delay.
     """
 
     def __init__(self, sampler: MotionSampler) -> None:
@@ -39,7 +39,7 @@ class SamplerComposer(Composer):
         """The synthesis fades in."""
         return self._sampler.codec.model.fade_in
 
-    def move(self, movement: MovementStep, heard_s: float) -> None:
+    def move(self, movement: MovementStep, playback_s: float) -> None:
         """Give the sampler the poses, as if they were danced when its next block begins."""
         for k, (pose, present) in enumerate(zip(movement.world, movement.present, strict=True)):
             now_s = self._sampler.now_s + (k + 1 - len(movement.world)) / POSE_FPS
@@ -76,6 +76,6 @@ def open_live(
         load_spectral_codec("codec"),
         source="poses",
         seed=seed,
-        heard_after_s=0.0,
+        playback_delay_s=0.0,
     )
     return LiveModel(SamplerComposer(sampler), network.encoder, network.config.decoder.styles)

@@ -8,7 +8,7 @@ not needed.
 References:
     Kingma and Welling, "Auto-encoding variational Bayes", 2014;
     Sohn, Lee and Yan, "Learning structured output representation using deep conditional
-    generative models", 2015 (the latent space is learned from sound, its place from movement).
+    generative models", 2015 (the latent space is learned from sound, its position from movement).
 """
 
 from __future__ import annotations
@@ -285,8 +285,8 @@ class MotionVae(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For each frame: what the code heads read, the level, and both memories after it."""
         condition = self.condition(torch.cat([points, beats], dim=-1))
-        books = zip(self.codes_in, before.unbind(1), strict=True)
-        embedded = torch.stack([table(book) for table, book in books]).sum(0)
+        tables = zip(self.codes_in, before.unbind(1), strict=True)
+        embedded = torch.stack([table(code) for table, code in tables]).sum(0)
         first, first_level = (None, None) if state is None else (part[None] for part in state)
         memory, _ = self.memory(torch.cat([condition, embedded], -1), first)
         hidden = self.norm(memory) + self.directly(condition)

@@ -1,4 +1,4 @@
-"""The sampler beside a video that runs at its own pace: when movement is seen and when heard."""
+"""The sampler beside a video that runs at its own pace: latency from movement to sound."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dancetomusic.models.motion_vae.sampler import MotionSampler
 
 @dataclass(frozen=True)
 class Latency:
-    """When movement was shown and when it was heard, block by block, in seconds.
+    """Latency from movement to sound of every block, in seconds.
 
     Attributes:
         segment_to_sound_s: From the oldest movement of a segment until the first sample that
-            it decides is heard: segment, waiting, computing and output buffer together.
+            it decides is played back: segment, waiting, computing and output buffer together.
         newest_to_sound_s: The same from the last picture that the segment knows.
         compute_s: Taking the pictures and making the block.
         late_share: Share of blocks that were not ready when the one before had been played.
@@ -53,7 +53,7 @@ def perform_video(
     """Play to a video that runs at its own pace, as to a camera, and time every block.
 
     A picture may be taken from the moment at which it is shown. A block is begun on the clock
-    of the sound, made while the one before is played, and heard when that ends: the output
+    of the sound, made while the one before is played, and played back when that ends: the output
     buffer is one block.
 
     Args:
@@ -94,9 +94,9 @@ def perform_video(
             ready_s = clock() - begin
             log.compute.append(ready_s - began_s)
             log.late += ready_s > due_s + sampler.block_s
-            heard_s = max(ready_s, due_s + sampler.block_s)
-            log.segment.append(heard_s - (due_s - segment_s))
-            log.newest.append(heard_s - newest_s)
+            playback_s = max(ready_s, due_s + sampler.block_s)
+            log.segment.append(playback_s - (due_s - segment_s))
+            log.newest.append(playback_s - newest_s)
             if on_sound is not None:
                 on_sound(block)
     finally:

@@ -2,7 +2,7 @@
 
 Every block is decided by the movement known when it is begun. The decoder's memory, the latent
 point, the level and the overlapping windows of the synthesis are carried from block to block, so
-a block has no edges to hear. The codec's decoder looks two code frames ahead; instead of waiting
+a block has no audible edges. The codec's decoder looks two code frames ahead; instead of waiting
 for them, they are predicted from the present movement and sampled again when their turn comes.
 """
 
@@ -60,8 +60,8 @@ class MotionSampler:
     weights, 26.7 ms, whatever the length of segments), mono, float32, within ±1. Blocks are
     continuous: play them one after the other without fades. ``step`` never waits.
 
-    Beats are given by ``follow`` as a rhythm track on the same clock: the times at which they
-    are to be heard. They may lie in the past alone, since the last interval continues. Only beat
+    Beats are given by ``follow`` as a rhythm track on the same clock: the times at which
+    they are to sound. They may lie in the past alone, since the last interval continues. Only beat
     times and numbers count. A new track may be given before any step. Without one it plays freely.
 
     The same movement, beats and seed give the same sound, whenever they come. An instance is for
@@ -73,9 +73,9 @@ class MotionSampler:
         source: What it sees: ``"motiongram"`` for pictures, ``"poses"``.
         seed: Of the points sampled in the latent space and of the codes.
         temperature: Of both; 0 always plays what is likeliest.
-        heard_after_s: From the beginning of a block until its first sample is heard, by default
-            its length: the output buffer. Beats are played early by it, and by the fade-in of
-            the synthesis, so that they are heard in time.
+        playback_delay_s: From the beginning of a block until its first sample is played back,
+            by default its length: the output buffer. Beats are played early by it, and by the
+            fade-in of the synthesis, so that they sound in time.
         look_ahead_s: How much movement after ``now_s`` a block may know, where it is known.
 
     Raises:
@@ -91,7 +91,7 @@ class MotionSampler:
         source: Source = "motiongram",
         seed: int = 0,
         temperature: float = DEFAULT_SAMPLING.temperature,
-        heard_after_s: float | None = None,
+        playback_delay_s: float | None = None,
         look_ahead_s: float = 0.0,
     ) -> None:
         if model.config.codec_id != codec.identity:
@@ -104,7 +104,7 @@ class MotionSampler:
         self.model, self.codec, self.source = model, codec, source
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
         self._decoder = BlockDecoder(codec.model)
-        after_s = self.block_s if heard_after_s is None else heard_after_s
+        after_s = self.block_s if playback_delay_s is None else playback_delay_s
         self._late_s = after_s + codec.model.fade_in / codec.sample_rate
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
         self._seed = seed
@@ -191,8 +191,8 @@ class MotionSampler:
         kept = np.exp(-shape.block_s / shape.segment_s) if self._block else 0.0
         self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * fresh
         noise = (self.temperature * self._noise).astype(np.float32)
-        place = self.model.encode_movement(self.source, torch.from_numpy(segment[None]))
-        return place.sample(torch.from_numpy(noise[None, None]))
+        posterior = self.model.encode_movement(self.source, torch.from_numpy(segment[None]))
+        return posterior.sample(torch.from_numpy(noise[None, None]))
 
     def _gumbel(self, frame: np.int64) -> Float32[np.ndarray, "codebooks entries"]:
         """The noise that samples a frame's codes: its own when predicted and when played."""
@@ -324,7 +324,7 @@ def _offline(
         source=source,
         seed=seed,
         temperature=temperature,
-        heard_after_s=-codec.model.fade_in / codec.sample_rate,
+        playback_delay_s=-codec.model.fade_in / codec.sample_rate,
         look_ahead_s=model.config.segment_s / 2,
     )
 

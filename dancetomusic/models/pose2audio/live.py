@@ -60,10 +60,10 @@ class CodeComposer(Composer):
         decoder = self._decoder
         return (self._codes.lag + decoder.lookahead) * decoder.hop_length + decoder.fade_in
 
-    def move(self, movement: MovementStep, heard_s: float) -> None:
+    def move(self, movement: MovementStep, playback_s: float) -> None:
         """Condition the decoder on what was danced."""
         if movement.present.any():
-            frames_ago = (heard_s - movement.began_s) * self._frame_rate
+            frames_ago = (playback_s - movement.began_s) * self._frame_rate
             self._codes.remember(movement.memory, frames_ago)
 
     def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:

@@ -112,7 +112,7 @@ class PerceptualLoss(nn.Module):
 
 
 class CodeCritic(nn.Module):
-    """Tells embedded codes of true music from sampled ones, given their rhythm.
+    """Classifies embedded codes as true music or sampled, given their rhythm.
 
     Args:
         latent_channels: Width of the codec's embedding.

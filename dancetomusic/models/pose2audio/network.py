@@ -104,7 +104,7 @@ class Pose2Audio(nn.Module):
         rhythm: Float[Tensor, "batch frames features"],
         *,
         style: Int[Tensor, " batch"] | None = None,
-        withheld: Bool[Tensor, " batch"] | None = None,
+        unconditional: Bool[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch codebooks frames classes"], PoseEncoding]:
         """Logits of every code, and what the encoder says of the dance beside it.
 
@@ -115,11 +115,16 @@ class Pose2Audio(nn.Module):
                 next three.
             rhythm: Its rhythm features.
             style: Its style.
-            withheld: Items whose decoder sees neither rhythm nor memory nor style.
+            unconditional: Items whose decoder sees neither rhythm nor memory nor style.
         """
         encoding = self.encoder(world, present)
         logits = self.decoder(
-            codes, rhythm, encoding.memory, encoding.memory_mask, style=style, withheld=withheld
+            codes,
+            rhythm,
+            encoding.memory,
+            encoding.memory_mask,
+            style=style,
+            unconditional=unconditional,
         )
         return logits, encoding
 

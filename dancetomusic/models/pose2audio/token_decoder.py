@@ -24,8 +24,8 @@ from dancetomusic.rhythm.features import RHYTHM_FEATURES
 UNKNOWN = -1
 ANY_STYLE = 0
 """Number of the style that stands for none in particular."""
-STYLE_PLACES = 48
-"""Places in a bar at which a style has a vector of its own; bars of 3 and 4 beats divide it."""
+STYLE_POSITIONS = 48
+"""Positions in a bar at which a style has a vector of its own; bars of 3 and 4 beats divide it."""
 _BAR_PHASE = [RHYTHM_FEATURES.index(name) for name in ("bar_cos", "bar_sin")]
 
 
@@ -208,9 +208,9 @@ class TokenDecoder(nn.Module):
     them in the future, and the result is added frame by frame. The memory is reached by
     cross-attention whose rotary positions are the time in code frames, as are those of
     self-attention. A learned null position stands beside the memory: it alone is seen where
-    there are no poses (music without a dance) or where conditions are withheld.
+    there are no poses (music without a dance) or where it is unconditional.
 
-    A style is a bar of vectors, ``STYLE_PLACES`` of them, read by the phase in the bar and
+    A style is a bar of vectors, ``STYLE_POSITIONS`` of them, read by the phase in the bar and
     added like the rhythm: it can say directly what is played where. Those of ``ANY_STYLE`` are
     zero and stay so, and all are zero at first. A decoder without styles has no table.
 
@@ -229,7 +229,7 @@ class TokenDecoder(nn.Module):
         )
         self.rhythm_out = nn.Linear(width, width)
         self.styles = (
-            nn.Embedding(len(config.styles) + 1, STYLE_PLACES * width, padding_idx=ANY_STYLE)
+            nn.Embedding(len(config.styles) + 1, STYLE_POSITIONS * width, padding_idx=ANY_STYLE)
             if config.styles
             else None
         )
@@ -257,7 +257,7 @@ class TokenDecoder(nn.Module):
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
         style: Int[Tensor, " batch"] | None = None,
-        withheld: Bool[Tensor, " batch"] | None = None,
+        unconditional: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch codebooks frames classes"]:
         """Logits of every code, given the codes written before it.
 
@@ -270,13 +270,13 @@ class TokenDecoder(nn.Module):
             memory_mask: True where ``memory`` is valid; all of it by default.
             style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
                 all by default.
-            withheld: Items that see neither rhythm nor memory nor style, to train guidance.
+            unconditional: Items that see neither rhythm nor memory nor style, to train guidance.
         """
-        laid = self.pattern.lay_out(codes, self.config.empty)
-        before = F.pad(laid, (1, -1), value=self.config.empty)
-        conditions = self._conditions(rhythm, memory, memory_mask, style, withheld)
+        steps = self.pattern.build(codes, self.config.empty)
+        before = F.pad(steps, (1, -1), value=self.config.empty)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional)
         logits = self._run(before, conditions, slice(0, before.shape[2]), None)
-        return self.pattern.read_back(logits.transpose(1, 2), codes.shape[2])
+        return self.pattern.revert(logits.transpose(1, 2), codes.shape[2])
 
     @torch.inference_mode()
     def start(
@@ -286,10 +286,10 @@ class TokenDecoder(nn.Module):
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
         style: Int[Tensor, " batch"] | None = None,
-        withheld: Bool[Tensor, " batch"] | None = None,
+        unconditional: Bool[Tensor, " batch"] | None = None,
     ) -> DecodingState:
         """Compute the conditions of ``forward`` and allocate the caches for all steps."""
-        conditions = self._conditions(rhythm, memory, memory_mask, style, withheld)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional)
         batch, steps, width = conditions.rhythm.shape
         heads = self.config.n_heads
         shape = (batch, heads, steps, width // heads)
@@ -308,7 +308,7 @@ class TokenDecoder(nn.Module):
         state = self.start(
             torch.zeros(2, n_frames, config.rhythm_features),
             torch.zeros(2, n_memory, config.memory_dim),
-            withheld=torch.tensor([True, False]),
+            unconditional=torch.tensor([True, False]),
         )
         state.restart()
         return state
@@ -390,33 +390,33 @@ class TokenDecoder(nn.Module):
             InputError: If the prefix has more frames than the rhythm.
         """
         sampling = sampling or SamplingConfig()
-        laid = self._laid_out_prefix(prefix_codes, rhythm)
-        unknown = laid == UNKNOWN
+        steps = self._prefix_steps(prefix_codes, rhythm)
+        unknown = steps == UNKNOWN
         todo = unknown.any(0).any(0).nonzero()[:, 0].tolist()
         was_training = self.training
         self.eval()
         try:
             if not todo:
-                return self.pattern.read_back(laid, rhythm.shape[1])
+                return self.pattern.revert(steps, rhythm.shape[1])
             guided = sampling.cfg_scale != 1.0
             state = self._start_guided(rhythm, memory, memory_mask, style, guided)
             step = (stepper or self.stepper)(state)
-            prompt = F.pad(laid, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
+            prompt = F.pad(steps, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
             logits = self.advance(state, prompt.repeat(1 + guided, 1, 1))
-            for index in range(todo[0], laid.shape[2]):
+            for index in range(todo[0], steps.shape[2]):
                 if guided:
                     uncond, cond = logits.chunk(2)
                     logits = classifier_free_guidance(uncond, cond, sampling.cfg_scale)
                 sampled = sample(logits, sampling, generator=generator)
-                column = torch.where(unknown[:, :, index], sampled, laid[:, :, index])
-                laid[:, :, index] = column
-                if index + 1 < laid.shape[2]:
+                column = torch.where(unknown[:, :, index], sampled, steps[:, :, index])
+                steps[:, :, index] = column
+                if index + 1 < steps.shape[2]:
                     logits = step(torch.cat([column, column]) if guided else column)
         finally:
             self.train(was_training)
-        return self.pattern.read_back(laid, rhythm.shape[1])
+        return self.pattern.revert(steps, rhythm.shape[1])
 
-    def _laid_out_prefix(self, prefix: Tensor | None, rhythm: Tensor) -> Tensor:
+    def _prefix_steps(self, prefix: Tensor | None, rhythm: Tensor) -> Tensor:
         """All steps, with the prefix in place and ``UNKNOWN`` where a code is to be sampled."""
         config, (batch, frames, _) = self.config, rhythm.shape
         codes = torch.full(
@@ -435,7 +435,7 @@ class TokenDecoder(nn.Module):
                     f"Give indices from 0 to {config.codebook_size - 1}.",
                 )
             codes[:, :, :given] = prefix
-        return self.pattern.lay_out(codes, config.empty)
+        return self.pattern.build(codes, config.empty)
 
     def _start_guided(
         self,
@@ -448,13 +448,13 @@ class TokenDecoder(nn.Module):
         """``start``; guidance puts a copy of the batch that sees no conditions in front."""
         if not guided:
             return self.start(rhythm, memory, memory_mask, style=style)
-        withheld = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
+        unconditional = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
         return self.start(
             torch.cat([rhythm, rhythm]),
             None if memory is None else torch.cat([memory, memory]),
             None if memory_mask is None else torch.cat([memory_mask, memory_mask]),
             style=None if style is None else torch.cat([style, style]),
-            withheld=withheld,
+            unconditional=unconditional,
         )
 
     def _conditions(
@@ -463,19 +463,19 @@ class TokenDecoder(nn.Module):
         memory: Tensor | None,
         memory_mask: Tensor | None,
         style: Tensor | None,
-        withheld: Tensor | None,
+        unconditional: Tensor | None,
     ) -> Conditions:
         config, (batch, frames, _) = self.config, rhythm.shape
         if memory is None:
             memory = rhythm.new_zeros((batch, 0, config.memory_dim))
             memory_mask = None
         visible = memory_mask
-        if withheld is not None:
-            rhythm = rhythm.masked_fill(withheld[:, None, None], 0.0)
+        if unconditional is not None:
+            rhythm = rhythm.masked_fill(unconditional[:, None, None], 0.0)
             if visible is None:
                 visible = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
-            visible = visible & ~withheld[:, None]
-            style = None if style is None else style.masked_fill(withheld, ANY_STYLE)
+            visible = visible & ~unconditional[:, None]
+            style = None if style is None else style.masked_fill(unconditional, ANY_STYLE)
         head_dim = config.d_model // config.n_heads
         steps_at = self.pattern.frame_of(self.pattern.n_steps(frames)).to(rhythm.device)
         memory_at = torch.arange(memory.shape[1], device=memory.device) * (
@@ -521,7 +521,7 @@ class TokenDecoder(nn.Module):
         gathered = F.gelu(self.rhythm_in(rhythm.transpose(1, 2)))
         embedded = self.rhythm_out(gathered.transpose(1, 2))
         if style is not None and self.styles is not None:
-            bars = self.styles(style).unflatten(1, (STYLE_PLACES, -1))
+            bars = self.styles(style).unflatten(1, (STYLE_POSITIONS, -1))
             embedded = embedded + _places_in_bar(rhythm) @ bars
         return embedded
 
@@ -567,10 +567,10 @@ class TokenDecoder(nn.Module):
 
 def _places_in_bar(
     rhythm: Float[Tensor, "batch frames features"],
-) -> Float[Tensor, "batch frames places"]:
-    """Weights of the two places of a style's bar nearest to each frame; zero without beats."""
+) -> Float[Tensor, "batch frames positions"]:
+    """Weights of the two positions of a style's bar nearest to each frame; zero without beats."""
     cos, sin = rhythm[..., _BAR_PHASE].unbind(-1)
-    place = torch.atan2(sin, cos)[..., None] * (STYLE_PLACES / (2 * math.pi))
-    apart = (place - torch.arange(STYLE_PLACES, device=rhythm.device)) % STYLE_PLACES
-    apart = torch.minimum(apart, STYLE_PLACES - apart)
+    position = torch.atan2(sin, cos)[..., None] * (STYLE_POSITIONS / (2 * math.pi))
+    apart = (position - torch.arange(STYLE_POSITIONS, device=rhythm.device)) % STYLE_POSITIONS
+    apart = torch.minimum(apart, STYLE_POSITIONS - apart)
     return (1 - apart).clamp(min=0) * (cos.abs() + sin.abs() > 0)[..., None]

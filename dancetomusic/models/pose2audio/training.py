@@ -164,7 +164,7 @@ class Pose2AudioTask(TrainingTask):
             past = codes.masked_fill(batch.hidden[:, None], self.decoder.config.empty)
             return self.decoder(
                 past, batch.rhythm, memory, memory_mask,
-                style=batch.style, withheld=batch.unconditional,
+                style=batch.style, unconditional=batch.unconditional,
             )  # fmt: skip
 
         return scheduled_logits(logits_of, batch.codes, self.config.teacher_forcing_ratio), terms

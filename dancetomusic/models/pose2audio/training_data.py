@@ -104,7 +104,7 @@ class Pose2AudioTrainingConfig(LoopConfig):
     perceptual_s: int = 2
     """Length of sound that is compared, of each window."""
     adversarial_weight: float = 0.0
-    """Of a critic that tells sampled from true codes; 0 for none."""
+    """Of a critic that separates sampled from true codes; 0 for none."""
     critic_rate: float = 1e-4
     """Learning rate of the critic."""
     decoder_every: int = 1

@@ -23,7 +23,7 @@ TEMPO_EVERY_S, TEMPO_FROM_S, TEMPO_SPAN_S = 1.0, 2.0, 30.0
 
 BAR_MEMORY_BEATS = 32.0
 BAR_MARGIN = 2.0
-"""Nats by which another place of the downbeat has to be likelier to be taken up."""
+"""Nats by which another position of the downbeat has to be likelier to be taken up."""
 
 DOWNBEAT_REACH_S = 0.04
 

@@ -69,7 +69,7 @@ def rhythm_signals(
     """Speeds, heights and step positions that do not depend on the view.
 
     Speeds of feet, hands, knees, head and body with their rates of change; height of the
-    pelvis over the lower foot and of the head; place of one foot relative to the other,
+    pelvis over the lower foot and of the head; position of one foot relative to the other,
     sideways and forward of the hips; turning of the hips, and of the shoulders against them.
 
     Args:

@@ -88,7 +88,7 @@ class SampleQueues:
         given: UInt8[np.ndarray, " samples"] | None = None,
         logits: Float32[np.ndarray, "samples 256"] | None = None,
     ) -> UInt8[np.ndarray, " samples"]:
-        """Go on for the samples between the first and the last frame of ``gates``.
+        """Continue for the samples between the first and the last frame of ``gates``.
 
         Args:
             gates: What every layer adds inside its gates; ``samples / hop + 1`` frames.
@@ -230,7 +230,7 @@ def generate_naively(
         model: Any.
         gates: From the first sample of ``history`` to the last one to be written.
         uniform: Decides each sample, in [0, 1).
-        history: Classes to go on from, at least a receptive field of them, whole frames.
+        history: Classes to continue from, at least a receptive field of them, whole frames.
         temperature: Divides the logits; 0 takes the likeliest class.
     """
     field, hop = model.receptive_field, model.config.hop_length

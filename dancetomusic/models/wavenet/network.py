@@ -51,7 +51,7 @@ class WaveNetConfig:
         sample_rate: Of the sound, in Hz; a multiple of ``FRAME_RATE``.
         channels: Width of the residual path.
         skip_channels: Width of the skip path and of the layer after it.
-        stacks: How often the dilations begin anew at 1.
+        stacks: How often the dilations begin again at 1.
         layers_per_stack: Layers of dilation 1, 2, 4, … in each.
         movement: What the sound is conditioned on: ``pose`` landmarks, ``pictures`` of 64 × 64
             pixels, or ``none``.
@@ -141,7 +141,7 @@ class WaveNet(nn.Module):
         self.upsampler = FrameUpsampler(config.hop_length, learned=config.upsampling == "learned")
         self.hidden = nn.Conv1d(skip, skip, 1)
         self.head = nn.Conv1d(skip, N_CLASSES, 1)
-        self.reader = None if config.movement == "none" else MovementReader(config)
+        self.reader = None if config.movement == "none" else MovementEncoder(config)
         self.unseen = nn.Parameter(torch.zeros(config.condition_channels))
         self.phase = nn.Linear(config.condition_channels, 2 * len(BEAT_HARMONICS))
         self.genre = nn.Embedding(len(config.genres) + 1, GENRE_CHANNELS)
@@ -202,7 +202,7 @@ class WaveNet(nn.Module):
         Args:
             classes: µ-law classes.
             gates: Of ``gates_of``, over at least the time of ``classes``.
-            ahead: Samples between the last one foretold and the last frame of ``gates``, not
+            ahead: Samples between the last one predicted and the last frame of ``gates``, not
                 counting either.
 
         Raises:
@@ -214,7 +214,7 @@ class WaveNet(nn.Module):
         return self.head(functional.relu(self.hidden(functional.relu(total))))
 
 
-class MovementReader(nn.Module):
+class MovementEncoder(nn.Module):
     """Movement to frames of the condition: a front for its kind, then convolutions in time."""
 
     def __init__(self, config: WaveNetConfig) -> None:

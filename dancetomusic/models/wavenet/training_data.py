@@ -140,7 +140,7 @@ class SoundCrops:
 
 
 class DanceSoundCrops(TrainingSet):
-    """Crops at random places; dances are chosen in proportion to their length.
+    """Crops at random positions; dances are chosen in proportion to their length.
 
     Args:
         config: The settings.

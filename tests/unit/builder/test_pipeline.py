@@ -95,7 +95,7 @@ def test_a_stricter_gate_marks_what_is_there(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_damaged_record_is_made_anew(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_made_again(folder: Path, tmp_path: Path) -> None:
     pipeline.build(read_folder(folder), tmp_path / "set", SETTINGS, Workers())
     record = next(open_manifest(tmp_path / "set").records())
     directory = tmp_path / "set" / "clips" / record.key[:2] / record.key

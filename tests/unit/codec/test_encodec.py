@@ -156,7 +156,7 @@ def test_streaming_equals_offline(model, codec, sizes):
         latent = model.quantizer.decode(torch.from_numpy(codes.codes)[:, None])
         offline = model.decoder(latent)[0, 0].numpy()
     stream = codec.decoder_stream()
-    for _ in range(2):  # a flush starts anew
+    for _ in range(2):  # a flush starts again
         chunks = np.split(codes.codes, np.cumsum(sizes)[:-1], axis=1)
         streamed = np.concatenate([*(stream.push(chunk) for chunk in chunks), stream.flush()])
         assert streamed.size == 40 * codec.hop_length

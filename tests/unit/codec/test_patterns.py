@@ -12,12 +12,12 @@ E = 99
 
 def test_delay_is_as_drawn() -> None:
     drawn = [[0, 1, 2, 3, E], [E, 10, 11, 12, 13]]
-    assert CodePattern("delay", 2).lay_out(CODES, E)[0].tolist() == drawn
+    assert CodePattern("delay", 2).build(CODES, E)[0].tolist() == drawn
 
 
 def test_flatten_is_as_drawn() -> None:
     drawn = [[0, E, 1, E, 2, E, 3, E], [E, 10, E, 11, E, 12, E, 13]]
-    assert CodePattern("flatten", 2).lay_out(CODES, E)[0].tolist() == drawn
+    assert CodePattern("flatten", 2).build(CODES, E)[0].tolist() == drawn
 
 
 def test_steps_of_five_seconds_at_75_frames_a_second() -> None:

@@ -43,7 +43,7 @@ def test_gradient_passes_straight_through():
     assert torch.allclose(data.grad, torch.ones_like(data))
 
 
-def test_entries_that_are_never_used_are_placed_anew():
+def test_entries_that_are_never_used_are_placed_again():
     data = torch.randn(1, 400, 8)
     quantizer = quantizer_on(data, n_codebooks=1)
     quantizer.codebooks[0, :8] = 1000.0

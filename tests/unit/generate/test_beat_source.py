@@ -194,7 +194,7 @@ def test_beats_beyond_the_sound_are_less_certain(encoder, long_dance, dancers):
     assert part.certainty == pytest.approx(whole.certainty / 6, rel=0.01)
 
 
-def test_what_follows_the_dance_is_not_heard(encoder, dancers):
+def test_what_follows_the_dance_is_not_analysed(encoder, dancers):
     sound, beats = drums(96, SECONDS + AFTER_S)
     after, _ = drums(132, 60.0)
     longer = Waveform(np.concatenate([sound.samples, after.samples], axis=1), RATE)

@@ -127,11 +127,11 @@ def test_sound_comes_out_as_it_went_in_and_gaps_are_counted() -> None:
     assert not queue.pull(10, 0.0).any() and queue.underruns == 0
     queue.push(np.arange(1, 26, dtype=np.float32))
     assert queue.pull(10, 0.1).tolist() == list(range(1, 11))
-    assert queue.heard_at(10, 0.11) == pytest.approx(0.16, abs=0.02)
+    assert queue.playback_time(10, 0.11) == pytest.approx(0.16, abs=0.02)
     rest = queue.pull(20, 0.11)
     assert rest[:15].tolist() == list(range(11, 26)) and not rest[15:].any()
     assert queue.underruns == 1 and queue.waiting == 0
-    assert queue.heard_at(25, 0.14) == pytest.approx(0.18, abs=0.005)
+    assert queue.playback_time(25, 0.14) == pytest.approx(0.18, abs=0.005)
 
 
 def test_stage_times_know_their_percentiles() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dancetomusic.errors import InputError
-from dancetomusic.rhythm.swing import offbeat_place, straighten_beats, swing_beats
+from dancetomusic.rhythm.swing import offbeat_position, straighten_beats, swing_beats
 
 
 def test_off_beats_move_to_two_thirds_and_beats_stay() -> None:
@@ -12,7 +12,7 @@ def test_off_beats_move_to_two_thirds_and_beats_stay() -> None:
     expected = [0.0, 2 / 3, 1.0, 1 + 1 / 3, 1 + 2 / 3, 7 + 5 / 6, 8.0]
     np.testing.assert_allclose(swing_beats(beats, 1.0), expected)
     np.testing.assert_allclose(swing_beats(beats, 0.0), beats)
-    assert offbeat_place(0.5) == pytest.approx(7 / 12)
+    assert offbeat_position(0.5) == pytest.approx(7 / 12)
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1), st.floats(0, 1))
@@ -26,4 +26,4 @@ def test_straightening_undoes_swing_and_order_is_kept(beats: list[float], swing:
 @pytest.mark.parametrize("swing", [-0.1, 1.1, float("nan")])
 def test_other_amounts_are_refused(swing: float) -> None:
     with pytest.raises(InputError, match="Give 0"):
-        offbeat_place(swing)
+        offbeat_position(swing)

@@ -80,7 +80,7 @@ def test_a_melody_may_not_rest_on_the_root_over_its_major_seventh():
     assert 0 in parse_chord("I", C_MAJOR).clear
 
 
-def test_a_progression_starts_anew_with_each_section_and_turns_at_its_end():
+def test_a_progression_starts_again_with_each_section_and_turns_at_its_end():
     loop = [parse_bar(bar, A_MINOR) for bar in ("i", "VI", "III", "VII")]
     cadence = parse_bar("iv V7", A_MINOR)
     bars = lay_progression(loop, cadence, [8, 2, 4])

@@ -82,7 +82,7 @@ def test_file_plays_at_the_times_of_the_score(clock, tmp_path):
     write_midi(score, tmp_path / "a.mid")
     found = onsets(tmp_path / "a.mid")
     for track in score.tracks:
-        heard = score.heard(track)
+        heard = score.audible(track)
         expected = score.clock.seconds(heard.start)
         # half a tick of rounding at 100 BPM is 0.6 ms
         assert found[track.name] == pytest.approx(expected, abs=1.0e-3)
@@ -97,7 +97,7 @@ def test_own_files_come_back_on_their_clock(clock, tmp_path):
     assert back.key == "Bb minor"
     assert [(s.name, s.first_bar) for s in back.sections] == [("intro", 0), ("groove", 1)]
     for track in score.tracks:
-        heard, read = score.heard(track), back.track(track.name)
+        heard, read = score.audible(track), back.track(track.name)
         inside = heard.start >= score.clock.beats(0.0) + 1  # the first beat may be stretched
         assert (read.program, read.is_drum) == (track.program, track.is_drum)
         assert read.notes.pitch.tolist() == heard.pitch.tolist()

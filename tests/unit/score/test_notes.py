@@ -123,8 +123,8 @@ def test_only_what_lies_in_the_music_is_heard():
     drums = Track("drums", 0, True, Notes.of(rows))
     chords = Track("chords", 0, False, Notes.of(rows))
     score = Score(early, (drums, chords))
-    assert score.heard(drums).pitch.tolist() == [42, 44]  # 10 ms early still sounds
-    heard = score.heard(chords)
+    assert score.audible(drums).pitch.tolist() == [42, 44]  # 10 ms early still sounds
+    heard = score.audible(chords)
     assert heard.pitch.tolist() == [40, 42, 44]
     assert heard.start == pytest.approx([0.2, 0.2, 1.0])
     assert heard.end == pytest.approx([1.0, 0.28, 2.0])

@@ -15,7 +15,7 @@ SNARE = 38
 
 
 def strokes(groove: Groove, pitches: tuple[int, ...]) -> list[tuple[int, float]]:
-    """Place in the bar, to the nearest sixteenth, of each stroke on some pieces of the kit."""
+    """Position in the bar, to the nearest sixteenth, of each stroke on some pieces of the kit."""
     return [
         round(note.time % groove.beats_per_bar * 4) / 4 % groove.beats_per_bar
         for note in groove.notes

@@ -46,7 +46,7 @@ Fréchet distance between embeddings of half seconds (encoder of the released co
 one level), extrapolated to infinitely many. Its unit is its own: compare rows of one run. The
 true drums and bass are the reference themselves."""
 LEGACY_NOTE = """\
-**Do not optimise for these.** Papers report them; they do not tell music from noise. Coverage
+**Do not optimise for these.** Papers report them; they do not separate music from noise. Coverage
 and hit scores compare whole seconds, and any metronome hits them all. Beat
 alignment and motion-beat coverage reward whatever has many onsets: on ballroom dances white noise
 and metronomes beat the music that was danced to."""

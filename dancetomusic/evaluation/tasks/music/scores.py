@@ -89,7 +89,7 @@ class Reference:
 
     Attributes:
         beat_times: Annotated, in seconds.
-        beat_numbers: Place of each in its bar.
+        beat_numbers: Position of each in its bar.
         downbeat_known: Whether those are certain.
         duration_s: Length of the dance.
         speeds: Mean joint speed from pose to pose, in metres a second; NaN where nobody is.

@@ -52,7 +52,7 @@ class Estimate:
 
     Attributes:
         beat_times: Within the clip.
-        beat_places: Place of each in its bar; ``None`` where that is not estimated.
+        beat_places: Position of each in its bar; ``None`` where that is not estimated.
         certainty: Probability that they are right; 0 without beats, NaN where none is stated.
         source: ``"sound"`` or ``"movement"``.
         compute_s: Processor time of the estimator alone, decoding and poses not included.
@@ -74,7 +74,7 @@ Estimator = Callable[[RhythmClip], Estimate | None]
 """Gives ``None`` for a clip that lacks what it reads."""
 
 Tracker = Callable[[Waveform], tuple[Times, Int[np.ndarray, " _beats"] | None]]
-"""Gives the beat times of a sound, and the place of each in its bar if it estimates that."""
+"""Gives the beat times of a sound, and the position of each in its bar if it estimates that."""
 
 Templates = Mapping[str, Float[np.ndarray, " knots"]]
 Networks = Callable[[RhythmClip], BeatNetwork | None]
@@ -230,10 +230,10 @@ def file_estimator(folder: Path) -> Estimator:
         file = folder / f"{clip.name}.csv"
         if not file.is_file():
             return None
-        times, places = read_beat_file(file)
+        times, positions = read_beat_file(file)
         inside = (times >= 0) & (times < clip.duration_s)
-        known = bool((places > 0).all())
-        return Estimate(times[inside], places[inside] if known else None)
+        known = bool((positions > 0).all())
+        return Estimate(times[inside], positions[inside] if known else None)
 
     return estimate
 
@@ -293,10 +293,10 @@ def _tracker_estimator(tracker: Tracker) -> Estimator:
         if sound is None:
             return None
         began = time.process_time()
-        times, places = tracker(sound)
+        times, positions = tracker(sound)
         compute_s = time.process_time() - began
         inside = (times >= 0) & (times < clip.duration_s)
-        known = None if places is None else places[inside]
+        known = None if positions is None else positions[inside]
         return Estimate(times[inside], known, compute_s=compute_s)
 
     return estimate

@@ -58,7 +58,7 @@ NOTE = """\
 F: beats within ±70 ms, nothing trimmed. Best level: against the reference, its double, and either
 half. Tempo: share of clips within 4 %, then with half and double allowed. Offset: median over
 matched beats, positive is late; distance: median without its sign. Bars right: share of clips in
-which four in five matched beats have the annotated place in the bar. Means over groups with 95 %
+which four in five matched beats have the annotated position in the bar. Means over groups with 95 %
 bootstrap intervals over groups; random phases are means over ten draws."""
 
 LENGTHS_NOTE = "Stretches side by side, cut before beats are estimated."

@@ -229,16 +229,16 @@ def _estimated(estimator: Estimator, clips: Iterable[RhythmClip]) -> list[Estima
 
 
 def write_beats(folder: Path, clip: RhythmClip, estimate: Estimate) -> None:
-    """Write the beats as ``ID.csv``; places count from 1 to 4 where none are estimated.
+    """Write the beats as ``ID.csv``; positions count from 1 to 4 where none are estimated.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     times = estimate.beat_times
-    places = estimate.beat_places
+    positions = estimate.beat_places
     track = RhythmTrack(
         beat_times=times,
-        beat_numbers=np.arange(times.size) % 4 + 1 if places is None else places,
+        beat_numbers=np.arange(times.size) % 4 + 1 if positions is None else positions,
         energy=np.zeros(0, np.float32),
         energy_rate=1.0,
         duration_s=clip.duration_s,

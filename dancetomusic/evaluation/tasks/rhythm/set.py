@@ -43,7 +43,7 @@ BEAT_SUFFIXES = (".beats.csv", ".csv")
 
 WILD_NOTE = """\
 Real clips (`{data}`), scored where the music has a pulse and two reference trackers agree at some
-metrical level; which level a reference names is an opinion, so F at the best level stands beside F.
+metrical level; annotators choose one level, so F at the best level stands beside F.
 The second of those trackers is librosa's, so its row is favoured: clips on which it fails are left
 out.
 Intervals are over groups (a dancer or a song; all clips of the bachata couple are one)."""
@@ -54,7 +54,7 @@ alike, random ones too: read tempo first, and F only against the row of random p
 have no depth (flat); three (Perfume) have no phase and are scored for tempo alone. Groups are
 songs."""
 TANG_NOTE = """\
-Ballroom dances (`{data}`, split `{split}`), whose movement was laid onto the beat grid figure by
+Ballroom dances (`{data}`, split `{split}`), whose movement was aligned to the beat grid figure by
 figure. Dances of `val` share captures with `train`: 76 % of their four-beat windows lie within
 10 mm a joint of a training window, and no stretch without such a window is longer than nine beats,
 so this is no test of movement never seen (`hold_out=captures` trains without them). The movement
@@ -77,8 +77,8 @@ class RhythmClip:
         references: Annotated beats; several sets of them where they may be late by a constant,
             the same for all clips of a style. Empty where only the tempo is known.
         bpm: Annotated tempo.
-        bar_times: Annotated beats whose place in the bar is known.
-        bar_places: Their places; 1 is the downbeat.
+        bar_times: Annotated beats whose position in the bar is known.
+        bar_places: Their positions; 1 is the downbeat.
         scored: Whether the reference can be trusted.
         has_pulse: Whether the music has a pulse at all.
         sound_path: File with the sound; ``None`` without.
@@ -184,7 +184,7 @@ def load_rhythm_set(data: Path | str, *, split: str = "val", limit: int | None =
 
 
 def read_beat_file(path: Path | str) -> tuple[Times, Int[np.ndarray, " beats"]]:
-    """Times in seconds and places in the bar from lines of ``time_s,beat`` under that header.
+    """Times in seconds and positions in the bar from lines of ``time_s,beat`` under that header.
 
     Nothing is filled in: an empty list of beats is an answer.
 
@@ -196,12 +196,12 @@ def read_beat_file(path: Path | str) -> tuple[Times, Int[np.ndarray, " beats"]]:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
         times = np.array([float(row["time_s"]) for row in rows], np.float64)
-        places = np.array([int(row.get("beat") or 0) for row in rows], np.int64)
+        positions = np.array([int(row.get("beat") or 0) for row in rows], np.int64)
     except (OSError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read beats from {path} ({error})", remedy) from error
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise InputError(f"the beats of {path} do not increase", remedy)
-    return times, places
+    return times, positions
 
 
 def beat_file_of(video: Path) -> Path | None:
@@ -324,10 +324,10 @@ def _load_videos(folder: Path, split: str) -> list[RhythmClip]:
 
 
 def _video_clip(
-    folder: Path, video: Path, times: Times, places: Int[np.ndarray, " beats"]
+    folder: Path, video: Path, times: Times, positions: Int[np.ndarray, " beats"]
 ) -> RhythmClip:
     name = video.relative_to(folder.absolute()).with_suffix("").as_posix()
-    placed = places > 0
+    placed = positions > 0
     return RhythmClip(
         name=name.replace("/", "_"),
         group=name.rpartition("/")[0] or name,
@@ -336,7 +336,7 @@ def _video_clip(
         references=(times,),
         bpm=interval_bpm(times),
         bar_times=times[placed],
-        bar_places=places[placed],
+        bar_places=positions[placed],
         has_pulse=times.size > 1,
         scored=times.size > 1,
         sound_path=video,

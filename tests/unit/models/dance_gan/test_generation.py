@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from dancetomusic.errors import CheckpointError, InputError
-from dancetomusic.models.dance_gan.generation import dance_to, dance_windows, listen_long
-from dancetomusic.models.dance_gan.mel import hear
+from dancetomusic.models.dance_gan.generation import dance_to, dance_windows, encode_audio_in_chunks
+from dancetomusic.models.dance_gan.mel import mel_levels
 from dancetomusic.models.dance_gan.network import DanceGanConfig, DanceGenerator
 from dancetomusic.pose.landmarks import LIMBS
 from dancetomusic.rhythm.beats import steady_grid
@@ -47,11 +47,11 @@ def test_a_seed_is_a_dance_and_windows_change_nothing(model, music):
     assert np.allclose(np.concatenate(windows), poses.world, atol=1e-4)
 
 
-def test_what_is_heard_in_chunks_is_heard_in_one(model, music):
-    bands = torch.from_numpy(hear(music))
-    whole = model.listen(bands[None])[0].detach()
+def test_chunked_audio_features_equal_one_pass(model, music):
+    bands = torch.from_numpy(mel_levels(music))
+    whole = model.encode_audio(bands[None])[0].detach()
     for chunk in (8, 40, 1000):
-        assert torch.allclose(listen_long(model, bands, chunk=chunk), whole, atol=1e-5)
+        assert torch.allclose(encode_audio_in_chunks(model, bands, chunk=chunk), whole, atol=1e-5)
 
 
 def test_without_variety_every_seed_dances_alike(model, music):

@@ -7,7 +7,7 @@ from dancetomusic.models.dance_gan.mel import (
     N_BANDS,
     SOUND_RATE,
     dancing_beats,
-    hear,
+    mel_levels,
 )
 from dancetomusic.types import Waveform
 from tests.dance_factory import drums
@@ -21,35 +21,35 @@ def drumming(bpm, seconds):
 
 def test_bands_come_at_their_rate_and_loudness_is_no_difference():
     music = drumming(100, 3.0)
-    bands = hear(music)
+    bands = mel_levels(music)
     assert bands.shape == (int(3.0 * SOUND_RATE), N_BANDS)
-    louder = hear(Waveform(music.samples * 0.1, music.sample_rate))
+    louder = mel_levels(Waveform(music.samples * 0.1, music.sample_rate))
     assert np.allclose(bands, louder, atol=1e-3)
     assert bands.min() >= 0.0
 
 
-def test_a_stroke_is_heard_when_it_is_struck():
+def test_an_onset_raises_the_levels_at_its_time():
     samples = np.zeros((1, 48_000), np.float32)
     samples[0, 24_000:24_200] = np.random.default_rng(0).normal(0, 0.3, 200)
-    loud = hear(Waveform(samples, 24_000)).mean(axis=1)
+    loud = mel_levels(Waveform(samples, 24_000)).mean(axis=1)
     assert np.argmax(loud) / SOUND_RATE == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_any_rate_and_two_channels(rate):
     samples = np.random.default_rng(0).normal(0, 0.1, (2, 2 * rate)).astype(np.float32)
-    assert hear(Waveform(samples, rate)).shape == (192, N_BANDS)
+    assert mel_levels(Waveform(samples, rate)).shape == (192, N_BANDS)
 
 
 @pytest.mark.parametrize("n_samples", [0, 100, 23_000])
 def test_less_than_a_second_is_refused(n_samples):
     with pytest.raises(InputError, match="lasts"):
-        hear(Waveform(np.ones((1, n_samples), np.float32), 24_000))
+        mel_levels(Waveform(np.ones((1, n_samples), np.float32), 24_000))
 
 
 def test_silence_is_refused():
     with pytest.raises(InputError, match="silent"):
-        hear(Waveform(np.zeros((1, 48_000), np.float32), 24_000))
+        mel_levels(Waveform(np.zeros((1, 48_000), np.float32), 24_000))
 
 
 def test_beats_are_found_and_a_fast_pulse_is_halved():

@@ -6,7 +6,7 @@ from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.models.dance_gan.critic import (
     N_SHOWN,
     MovementCritic,
-    MovementReader,
+    NoiseEncoder,
     PoseCritic,
     show_movement,
     show_pose,
@@ -49,52 +49,58 @@ def test_every_frame_is_between_two_knots():
 def test_a_dance_in_two_parts_is_that_in_one(windows):
     generator = DanceGenerator(DanceGanConfig(windows=windows, hidden=16, heard=4, width=16))
     noise = torch.randn(1, 48, generator.config.noise)
-    heard, counted = generator.listen(torch.rand(1, 192, 32)), clock(beats(), 24.0)
-    whole, _ = generator(noise, counted, heard)
-    first, state = generator(noise[:, :20], counted[:, :20], heard[:, :20])
-    second, _ = generator(noise[:, 20:], counted[:, 20:], heard[:, 20:], state)
+    audio_features, counted = generator.encode_audio(torch.rand(1, 192, 32)), clock(beats(), 24.0)
+    whole, _ = generator(noise, counted, audio_features)
+    first, state = generator(noise[:, :20], counted[:, :20], audio_features[:, :20])
+    second, _ = generator(noise[:, 20:], counted[:, 20:], audio_features[:, 20:], state)
     joined = torch.cat([first.directions, second.directions], dim=1)
     assert torch.allclose(joined, whole.directions, atol=1e-5)
     assert torch.allclose(whole.directions.norm(dim=-1), torch.ones(1, 48, 24), atol=1e-4)
 
 
-def test_before_the_stage_of_music_nothing_is_heard():
+def test_before_the_stage_of_music_audio_features_are_zero():
     generator = DanceGenerator(DanceGanConfig(stage="sequences", heard=4))
-    assert not generator.listen(torch.rand(1, 96, 32)).any()
+    assert not generator.encode_audio(torch.rand(1, 96, 32)).any()
 
 
 def test_noise_follows_from_music_and_from_what_was_drawn():
     generator = DanceGenerator(TINY)
-    heard, tempo, chance = torch.randn(1, 5, 4), torch.zeros(1, 5), torch.randn(1, 5, 3)
-    drawn = generator.choose_noise(heard, tempo, chance)
-    assert torch.equal(drawn.noise, generator.choose_noise(heard, tempo, chance).noise)
+    audio_features, tempo, chance = torch.randn(1, 5, 4), torch.zeros(1, 5), torch.randn(1, 5, 3)
+    drawn = generator.choose_noise(audio_features, tempo, chance)
+    assert torch.equal(drawn.noise, generator.choose_noise(audio_features, tempo, chance).noise)
     assert torch.allclose(drawn.noise, drawn.mean + drawn.spread * chance)
-    again = generator.choose_noise(heard, tempo, chance, given=drawn.noise)
+    again = generator.choose_noise(audio_features, tempo, chance, given=drawn.noise)
     assert torch.allclose(again.noise, drawn.noise)
-    other = generator.choose_noise(heard, tempo, chance, given=drawn.noise + 1.0)
+    other = generator.choose_noise(audio_features, tempo, chance, given=drawn.noise + 1.0)
     assert torch.allclose(other.noise[:, 0], drawn.noise[:, 0])
     assert not torch.allclose(other.noise[:, 1], drawn.noise[:, 1])
-    assert not torch.allclose(generator.choose_noise(heard + 1, tempo, chance).noise, drawn.noise)
+    assert not torch.allclose(
+        generator.choose_noise(audio_features + 1, tempo, chance).noise, drawn.noise
+    )
 
 
-def test_noise_goes_on_from_what_was_drawn_where_the_given_is_not_heeded():
+def test_unforced_noise_continues_from_what_was_sampled():
     generator = DanceGenerator(TINY)
-    heard, tempo, chance = torch.randn(1, 3, 4), torch.zeros(1, 3), torch.randn(1, 3, 3)
-    drawn = generator.choose_noise(heard, tempo, chance).noise
-    heeded = torch.tensor([[True, False, True]])
-    mixed = generator.choose_noise(heard, tempo, chance, given=drawn + 1.0, heeded=heeded).noise
+    audio_features, tempo, chance = torch.randn(1, 3, 4), torch.zeros(1, 3), torch.randn(1, 3, 3)
+    drawn = generator.choose_noise(audio_features, tempo, chance).noise
+    forced = torch.tensor([[True, False, True]])
+    mixed = generator.choose_noise(
+        audio_features, tempo, chance, given=drawn + 1.0, forced=forced
+    ).noise
     given = torch.stack([drawn[:, 0] + 1.0, mixed[:, 1], drawn[:, 2]], dim=1)
-    again = generator.choose_noise(heard, tempo, chance, given=given).noise
+    again = generator.choose_noise(audio_features, tempo, chance, given=given).noise
     assert torch.allclose(again, mixed, atol=1e-6)
-    free = generator.choose_noise(heard, tempo, chance, given=drawn + 1.0, heeded=~heeded).noise
+    free = generator.choose_noise(
+        audio_features, tempo, chance, given=drawn + 1.0, forced=~forced
+    ).noise
     assert torch.allclose(free[:, 1], drawn[:, 1])
 
 
 def test_noise_of_a_long_dance_does_not_grow_without_end():
     generator = DanceGenerator(TINY)
     torch.nn.init.eye_(generator.carry_on.weight)
-    heard, tempo = torch.randn(1, 400, 4), torch.zeros(1, 400)
-    noise = generator.choose_noise(heard, tempo, torch.randn(1, 400, 3)).noise
+    audio_features, tempo = torch.randn(1, 400, 4), torch.zeros(1, 400)
+    noise = generator.choose_noise(audio_features, tempo, torch.randn(1, 400, 3)).noise
     assert noise.abs().max() == MAX_NOISE
 
 
@@ -115,7 +121,7 @@ def test_poses_are_judged_by_their_coordinates():
 
 
 def test_a_reader_says_what_is_near_each_knot():
-    reader = MovementReader(TINY, width=8)
+    reader = NoiseEncoder(TINY, width=8)
     shown, latent, turning = torch.randn(1, N_SHOWN, 48), torch.randn(1, 48, 4), torch.zeros(1, 48)
     shares, counted = knot_shares(beats(), 5), clock(beats(), 24.0)
     mean, spread = reader(latent, shown, turning, counted, shares)

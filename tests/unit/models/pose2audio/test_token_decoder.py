@@ -11,7 +11,7 @@ from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.pose2audio.losses import codebook_losses
 from dancetomusic.models.pose2audio.token_decoder import (
     ANY_STYLE,
-    STYLE_PLACES,
+    STYLE_POSITIONS,
     TokenDecoder,
     TokenDecoderConfig,
 )
@@ -54,11 +54,11 @@ def model(request: pytest.FixtureRequest) -> TokenDecoder:
 @torch.inference_mode()
 def test_cached_logits_equal_uncached(model: TokenDecoder) -> None:
     codes, *conditions = inputs()
-    laid = model.pattern.lay_out(codes, model.config.empty)
-    before = functional.pad(laid, (1, -1), value=model.config.empty)
+    steps = model.pattern.build(codes, model.config.empty)
+    before = functional.pad(steps, (1, -1), value=model.config.empty)
     state = model.start(*conditions)
     logits = [model.advance(state, before[:, :, :3])]
-    logits += [model.advance(state, before[:, :, s : s + 1]) for s in range(3, laid.shape[2])]
+    logits += [model.advance(state, before[:, :, s : s + 1]) for s in range(3, steps.shape[2])]
     expected = model(codes, *conditions).log_softmax(-1)
     for book in range(K):
         for frame in range(FRAMES):
@@ -142,7 +142,7 @@ def test_a_causal_decoder_generates_what_its_logits_say() -> None:
     )
     with torch.no_grad():
         given = model(codes, rhythm, memory, mask)
-        without = model(codes, rhythm, memory, mask, withheld=torch.ones(2, dtype=torch.bool))
+        without = model(codes, rhythm, memory, mask, unconditional=torch.ones(2, dtype=torch.bool))
     assert torch.equal(codes, guided(without, given, 2.0).argmax(-1))
 
 
@@ -154,10 +154,10 @@ def test_music_without_a_dance_is_memory_masked_throughout(model: TokenDecoder) 
 
 
 @torch.inference_mode()
-def test_withheld_items_see_neither_rhythm_nor_memory(model: TokenDecoder) -> None:
+def test_unconditional_items_see_neither_rhythm_nor_memory(model: TokenDecoder) -> None:
     codes, rhythm, memory, mask = inputs()
-    withheld = torch.tensor([False, True])
-    logits = model(codes, rhythm, memory, mask, withheld=withheld)
+    unconditional = torch.tensor([False, True])
+    logits = model(codes, rhythm, memory, mask, unconditional=unconditional)
     torch.testing.assert_close(logits[:1], model(codes, rhythm, memory, mask)[:1])
     torch.testing.assert_close(logits[1:], model(codes, torch.zeros_like(rhythm))[1:])
 
@@ -225,7 +225,7 @@ def test_guidance_extrapolates_the_logits_of_the_first_book(model: TokenDecoder)
     )
     with torch.inference_mode():
         given = model(codes, rhythm, memory, mask)
-        without = model(codes, rhythm, memory, mask, withheld=torch.ones(2, dtype=torch.bool))
+        without = model(codes, rhythm, memory, mask, unconditional=torch.ones(2, dtype=torch.bool))
     assert torch.equal(guided(without, given, scale).argmax(-1), codes)
 
 
@@ -348,9 +348,9 @@ def test_styles_change_the_logits_of_their_own_items_alone() -> None:
 def test_guidance_withholds_the_style_too() -> None:
     model = styled()
     codes, *conditions = inputs()
-    withheld = torch.ones(2, dtype=torch.bool)
-    given = model(codes, *conditions, style=torch.tensor([1, 2]), withheld=withheld)
-    assert torch.equal(given, model(codes, *conditions, withheld=withheld))
+    unconditional = torch.ones(2, dtype=torch.bool)
+    given = model(codes, *conditions, style=torch.tensor([1, 2]), unconditional=unconditional)
+    assert torch.equal(given, model(codes, *conditions, unconditional=unconditional))
 
 
 def test_a_decoder_without_styles_ignores_them() -> None:
@@ -380,7 +380,7 @@ def test_generation_in_a_style_is_what_the_logits_say(cfg_scale: float) -> None:
     assert not torch.equal(codes, model.generate(*conditions, **sampling))
     with torch.inference_mode():
         given = model(codes, *conditions, style=style)
-        none = model(codes, *conditions, withheld=torch.ones(2, dtype=torch.bool))
+        none = model(codes, *conditions, unconditional=torch.ones(2, dtype=torch.bool))
     expected = guided(none, given, cfg_scale).argmax(-1)
     assert (codes == expected).float().mean() > 0.95
 
@@ -407,7 +407,7 @@ def test_a_style_acts_by_the_place_in_the_bar() -> None:
     added = (
         model.start(rhythm, style=rock).conditions.rhythm - model.start(rhythm).conditions.rhythm
     )
-    bar = model.styles.weight[1].unflatten(0, (STYLE_PLACES, -1))
+    bar = model.styles.weight[1].unflatten(0, (STYLE_POSITIONS, -1))
     expected = bar[[0, 0, 12, 12, 24, 24]]
     torch.testing.assert_close(added[0, :6], expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(added[0, 6:], torch.zeros_like(added[0, 6:]))

@@ -1,4 +1,4 @@
-"""Beats known while the dance goes on: the same in steps as at once, and blind to the future."""
+"""Beats known while the dance continues: the same in steps as at once, and blind to the future."""
 
 import numpy as np
 import pytest

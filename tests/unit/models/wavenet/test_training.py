@@ -188,7 +188,7 @@ def test_movement_read_in_blocks_is_movement_read_at_once():
         torch.testing.assert_close(whole, parts)
 
 
-def test_movement_withheld_changes_the_prediction(tmp_path):
+def test_unconditional_changes_the_prediction(tmp_path):
     torch.manual_seed(0)
     task = WaveNetTask(SETTINGS, tmp_path, CPU, SOUNDS)
     batch = task.data.batch(0, range(4))
