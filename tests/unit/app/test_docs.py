@@ -15,7 +15,7 @@ def test_the_page_of_limits_says_what_holds(repository: Path):
         f"| length | {limits.duration_s:.0f} s,",
         "| picture | 4096 × 2304 pixels |",
         f"| silence while sending | {limits.idle_s:.0f} s |",
-        f"| jobs in line | {limits.waiting_jobs} behind",
+        f"| jobs in the queue | {limits.waiting_jobs} behind",
         f"| kept on disk | {limits.stored_bytes // 2**30} GiB in all, an hour each |",
         f"| cameras | {limits.live_sessions}, one a visitor |",
         f"at least {MIN_TOKEN_LENGTH} characters",

@@ -74,7 +74,7 @@ def test_the_report_is_written_whole(tmp_path):
     page = write_dance_report(summarise_dances(rows), rows, tmp_path / "out")
     text = page.read_text()
     assert MODEL in text
-    assert "does not tell a dance from chance" in text
+    assert "does not separate a dance from chance" in text
     values = json.loads((tmp_path / "out" / "dances.json").read_text())
     assert len(values["dances"]) == len(rows)
     assert not math.isnan(values["rows"][MODEL]["beat_f"][0])
