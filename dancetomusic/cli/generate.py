@@ -113,9 +113,10 @@ def generate(
     if is_folder:
         opt.check_folder(source, outputs)
         suffixes = suffix or [opt.SOUND_SUFFIX]
-        opt.check_saving(source, [Path(f"music{end}") for end in suffixes], swing, saving)
-        if any(value is not None for value in of_model.values()):
-            _check_model(checkpoint, codec, of_model)
+        named = [Path(f"music{end}") for end in suffixes]
+        opt.check_saving(source, named, swing=swing, mix_original=mix_original)
+        if any(value is not None for value in of_model.values()) or any(map(opt.is_score, named)):
+            _check_model(checkpoint, codec, of_model, named)
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
                 source,
@@ -130,7 +131,13 @@ def generate(
         return
     extras = {".csv": save_rhythm, opt.POSE_SUFFIX: save_poses}
     opt.check_files(source, outputs, extras, [beats, sound, score, soundfont])
-    opt.check_saving(source, outputs, swing, saving)
+    opt.check_saving(
+        source,
+        outputs,
+        swing=swing,
+        mix_original=mix_original,
+        overlay_skeleton=overlay_skeleton,
+    )
     _generate_one(
         source,
         outputs,
@@ -173,6 +180,7 @@ def _generate_one(
     started = time.perf_counter()
     with stage_progress() as on_progress:
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
+        model.check_outputs(outputs, stems)
         music = model.generate(source, on_progress=on_progress, **options)
     written = _write(music, outputs, save_rhythm, save_poses, saving)
     if stems is not None:
@@ -204,11 +212,15 @@ def _generate_folder(source: Path, output: Path, tasks: Engine, **options: Any) 
         )
 
 
-def _check_model(checkpoint: str | None, codec: str | None, of_model: dict[str, Any]) -> None:
+def _check_model(
+    checkpoint: str | None, codec: str | None, of_model: dict[str, Any], outputs: Sequence[Path]
+) -> None:
     """Refuse what the model cannot play, once for a whole folder."""
     from dancetomusic.generate.one import DanceToMusic
 
-    DanceToMusic.from_pretrained(checkpoint, codec).check(of_model)
+    model = DanceToMusic.from_pretrained(checkpoint, codec)
+    model.check(of_model)
+    model.check_outputs(outputs)
 
 
 def _write(

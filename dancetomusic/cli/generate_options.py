@@ -237,17 +237,20 @@ def check_scope(is_folder: bool, of_one: dict[str, object], of_folder: dict[str,
 
 
 def check_saving(
-    source: Path, outputs: Sequence[Path], swing: float | None, saving: dict[str, object]
+    source: Path,
+    outputs: Sequence[Path],
+    *,
+    swing: float | None,
+    mix_original: float,
+    overlay_skeleton: bool = False,
 ) -> None:
     """Refuse options out of range, and options that exclude each other."""
     video_outputs = [output for output in outputs if is_video(output)]
-    mix_original = saving["mix_original"]
-    assert isinstance(mix_original, float)
     if swing is not None and not 0.0 <= swing <= 1.0:
         raise InputError(f"--swing is {swing:g}", "Give 0 (straight) to 1 (triplets).")
     if not 0.0 <= mix_original <= 1.0:
         raise InputError(f"--mix_original is {mix_original:g}", "Give a gain from 0 to 1.")
-    if saving["overlay_skeleton"] and not video_outputs:
+    if overlay_skeleton and not video_outputs:
         raise InputError("--overlay_skeleton draws on a video", "Name an output such as out.mp4.")
     if source.suffix.lower() == POSE_SUFFIX:
         if video_outputs:
@@ -261,6 +264,13 @@ def output_suffixes() -> tuple[str, ...]:
     from dancetomusic.generate.result import OUTPUT_SUFFIXES
 
     return OUTPUT_SUFFIXES
+
+
+def is_score(output: Path) -> bool:
+    """Whether an output is the notes."""
+    from dancetomusic.generate.result import MIDI_SUFFIX
+
+    return output.suffix.lower() == MIDI_SUFFIX
 
 
 def is_video(output: Path) -> bool:

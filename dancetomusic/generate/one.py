@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from dancetomusic.errors import InputError
 from dancetomusic.generate.beat_source import BeatChoice, choose_rhythm, sound_of
 from dancetomusic.generate.inputs import Source, read_dancers
-from dancetomusic.generate.result import Music
+from dancetomusic.generate.result import MIDI_SUFFIX, Music, no_score, no_stems
 from dancetomusic.models.base import (
     Conditions,
     MusicModel,
@@ -29,6 +29,9 @@ from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.swing import offbeat_position
 from dancetomusic.score.master import LOUDNESS_LUFS, master
 from dancetomusic.types import RhythmTrack
+
+OPTIONS = {"midi": "score", "programs": "program"}
+"""Names of choices on the command line, where they differ."""
 
 
 class DanceToMusic:
@@ -88,14 +91,35 @@ class DanceToMusic:
             InputError: If one is none of this model's, or out of range.
         """
         options = self.model.options
+        of_score = {field.name for field in fields(ScoreChoice)}
         given = {name: value for name, value in choices.items() if value is not None}
         known = {*options.sampling_fields, "style", *(["swing"] if options.swing else [])}
-        known |= {field.name for field in fields(ScoreChoice)} if options.score else set()
+        known |= of_score if options.score else set()
         for name in sorted(given.keys() - known):
-            raise InputError(f"this model has no choice of {name}", f"Leave --{name} out.")
+            option = OPTIONS.get(name, name)
+            raise InputError(f"this model has no choice of {option}", f"Leave --{option} out.")
         require_style(given.get("style"), options.styles)
         offbeat_position(given.get("swing", 0.0))
+        self.model.check(ScoreChoice(**{k: given[k] for k in given if k in of_score}))
         return options.sampling.replace(**{k: given[k] for k in given if k in SAMPLING_FIELDS})
+
+    def check_outputs(self, outputs: Iterable[Path], stems: Path | None = None) -> None:
+        """Refuse outputs that the model's music cannot be written to, before any work.
+
+        Args:
+            outputs: As for ``Music.save``.
+            stems: Folder of the stems, if they are wanted.
+
+        Raises:
+            OutputError: If one needs a score, and the model plays none.
+        """
+        if self.model.options.score:
+            return
+        for output in outputs:
+            if output.suffix.lower() == MIDI_SUFFIX:
+                raise no_score(output)
+        if stems is not None:
+            raise no_stems()
 
     def generate(
         self,

@@ -112,12 +112,12 @@ class Music:
             OutputError: If there are no tracks, or a file cannot be written.
         """
         if not self.stems:
-            raise OutputError("this model plays no tracks", "Leave the stems out.")
+            raise no_stems()
         return write_stems(folder, self.stems)
 
     def _save_score(self, target: Path) -> None:
         if self.score is None:
-            raise OutputError(f"this model plays no score for {target}", "Name a sound file.")
+            raise no_score(target)
         write_midi(self.score, target, credit=RIGHTS)
 
     def _draw(
@@ -127,3 +127,13 @@ class Music:
             if dancer.image is not None and index < len(dancer) and dancer.present[index]:
                 frame = draw_skeleton(frame, dancer.image[index])
         return frame
+
+
+def no_score(target: Path) -> OutputError:
+    """What is said where a model without a score is asked for one."""
+    return OutputError(f"this model plays no score for {target}", "Name a sound file.")
+
+
+def no_stems() -> OutputError:
+    """What is said where a model without tracks is asked for them."""
+    return OutputError("this model plays no tracks", "Leave the stems out.")

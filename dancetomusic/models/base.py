@@ -107,6 +107,13 @@ class MusicModel(ABC):
     def options(self) -> ModelOptions:
         """What can be chosen."""
 
+    def check(self, choice: ScoreChoice) -> None:  # noqa: B027  # most models play no score
+        """Refuse a choice about the score that ``generate`` would, before any work.
+
+        Raises:
+            InputError: If the key, a file, or a track is unusable.
+        """
+
     @abstractmethod
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock

@@ -19,6 +19,9 @@ from dancetomusic.score.style import DRUM_KEYS, Style, load_style
 TOGETHER_BEATS = 0.06
 """Two strokes on one drum this near are one."""
 
+ARRANGED = ("drums", "bass", "chords", "lead")
+"""Names of the tracks of every arrangement."""
+
 SHORTEST_S = 0.03
 """Shortest note that is kept where the music ends."""
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from dancetomusic.errors import InputError
-from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
+from dancetomusic.models.base import (
+    Conditions,
+    ModelOptions,
+    MusicModel,
+    ScoreChoice,
+    Sound,
+    StageClock,
+)
 from dancetomusic.nn.sampling import SamplingConfig
-from dancetomusic.score.arrange import arrange
-from dancetomusic.score.midi import score_from_midi
+from dancetomusic.score.arrange import ARRANGED, arrange
+from dancetomusic.score.harmony import parse_key
+from dancetomusic.score.midi import read_midi, score_from_midi
 from dancetomusic.score.mix import sum_stems
 from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.performance import perform
 from dancetomusic.score.plan import make_plan
+from dancetomusic.score.soundfont import SoundFont
 from dancetomusic.score.style import StyleChoice, choose_style, load_style, style_names
 from dancetomusic.types import RhythmTrack
 
@@ -24,6 +33,18 @@ class ScoreModel(MusicModel):
     def options(self) -> ModelOptions:
         """Style, key, score, SoundFont and programs; nothing is sampled from logits."""
         return ModelOptions(SamplingConfig(), (), style_names(), score=True)
+
+    def check(self, choice: ScoreChoice) -> None:
+        """Read the key and the files; programs are for tracks of the score that will be played."""
+        if choice.key is not None:
+            parse_key(choice.key)
+        given = () if choice.midi is None else read_midi(choice.midi).tracks
+        tracks = [track.name for track in given] or ARRANGED
+        for name in choice.programs or {}:
+            if name not in tracks:
+                raise InputError(f"there is no track {name}", f"Name one of: {', '.join(tracks)}.")
+        if choice.soundfont is not None:
+            SoundFont(choice.soundfont)
 
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock

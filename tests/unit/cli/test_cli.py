@@ -55,6 +55,9 @@ def pipeline(monkeypatch):
     calls = SimpleNamespace(music=FakeMusic(), loaded=None, asked=None, error=None)
 
     class FakeModel:
+        def check_outputs(self, outputs, stems):
+            calls.outputs = outputs
+
         def generate(self, source, **options):
             calls.asked = {"source": source, **options}
             if calls.error is not None:
