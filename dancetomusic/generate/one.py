@@ -20,12 +20,11 @@ from dancetomusic.models.base import (
     ScoreChoice,
     StageClock,
 )
-from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.network import PoseEncoder
-from dancetomusic.models.registry import READER, open_music_model
+from dancetomusic.models.registry import open_music_model
 from dancetomusic.models.styles import require_style
 from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
-from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.swing import offbeat_position
 from dancetomusic.score.master import LOUDNESS_LUFS, master
 from dancetomusic.types import RhythmTrack
@@ -48,7 +47,7 @@ class DanceToMusic:
 
     def __init__(self, model: MusicModel, encoder: PoseEncoder | None = None) -> None:
         self.model = model
-        self.encoder = encoder or model.encoder or _released_encoder()
+        self.encoder = encoder or model.encoder or load_encoder()
 
     @classmethod
     def from_pretrained(
@@ -222,7 +221,3 @@ class DanceToMusic:
             made.stems,
             made.about,
         )
-
-
-def _released_encoder() -> PoseEncoder:
-    return Pose2Audio.from_pretrained(locate_checkpoint(READER)).encoder.eval()

@@ -33,7 +33,6 @@ from dancetomusic.evaluation.clips import (
     cut_clips,
     f_at_offsets,
 )
-from dancetomusic.evaluation.encoders import load_encoder
 from dancetomusic.evaluation.pieces import QUALITIES, cut_poses, piece_of_dance
 from dancetomusic.evaluation.report import cell_text, mean_cell, table
 from dancetomusic.metrics.beats import (
@@ -46,6 +45,7 @@ from dancetomusic.metrics.beats import (
     tempo_matches,
 )
 from dancetomusic.metrics.rhythm_scores import RIGHT_F
+from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.movement_rhythm import (
     CERTAINTY_NETWORK,
     CERTAINTY_POOLED,

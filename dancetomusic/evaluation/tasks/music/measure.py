@@ -30,7 +30,6 @@ from dancetomusic.evaluation.clips import (
     score_estimator,
     speed_minima,
 )
-from dancetomusic.evaluation.encoders import load_encoder
 from dancetomusic.evaluation.pieces import Piece, Song, cut_poses, read_sound
 from dancetomusic.evaluation.tasks.codec import AUDIO_SUFFIXES, codec_round_trip
 from dancetomusic.evaluation.tasks.music.real_grooves import (
@@ -63,6 +62,7 @@ from dancetomusic.metrics.frechet import at_common_level, pool_windows
 from dancetomusic.metrics.legacy import onset_seconds
 from dancetomusic.metrics.onsets import detect_onsets
 from dancetomusic.metrics.sound_faults import find_faults
+from dancetomusic.models.encoders import load_encoder
 from dancetomusic.parallel import Engine
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.rhythm.onset_pattern import onset_bands

@@ -19,7 +19,6 @@ from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.data.wild import load_wild
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.baselines import metronome_times
-from dancetomusic.evaluation.encoders import load_encoder
 from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, read_beat_file
 from dancetomusic.generate.beat_source import CLEAR_PULSE, estimate_rhythms
 from dancetomusic.io.audio import resample
@@ -27,6 +26,7 @@ from dancetomusic.metrics.beats import Times, track_beats
 from dancetomusic.models.beat_network.audio_beats import NETWORK, track_audio_beats
 from dancetomusic.models.beat_network.held_out import HeldOutNetworks
 from dancetomusic.models.beat_network.network import MODEL, BeatNetwork
+from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.movement_rhythm import movement_rhythms
 from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.released import locate_checkpoint
