@@ -10,7 +10,7 @@ a stretch without evidence keeps the beat.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM, log_tempo_prior
 
@@ -131,15 +131,3 @@ class GridTracker:
         self._last_beat = beat
         self.beat_times.append(max(0.0, beat / self.frame_rate))
         self.confidence.append(float(np.clip(abs(past) / max(self._weight, 1.0), 0.0, 1.0)))
-
-
-def track_grid(
-    phase: Float32[np.ndarray, "frames 2"],
-    frame_rate: float,
-    *,
-    weights: Float32[np.ndarray, " frames"] | None = None,
-) -> tuple[Float[np.ndarray, " beats"], Float[np.ndarray, " beats"]]:
-    """Beats in seconds and their confidence, each decided from the frames up to it."""
-    tracker = GridTracker(frame_rate)
-    tracker.push(phase, weights)
-    return np.array(tracker.beat_times), np.array(tracker.confidence)

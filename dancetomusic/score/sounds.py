@@ -169,11 +169,6 @@ def louder(preset: Preset, gain_db: float) -> Preset:
     return replace(preset, regions=regions)
 
 
-def headroom_db(preset: Preset) -> float:
-    """How much louder the preset can become."""
-    return min(region[Gen.ATTENUATION] for region in preset.regions) * 0.4 / 10
-
-
 def _span(keys: Range) -> range:
     return range(keys[0], keys[1] + 1)
 

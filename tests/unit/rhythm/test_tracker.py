@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dancetomusic.rhythm.tracker import GridTracker, track_grid
+from dancetomusic.rhythm.tracker import GridTracker
 
 RATE = 75.0
 
@@ -11,6 +11,13 @@ RATE = 75.0
 def _phase(beats: np.ndarray, length: float = 0.9) -> np.ndarray:
     turns = 2 * np.pi * beats
     return (length * np.stack([np.cos(turns), np.sin(turns)], axis=1)).astype(np.float32)
+
+
+def track_grid(phase: np.ndarray, frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Beats in seconds and their confidence, each decided from the frames up to it."""
+    tracker = GridTracker(frame_rate)
+    tracker.push(phase, None)
+    return np.array(tracker.beat_times), np.array(tracker.confidence)
 
 
 @pytest.mark.parametrize("bpm", [58.0, 87.0, 124.0, 170.0])
