@@ -103,6 +103,7 @@ OWN_FAMILIES = (
             ("codec", "spectral_codec", False, False),
             ("pose_encoder", "pose_encoder", False, True),
             ("pose2audio", "pose2audio", True, True),
+            ("pose2score", "pose2score", True, False),
             ("wavenet", "wavenet", True, False),
             ("motion_vae", "motion_vae", True, False),
             ("dance_gan", "dance_gan", False, False),

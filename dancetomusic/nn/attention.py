@@ -38,6 +38,17 @@ class KVCache:
         self.values[:, :, start : self.length] = values
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
+    def forget(self, kept: int) -> None:
+        """Where the buffers are full, keep only the last positions.
+
+        Args:
+            kept: How many, fewer than the buffers hold.
+        """
+        if self.length == self.keys.shape[2]:
+            for part in (self.keys, self.values):
+                part[:, :, :kept] = part[:, :, self.length - kept : self.length].clone()
+            self.length = kept
+
 
 class SelfAttention(nn.Module):
     """Attention of a sequence to itself.
@@ -58,7 +69,7 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch steps d_model"],
-        rotation: Complex[Tensor, "steps half"],
+        rotation: Complex[Tensor, "*batch steps half"],
         *,
         mask: Bool[Tensor, "batch 1 1 steps"] | None = None,
         cache: KVCache | None = None,
@@ -67,13 +78,15 @@ class SelfAttention(nn.Module):
 
         Args:
             x: Normalised input.
-            rotation: Table for the positions of ``x``.
+            rotation: Table for the positions of ``x``, one for all sequences or one for each.
             mask: Positions that may be seen; for non-causal attention.
             cache: Past to continue. Several steps at once only while it is empty.
         """
         batch, steps, width = x.shape
         qkv = self.qkv(x).view(batch, steps, 3, self.n_heads, width // self.n_heads)
-        queries, keys = rotate(qkv[:, :, :2], rotation[:, None, None]).transpose(1, 3).unbind(2)
+        queries, keys = (
+            rotate(qkv[:, :, :2], rotation[..., None, None, :]).transpose(1, 3).unbind(2)
+        )
         values = qkv[:, :, 2].transpose(1, 2)
         if cache is not None:
             assert steps == 1 or cache.length == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from dancetomusic.score.accents import answer_hits, stop_with_rests
@@ -24,6 +26,42 @@ ARRANGED = ("drums", "bass", "chords", "lead")
 
 SHORTEST_S = 0.03
 """Shortest note that is kept where the music ends."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A piece as it is written, up to its last hit.
+
+    Attributes:
+        frame: Its bars.
+        voicings: Of the chords of each bar.
+        parts: Notes by track name.
+        programs: General MIDI program by track name; of drums, the kit's.
+    """
+
+    frame: Frame
+    voicings: list[tuple[tuple[int, ...], ...]]
+    parts: dict[str, list[Row]]
+    programs: dict[str, int]
+
+    def score(self) -> Score:
+        """The piece with its last chord, silent where the dancers freeze, one note at a time."""
+        frame = self.frame
+        parts = stop_with_rests(frame, self.parts)
+        parts = _with_final(frame, parts, self.voicings)
+        single = {"drums": _loudest, "bass": one_voice, "chords": unstack, "lead": list}
+        tracks = (
+            Track(
+                name,
+                self.programs[name],
+                name == "drums",
+                _notes(frame, single[name](parts[name]), is_drum=name == "drums"),
+            )
+            for name in ARRANGED
+        )
+        return Score(
+            frame.clock, tuple(tracks), frame.plan.sections, str(frame.key), frame.style.name
+        )
 
 
 def arrange(
@@ -57,16 +95,26 @@ def arrange(
     Raises:
         InputError: If the style or the key is unknown.
     """
+    return write_arrangement(clock, plan, style, key, seed, library=library).score()
+
+
+def write_arrangement(
+    clock: BeatClock,
+    plan: Plan,
+    style: Style | str,
+    key: Key | str | None = None,
+    seed: int | np.random.Generator = 0,
+    *,
+    library: GrooveLibrary | None = None,
+) -> Arrangement:
+    """As :func:`arrange`, with the bars and chords that the notes were written on."""
     if isinstance(style, str):
         style = load_style(style)
     rng = np.random.default_rng(seed)
     of_key, of_frame, of_drums, of_bass, of_chords, of_lead, of_sounds = rng.spawn(7)
-    frame = build_frame(clock, plan, style, _choose_key(style, key, of_key), of_frame)
+    frame = build_frame(clock, plan, style, choose_key(style, key, of_key), of_frame)
     voicings = voice_piece(frame)
-    programs = {
-        name: int(of_sounds.choice(part.programs))
-        for name, part in (("bass", style.bass), ("chords", style.chords), ("lead", style.lead))
-    }
+    programs = draw_programs(style, of_sounds)
     drums = play_drums(frame, of_drums, library)
     parts = {
         "drums": drums.rows,
@@ -75,26 +123,26 @@ def arrange(
         "lead": play_lead(frame, voicings, of_lead),
     }
     parts = answer_hits(frame, parts, voicings, drums.accent_key)
-    parts = stop_with_rests(frame, parts)
-    parts = _with_final(frame, parts, voicings)
-    parts["drums"] = _loudest(parts["drums"])
-    parts["bass"], parts["chords"] = one_voice(parts["bass"]), unstack(parts["chords"])
-    tracks = (
-        Track("drums", drums.kit, True, _notes(frame, parts["drums"], is_drum=True)),
-        *(
-            Track(name, programs[name], False, _notes(frame, parts[name], is_drum=False))
-            for name in ("bass", "chords", "lead")
-        ),
-    )
-    return Score(clock, tracks, plan.sections, str(frame.key), style.name)
+    return Arrangement(frame, voicings, parts, {**programs, "drums": drums.kit})
 
 
-def _choose_key(style: Style, key: Key | str | None, rng: np.random.Generator) -> Key:
+def choose_key(style: Style, key: Key | str | None, rng: np.random.Generator) -> Key:
+    """The key asked for, in a mode that the style has progressions for; else a random one.
+
+    Raises:
+        InputError: If the key has another form than ``"A minor"``.
+    """
     drawn = draw_key(str(rng.choice(sorted(style.harmony))), rng)
     if key is None:
         return drawn
     wanted = parse_key(key) if isinstance(key, str) else key
     return wanted if wanted.mode in style.harmony else Key(wanted.tonic, drawn.mode)
+
+
+def draw_programs(style: Style, rng: np.random.Generator) -> dict[str, int]:
+    """A program of the style's for each pitched track."""
+    parts = {"bass": style.bass, "chords": style.chords, "lead": style.lead}
+    return {name: int(rng.choice(part.programs)) for name, part in parts.items()}
 
 
 def _with_final(

@@ -44,7 +44,7 @@ def play_chords(
     """
     part = frame.style.chords
     order = rng.permutation(len(part.lines)).tolist()
-    strum = STRUM_S / frame.beat_s if program in GUITARS else 0.0
+    strum = strum_beats(frame, program)
     rows: list[Row] = []
     for bar in frame.body:
         line = choose_line(part.lines, bar, frame.clock.beats_per_bar, order)
@@ -60,6 +60,11 @@ def play_chords(
                 for piece in _by_chord(bar, voicings[bar.index], at, length, step, following):
                     rows.extend(_strike(frame, bar, step, *piece, strum, rng))
     return unstack(rows)
+
+
+def strum_beats(frame: Frame, program: int) -> float:
+    """Beats from string to string of a chord of this program; 0 but for guitars."""
+    return STRUM_S / frame.beat_s if program in GUITARS else 0.0
 
 
 def unstack(rows: list[Row]) -> list[Row]:

@@ -32,7 +32,7 @@ _DEGREES = {"i": 0, "ii": 1, "iii": 2, "iv": 3, "v": 4, "vi": 5, "vii": 6}
 _NUMERAL = re.compile(r"^([b#]?)(VII|VI|IV|V|III|II|I|vii|vi|iv|v|iii|ii|i)(.*)$")
 _KEY = re.compile(r"^\s*([A-Ga-g])([#b]?)\s+(major|minor)\s*$")
 
-_QUALITIES = {
+QUALITIES = {
     "": (0, 4, 7),
     "m": (0, 3, 7),
     "5": (0, 7),
@@ -155,12 +155,12 @@ def parse_chord(numeral: str, key: Key) -> Chord:
     quality = kind
     if degree.islower() and not kind.startswith(("dim", "m7b5", "sus", "7sus", "5", "aug")):
         quality = "m" + kind
-    if quality not in _QUALITIES:
+    if quality not in QUALITIES:
         raise InputError(
             f"chord {numeral!r} has the unknown kind {kind!r}",
-            f"Use one of: {', '.join(q for q in _QUALITIES if q)}.",
+            f"Use one of: {', '.join(q for q in QUALITIES if q)}.",
         )
-    return Chord(root, _QUALITIES[quality], numeral)
+    return Chord(root, QUALITIES[quality], numeral)
 
 
 def parse_bar(text: str, key: Key) -> Bar:

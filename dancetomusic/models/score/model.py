@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dancetomusic.errors import InputError
@@ -20,19 +21,51 @@ from dancetomusic.score.midi import read_midi, score_from_midi
 from dancetomusic.score.mix import sum_stems
 from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.performance import perform
-from dancetomusic.score.plan import make_plan
+from dancetomusic.score.plan import Plan, make_plan
 from dancetomusic.score.soundfont import SoundFont
 from dancetomusic.score.style import StyleChoice, choose_style, load_style, style_names
 from dancetomusic.types import RhythmTrack
 
+Compose = Callable[[BeatClock, Plan, str, str | None, int, SamplingConfig], Score]
+"""Writes a piece from its clock and plan, style, key and seed, and how classes are sampled."""
+
+
+def arrange_by_rules(
+    clock: BeatClock,
+    plan: Plan,
+    style: str,
+    key: str | None,
+    seed: int,
+    sampling: SamplingConfig,
+) -> Score:
+    """The arranger's piece, which is not sampled from logits."""
+    return arrange(clock, plan, style, key, seed)
+
 
 class ScoreModel(MusicModel):
-    """Writes a score for the dance, or takes a given one, and plays it in stereo at 44.1 kHz."""
+    """Writes a score for the dance, or takes a given one, and plays it in stereo at 44.1 kHz.
+
+    Args:
+        compose: Writes the score.
+        sampling: Its defaults.
+        sampling_fields: What of it can be chosen.
+    """
+
+    def __init__(
+        self,
+        compose: Compose = arrange_by_rules,
+        sampling: SamplingConfig | None = None,
+        sampling_fields: tuple[str, ...] = (),
+    ) -> None:
+        self._compose = compose
+        self._options = ModelOptions(
+            sampling or SamplingConfig(), sampling_fields, style_names(), score=True
+        )
 
     @property
     def options(self) -> ModelOptions:
-        """Style, key, score, SoundFont and programs; nothing is sampled from logits."""
-        return ModelOptions(SamplingConfig(), (), style_names(), score=True)
+        """Style, key, score, SoundFont and programs, and the composer's sampling if it has any."""
+        return self._options
 
     def check(self, choice: ScoreChoice) -> None:
         """Read the key and the files; programs are for tracks of the score that will be played."""
@@ -53,7 +86,7 @@ class ScoreModel(MusicModel):
         choice = conditions.score
         with stages.stage("score"):
             chosen = _style(conditions.style, conditions.rhythm)
-            score = self._score(conditions, chosen.name)
+            score = self._score(conditions, chosen.name, sampling)
         with stages.stage("sound"):
             stems = perform(
                 score,
@@ -65,13 +98,13 @@ class ScoreModel(MusicModel):
         key = f" in {score.key}" if score.key else ""
         return Sound(mix, None, score, stems, f"{chosen.name}{key}: {chosen.reason}")
 
-    def _score(self, conditions: Conditions, style: str) -> Score:
+    def _score(self, conditions: Conditions, style: str, sampling: SamplingConfig) -> Score:
         rhythm, choice = conditions.rhythm, conditions.score
         clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
         if choice.midi is not None:
             return score_from_midi(choice.midi, clock)
         plan = make_plan(clock, rhythm, conditions.dancers)
-        return arrange(clock, plan, style, choice.key, conditions.seed)
+        return self._compose(clock, plan, style, choice.key, conditions.seed, sampling)
 
 
 def _style(asked: str | None, rhythm: RhythmTrack) -> StyleChoice:

@@ -1,0 +1,43 @@
+"""The trained composer behind the interface of models: its score is played from a SoundFont."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dancetomusic.errors import InputError
+from dancetomusic.models.pose2score.generation import compose
+from dancetomusic.models.pose2score.network import load_composer
+from dancetomusic.models.score.model import ScoreModel
+from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
+from dancetomusic.released import locate_checkpoint
+from dancetomusic.score.notes import BeatClock, Score
+from dancetomusic.score.plan import Plan
+from dancetomusic.score.style import load_style
+
+DEFAULT_SAMPLING = SamplingConfig(temperature=0.9, top_p=0.95)
+
+
+def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
+    """Load a composer.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted or holds another model.
+        InputError: If a codec is named.
+    """
+    if codec is not None:
+        raise InputError(
+            "the score is played without a codec", "Leave the codec out, or name pose2audio."
+        )
+    network = load_composer(directory or locate_checkpoint("pose2score"))
+
+    def write(
+        clock: BeatClock,
+        plan: Plan,
+        style: str,
+        key: str | None,
+        seed: int,
+        sampling: SamplingConfig,
+    ) -> Score:
+        return compose(network, clock, plan, load_style(style), key, seed, sampling).score()
+
+    return ScoreModel(write, DEFAULT_SAMPLING, SAMPLING_FIELDS)
