@@ -84,7 +84,7 @@ def generate(
     checkpoint = checkpoint or instrument
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
-        "style": None if style == "auto" else style,
+        **opt.read_style(style),
         "key": key,
         "midi": score,
         "soundfont": soundfont,

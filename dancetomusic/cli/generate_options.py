@@ -70,7 +70,8 @@ StyleOption = Annotated[
     str | None,
     typer.Option(
         "--style",
-        help="Style of music, chosen for the dance by default; dancetomusic styles lists them.",
+        help="Style of music, chosen for the dance by default; dancetomusic styles lists them. "
+        "Or the .yaml file of your own.",
     ),
 ]
 InstrumentOption = Annotated[
@@ -295,6 +296,13 @@ def read_loudness(text: str) -> float | None:
     if not -60 <= value <= 0:
         raise InputError(f"--loudness is {text}", "Give -60 to 0 LUFS, or none.")
     return value
+
+
+def read_style(style: str | None) -> dict[str, str | Path | None]:
+    """The style asked for: its name, or where it ends like one the path of its file."""
+    if style is not None and style.endswith((".yaml", ".yml")):
+        return {"style": None, "style_file": Path(style)}
+    return {"style": None if style == "auto" else style, "style_file": None}
 
 
 def read_programs(values: Sequence[str]) -> dict[str, int]:

@@ -132,6 +132,7 @@ class DanceToMusic:
         offset_ms: float = 0.0,
         sound: Path | str | None = None,
         style: str | None = None,
+        style_file: Path | None = None,
         key: str | None = None,
         midi: Path | str | None = None,
         soundfont: Path | str | None = None,
@@ -159,7 +160,8 @@ class DanceToMusic:
             sound: File to find the beats in instead of the video's own sound.
             style: One of ``styles``; chosen for the dance by default. The metre stays that of
                 the dance.
-            key: Such as ``"A minor"``; as for the next three, see ``ScoreChoice``.
+            style_file: A style of one's own; as for the next four, see ``ScoreChoice``.
+            key: Such as ``"A minor"``.
             midi: Notes to play in place of composed ones.
             soundfont: File to play from.
             programs: General MIDI programs by track.
@@ -183,6 +185,7 @@ class DanceToMusic:
         sampling = self.check(
             {
                 "style": style,
+                "style_file": style_file,
                 "key": key,
                 "midi": midi,
                 "soundfont": soundfont,
@@ -202,7 +205,7 @@ class DanceToMusic:
             encoding, rhythm, readings = choose_rhythm(
                 self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
             )
-        choice_of_score = ScoreChoice(key, midi, soundfont, programs)
+        choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs)
         conditions = Conditions(
             tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score
         )

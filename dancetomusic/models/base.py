@@ -23,12 +23,14 @@ class ScoreChoice:
     """What a person decides about the score and the instruments that play it.
 
     Attributes:
+        style_file: A style of one's own, in place of one by name.
         key: Such as ``"A minor"``; drawn by the seed by default.
         midi: File of notes to play in place of composed ones.
         soundfont: File to play from; the one that comes along by default.
         programs: By track name, the General MIDI program to use in place of the style's.
     """
 
+    style_file: Path | None = None
     key: str | None = None
     midi: Path | str | None = None
     soundfont: Path | str | None = None

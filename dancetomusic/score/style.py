@@ -236,14 +236,17 @@ def style_names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _FOLDER.glob("[!_]*.yaml")))
 
 
-def load_style(name: str) -> Style:
-    """A style by its name, or from the YAML file that ``name`` is the path of.
+def load_style(name: str | Path) -> Style:
+    """A style by its name, or from a YAML file.
+
+    Args:
+        name: One of ``style_names()``; a ``Path`` is that of a file.
 
     Raises:
         InputError: If there is no such style, or its file is not understood.
     """
-    if name.endswith((".yaml", ".yml")):
-        return read_style(Path(name))
+    if isinstance(name, Path):
+        return read_style(name)
     if name not in style_names():
         raise InputError(
             f"there is no style {name!r}",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int64
@@ -25,7 +24,7 @@ from dancetomusic.score.comping import strum_beats, voice_piece
 from dancetomusic.score.drums import STROKE_BEATS
 from dancetomusic.score.frame import Frame, Row
 from dancetomusic.score.harmony import QUALITIES, Chord
-from dancetomusic.score.style import Style, load_style
+from dancetomusic.score.style import Style
 
 TICKS_PER_BEAT = 12
 """Divides a beat into sixteenths and into eighth-note triplets alike."""
@@ -111,12 +110,10 @@ class Events:
     values: Int64[np.ndarray, "events fields"]
 
 
-@lru_cache(maxsize=64)
-def drum_keys(style: str) -> tuple[tuple[int, ...], ...]:
+def drum_keys(style: Style) -> tuple[tuple[int, ...], ...]:
     """The keys that stand for each drum of a style, the one that is played first."""
     known = {key for _, keys in KIT for key in keys}
-    loaded = load_style(style)
-    strokes = (s for pattern in (*loaded.patterns, *loaded.fills) for s in pattern.strokes)
+    strokes = (s for pattern in (*style.patterns, *style.fills) for s in pattern.strokes)
     others = sorted({stroke.key for stroke in strokes} - known)[:PERCUSSION]
     return (*(keys for _, keys in KIT), *((key,) for key in others))
 
@@ -138,7 +135,7 @@ def encode(
         tick = round(beat * TICKS_PER_BEAT)
         return slots.setdefault(tick, {}) if 0 <= tick < end else None
 
-    key_drum = {k: n for n, keys in enumerate(drum_keys(frame.style.name)) for k in keys}
+    key_drum = {k: n for n, keys in enumerate(drum_keys(frame.style)) for k in keys}
     for start, _, key, velocity in parts["drums"]:
         slot, drum = at(start), key_drum.get(key)
         if slot is None or drum is None:
@@ -337,7 +334,7 @@ def decode(
     frame = replace(frame, bars=bars)
     voicings = voice_piece(frame)
     voiced = _by_beat(frame, voicings)
-    keys = drum_keys(frame.style.name)
+    keys = drum_keys(frame.style)
     strum = strum_beats(frame, programs["chords"])
     parts: dict[str, list[Row]] = {name: [] for name in ARRANGED}
     for tick, row in zip(events.ticks.tolist(), rows, strict=True):

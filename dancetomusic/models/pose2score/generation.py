@@ -77,7 +77,7 @@ def sample_events(
     rows = conditions_of(frame, model.config.styles)
     guided = sampling.cfg_scale != 1.0
     table = np.stack([rows, withhold(rows)] if guided else [rows])
-    reader = _FieldReader(model, len(drum_keys(frame.style.name)), sampling)
+    reader = _FieldReader(model, len(drum_keys(frame.style)), sampling)
     past = _Past(model, len(table))
     ticks: list[int] = []
     values: list[Int64[np.ndarray, " fields"]] = []

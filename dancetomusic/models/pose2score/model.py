@@ -12,7 +12,7 @@ from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.plan import Plan
-from dancetomusic.score.style import load_style
+from dancetomusic.score.style import Style
 
 DEFAULT_SAMPLING = SamplingConfig(temperature=0.9, top_p=0.95)
 
@@ -33,11 +33,11 @@ def open_model(directory: Path | str | None = None, codec: Path | str | None = N
     def write(
         clock: BeatClock,
         plan: Plan,
-        style: str,
+        style: Style,
         key: str | None,
         seed: int,
         sampling: SamplingConfig,
     ) -> Score:
-        return compose(network, clock, plan, load_style(style), key, seed, sampling).score()
+        return compose(network, clock, plan, style, key, seed, sampling).score()
 
     return ScoreModel(write, DEFAULT_SAMPLING, SAMPLING_FIELDS)

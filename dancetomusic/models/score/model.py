@@ -23,17 +23,16 @@ from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.performance import perform
 from dancetomusic.score.plan import Plan, make_plan
 from dancetomusic.score.soundfont import SoundFont
-from dancetomusic.score.style import StyleChoice, choose_style, load_style, style_names
-from dancetomusic.types import RhythmTrack
+from dancetomusic.score.style import Style, choose_style, load_style, style_names
 
-Compose = Callable[[BeatClock, Plan, str, str | None, int, SamplingConfig], Score]
+Compose = Callable[[BeatClock, Plan, Style, str | None, int, SamplingConfig], Score]
 """Writes a piece from its clock and plan, style, key and seed, and how classes are sampled."""
 
 
 def arrange_by_rules(
     clock: BeatClock,
     plan: Plan,
-    style: str,
+    style: Style,
     key: str | None,
     seed: int,
     sampling: SamplingConfig,
@@ -69,6 +68,8 @@ class ScoreModel(MusicModel):
 
     def check(self, choice: ScoreChoice) -> None:
         """Read the key and the files; programs are for tracks of the score that will be played."""
+        if choice.style_file is not None:
+            load_style(choice.style_file)
         if choice.key is not None:
             parse_key(choice.key)
         given = () if choice.midi is None else read_midi(choice.midi).tracks
@@ -85,20 +86,20 @@ class ScoreModel(MusicModel):
         """Plan, arrange, play and mix."""
         choice = conditions.score
         with stages.stage("score"):
-            chosen = _style(conditions.style, conditions.rhythm)
-            score = self._score(conditions, chosen.name, sampling)
+            style, reason = _style(conditions)
+            score = self._score(conditions, style, sampling)
         with stages.stage("sound"):
             stems = perform(
                 score,
-                load_style(chosen.name),
+                style,
                 soundfont=choice.soundfont,
                 programs=choice.programs,
             )
             mix = sum_stems(stems)
         key = f" in {score.key}" if score.key else ""
-        return Sound(mix, None, score, stems, f"{chosen.name}{key}: {chosen.reason}")
+        return Sound(mix, None, score, stems, f"{style.name}{key}: {reason}")
 
-    def _score(self, conditions: Conditions, style: str, sampling: SamplingConfig) -> Score:
+    def _score(self, conditions: Conditions, style: Style, sampling: SamplingConfig) -> Score:
         rhythm, choice = conditions.rhythm, conditions.score
         clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
         if choice.midi is not None:
@@ -107,9 +108,13 @@ class ScoreModel(MusicModel):
         return self._compose(clock, plan, style, choice.key, conditions.seed, sampling)
 
 
-def _style(asked: str | None, rhythm: RhythmTrack) -> StyleChoice:
-    """The style asked for, or the one that suits the dance best."""
-    return choose_style(rhythm) if asked is None else StyleChoice(asked, "as asked")
+def _style(conditions: Conditions) -> tuple[Style, str]:
+    """The style asked for, or the one that suits the dance best, and why."""
+    asked = conditions.score.style_file or conditions.style
+    if asked is not None:
+        return load_style(asked), "as asked"
+    chosen = choose_style(conditions.rhythm)
+    return load_style(chosen.name), chosen.reason
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:

@@ -42,7 +42,7 @@ def own(tmp_path):
     def write(text: str):
         path = tmp_path / "own.yaml"
         path.write_text(text, encoding="utf-8")
-        return str(path)
+        return path
 
     return write
 
@@ -147,7 +147,7 @@ def test_unknown_names_and_unreadable_files_are_refused(own, tmp_path):
     with pytest.raises(InputError, match="house"):
         load_style("polka")
     with pytest.raises(InputError, match="cannot read"):
-        load_style(str(tmp_path / "absent.yaml"))
+        load_style(tmp_path / "absent.yaml")
     with pytest.raises(InputError, match="cannot read"):
         load_style(own("tempo: [1, 2"))
 

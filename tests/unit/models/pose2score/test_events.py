@@ -46,7 +46,7 @@ def test_a_piece_comes_back_from_its_events(name):
     piece = arranged(name)
     events = encode(piece.frame, piece.voicings, piece.parts)
     again = decode(events, piece.frame, piece.programs, np.random.default_rng(1))
-    own_key = {key: keys[0] for keys in drum_keys(name) for key in keys}
+    own_key = {key: keys[0] for keys in drum_keys(load_style(name)) for key in keys}
     for track, least in (("drums", 0.97), ("bass", 0.97), ("chords", 0.9), ("lead", 0.97)):
         what = {"drums": own_key.__getitem__, "chords": lambda pitch: pitch % 12}.get(track, int)
         end = piece.frame.plan.final_beat * TICKS_PER_BEAT
@@ -96,7 +96,7 @@ def test_offsets_and_lengths():
 
 def test_each_drum_of_a_style_has_one_place():
     for name in style_names():
-        keys = [key for drum in drum_keys(name) for key in drum]
+        keys = [key for drum in drum_keys(load_style(name)) for key in drum]
         assert len(keys) == len(set(keys))
 
 

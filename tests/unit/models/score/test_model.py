@@ -1,5 +1,7 @@
 """The score as an instrument: what is chosen, what is made, what is refused before any work."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -65,10 +67,25 @@ def test_the_seed_decides_and_a_given_score_is_played(model, poses, music, tmp_p
     assert np.abs(given.track("bass").notes.start - mine.start).max() < 0.01
 
 
+@pytest.mark.slow
+def test_a_style_of_ones_own_is_played_from_its_file(model, poses, tmp_path):
+    import dancetomusic.score.style as styles
+
+    mine = tmp_path / "mine.yaml"
+    text = (Path(styles.__file__).parent / "styles" / "waltz.yaml").read_text(encoding="utf-8")
+    mine.write_text(text, encoding="utf-8")
+    made = model.generate(poses, bpm=120.0, style_file=mine, loudness_lufs=None)
+    assert made.score.style == "mine"
+    assert made.about.startswith("mine in")
+    with pytest.raises(InputError, match="style is"):  # a name never becomes a path
+        model.generate(poses, bpm=120.0, style=str(mine))
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
         ({"key": "H"}, "key is 'H'"),
+        ({"style_file": Path("absent.yaml")}, "cannot read"),
         ({"midi": __file__}, "no MIDI file"),
         ({"soundfont": __file__}, "no usable SoundFont"),
         ({"programs": {"flute": 3}}, "no track flute"),
