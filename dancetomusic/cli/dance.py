@@ -10,12 +10,17 @@ import typer
 from dancetomusic.cli.options import check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
 
-POSES_SUFFIX = ".npz"
+POSES_SUFFIX, CAPTURE_SUFFIX = ".npz", ".bvh"
 
 
 def dance(
     song: Annotated[Path, typer.Argument(metavar="SONG", help="Music, or a video with sound.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A video, or poses: an .npz.")],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="A video, or poses: .npz, or .bvh for Blender and the like."
+        ),
+    ],
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", help="Directory or released name.")
     ] = "dance_gan",
@@ -41,6 +46,7 @@ def dance(
     from dancetomusic.io.mux import VIDEO_SUFFIXES
     from dancetomusic.models.dance_gan.generation import dance_to, render_dance
     from dancetomusic.models.dance_gan.network import load_dance_gan
+    from dancetomusic.pose.bvh import save_bvh
     from dancetomusic.pose.files import save_poses
     from dancetomusic.released import locate_checkpoint
     from dancetomusic.rhythm.beats import steady_grid
@@ -49,7 +55,7 @@ def dance(
     several = seed is not None and len(seed) > 1
     targets = [numbered(output, number) for number in seed or []] if several else [output]
     for target in targets:
-        check_output(target, (POSES_SUFFIX, *VIDEO_SUFFIXES))
+        check_output(target, (POSES_SUFFIX, CAPTURE_SUFFIX, *VIDEO_SUFFIXES))
     check_distinct(targets, [song, beats])
     if bpm is not None and beats is not None:
         raise InputError("--bpm and --beats are both given", "Give one of them.")
@@ -64,6 +70,8 @@ def dance(
         poses = dance_to(model, music, seed=number, rhythm=rhythm, variety=variety)
         if target.suffix.lower() == POSES_SUFFIX:
             save_poses(target, poses)
+        elif target.suffix.lower() == CAPTURE_SUFFIX:
+            save_bvh(target, poses)
         else:
             render_dance(target, poses, music)
         print(f"wrote    {target}")

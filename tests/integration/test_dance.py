@@ -61,6 +61,8 @@ def test_beats_from_a_file(song, checkpoint, tmp_path):
     beats.write_text("time_s,beat\n0.2,1\n0.7,2\n")
     dance(song, tmp_path / "dance.npz", checkpoint, beats=beats)
     assert len(load_poses(tmp_path / "dance.npz")) == SECONDS * 24
+    dance(song, tmp_path / "dance.bvh", checkpoint, beats=beats)
+    assert f"Frames: {SECONDS * 24}" in (tmp_path / "dance.bvh").read_text()
 
 
 def test_bad_input_is_one_error_and_nothing_is_written(song, checkpoint, tmp_path):
