@@ -38,17 +38,6 @@ class KVCache:
         self.values[:, :, start : self.length] = values
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
-    def forget(self, kept: int) -> None:
-        """Where the buffers are full, keep only the last positions.
-
-        Args:
-            kept: How many, fewer than the buffers hold.
-        """
-        if self.length == self.keys.shape[2]:
-            for part in (self.keys, self.values):
-                part[:, :, :kept] = part[:, :, self.length - kept : self.length].clone()
-            self.length = kept
-
 
 class SelfAttention(nn.Module):
     """Attention of a sequence to itself.

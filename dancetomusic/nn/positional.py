@@ -7,6 +7,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 
+def rotation_speeds(head_dim: int, base: float = 10_000.0) -> Float[Tensor, " half"]:
+    """Radians by which each pair of channels of a head turns in a unit of time."""
+    half = head_dim // 2
+    return base ** (-torch.arange(half) / half)
+
+
 def rotation_table(
     positions: Float[Tensor, " positions"], head_dim: int, base: float = 10_000.0
 ) -> Complex[Tensor, "positions half"]:
@@ -20,9 +26,7 @@ def rotation_table(
     References:
         Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.
     """
-    half = head_dim // 2
-    speeds = base ** (-torch.arange(half, device=positions.device) / half)
-    angles = positions[:, None] * speeds
+    angles = positions[:, None] * rotation_speeds(head_dim, base).to(positions.device)
     return torch.polar(torch.ones_like(angles), angles)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64
 from scipy.special import erf
+from torch import nn
 
 from dancetomusic.models.pose2score.conditions import conditions_of, withhold
 from dancetomusic.models.pose2score.events import (
@@ -20,8 +21,8 @@ from dancetomusic.models.pose2score.events import (
     decode,
     drum_keys,
 )
-from dancetomusic.models.pose2score.network import Composer
-from dancetomusic.nn.attention import KVCache
+from dancetomusic.models.pose2score.network import SLOWEST, CausalBlock, Composer
+from dancetomusic.nn.positional import rotation_speeds
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.score.arrange import Arrangement, choose_key, draw_programs
 from dancetomusic.score.frame import Frame, build_frame
@@ -78,7 +79,7 @@ def sample_events(
     guided = sampling.cfg_scale != 1.0
     table = np.stack([rows, withhold(rows)] if guided else [rows])
     reader = _FieldReader(model, len(drum_keys(frame.style)), sampling)
-    past = _Past(model, len(table))
+    past = EventStream(model, len(table))
     ticks: list[int] = []
     values: list[Int64[np.ndarray, " fields"]] = []
     before = np.zeros(len(FIELDS), np.int64)
@@ -94,21 +95,39 @@ def sample_events(
     return Events(np.array(ticks, np.int64), np.array(values, np.int64).reshape(-1, len(FIELDS)))
 
 
-class _Past:
-    """The events written so far, as keys and values of each block."""
+class EventStream:
+    """The network, one event at a time, with the keys and values of the events before as state.
+
+    Equal to ``Composer.hidden`` on the whole piece. In NumPy: on one event a call of PyTorch
+    takes longer than its arithmetic, and a minute of music takes three times as long.
+    """
 
     def __init__(self, model: Composer, batch: int) -> None:
-        self.model = model
         config = model.config
-        shape = (
-            batch,
-            config.n_heads,
-            config.context + SLACK,
-            config.d_model // config.n_heads,
+        self.context, self.length = config.context, 0
+        self.heads, self.head_dim = config.n_heads, config.d_model // config.n_heads
+        shape = (len(model.blocks), batch, self.heads, config.context + SLACK, self.head_dim)
+        self.keys, self.values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.speeds = rotation_speeds(self.head_dim, SLOWEST).numpy()
+        self.rows = model.field_rows.numpy(), model.condition_rows.numpy()
+        self.tables = model.fields_in.weight.numpy(), model.conditions_in.weight.numpy()
+        self.blocks = [
+            (
+                block.norm1.weight.numpy(),
+                _columns(block.self_attention.qkv),
+                _columns(block.self_attention.out),
+                block.norm2.weight.numpy(),
+                _columns(block.feed_forward.expand),
+                _columns(block.feed_forward.contract),
+            )
+            for block in cast(list[CausalBlock], list(model.blocks))
+        ]
+        self.last = (
+            model.norm.weight.numpy(),
+            _columns(model.to_fields),
+            model.to_fields.bias.numpy(),
         )
-        self.caches = [KVCache(torch.zeros(shape), torch.zeros(shape)) for _ in model.blocks]
 
-    @torch.inference_mode()
     def advance(
         self,
         before: Int64[np.ndarray, " fields"],
@@ -116,16 +135,28 @@ class _Past:
         tick: int,
     ) -> Float32[np.ndarray, "guided field_width"]:
         """What the next event's fields are read from, with its conditions and without."""
-        batch = len(conditions)
-        for cache in self.caches:
-            cache.forget(self.model.config.context)
-        hidden = self.model.hidden(
-            torch.from_numpy(before).expand(batch, 1, -1),
-            torch.from_numpy(conditions)[:, None],
-            torch.tensor([tick]),
-            self.caches,
-        )
-        return hidden[:, 0].numpy()
+        if self.length == self.keys.shape[3]:  # forget the oldest
+            for part in (self.keys, self.values):
+                part[..., : self.context, :] = part[..., -self.context :, :].copy()
+            self.length = self.context
+        here, self.length = self.length, self.length + 1
+        x = self.tables[1][self.rows[1] + conditions].sum(1)
+        x += self.tables[0][self.rows[0] + before].sum(0)
+        turn = np.exp(1j * np.float32(tick) * self.speeds).astype(np.complex64)
+        batch = len(x)
+        for layer, (norm1, qkv, out, norm2, expand, contract) in enumerate(self.blocks):
+            three = (_normalised(x, norm1) @ qkv).reshape(batch, 3, self.heads, self.head_dim)
+            turned = (three[:, :2].copy().view(np.complex64) * turn).view(np.float32)
+            keys, values = self.keys[layer], self.values[layer]
+            keys[:, :, here], values[:, :, here] = turned[:, 1], three[:, 2]
+            scores = keys[:, :, : self.length] @ turned[:, 0, :, :, None] * self.head_dim**-0.5
+            weights = np.exp(scores - scores.max(2, keepdims=True))
+            weights /= weights.sum(2, keepdims=True)
+            mixed = (weights * values[:, :, : self.length]).sum(2)
+            x = x + mixed.reshape(batch, -1) @ out
+            x = x + _gelu(_normalised(x, norm2) @ expand) @ contract
+        norm, to_fields, bias = self.last
+        return np.asarray(_normalised(x, norm) @ to_fields + bias)
 
 
 class _FieldReader:
@@ -177,12 +208,23 @@ class _FieldReader:
         return values
 
     def _logits(self, hidden: np.ndarray, k: int) -> np.ndarray:
-        inner = hidden + self.bias[k]
-        inner = 0.5 * inner * (1.0 + erf(inner * 0.7071067811865476))
-        logits = inner @ self.readout[k] + self.readout_bias[k]
+        logits = _gelu(hidden + self.bias[k]) @ self.readout[k] + self.readout_bias[k]
         if len(logits) == 1:
             return np.asarray(logits[0])
         return np.asarray(logits[1] + self.sampling.cfg_scale * (logits[0] - logits[1]))
+
+
+def _columns(layer: nn.Linear) -> np.ndarray:
+    return np.ascontiguousarray(layer.weight.numpy().T)
+
+
+def _normalised(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    x = x - x.mean(-1, keepdims=True)
+    return np.asarray(x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight)
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return np.asarray(0.5 * x * (1.0 + erf(x * np.float32(0.5**0.5))))
 
 
 def _draw(logits: np.ndarray, sampling: SamplingConfig, uniform: float) -> int:

@@ -24,7 +24,7 @@ from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.conditions import CONDITIONS
 from dancetomusic.models.pose2score.events import FIELD, FIELDS
-from dancetomusic.nn.attention import KVCache, SelfAttention
+from dancetomusic.nn.attention import SelfAttention
 from dancetomusic.nn.positional import rotation_table
 from dancetomusic.nn.transformer import FeedForward, norm
 
@@ -79,9 +79,9 @@ class CausalBlock(nn.Module):
         self.feed_forward = FeedForward(width, config.ff_mult * width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Transform the next steps, after those in ``cache`` if there is one."""
-        x = x + self.dropout(self.self_attention(self.norm1(x), rotation, cache=cache))
+    def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
+        """Transform whole sequences."""
+        x = x + self.dropout(self.self_attention(self.norm1(x), rotation))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -125,7 +125,6 @@ class Composer(nn.Module):
         before: Int64[Tensor, "batch events fields"],
         conditions: Int64[Tensor, "batch events conditions"],
         ticks: Int64[Tensor, "*batch events"],
-        caches: list[KVCache] | None = None,
     ) -> Float[Tensor, "batch events field_width"]:
         """What the fields of each event are read from.
 
@@ -133,7 +132,6 @@ class Composer(nn.Module):
             before: The event before each.
             conditions: At each event.
             ticks: Of each event; one row where all are alike.
-            caches: Past of each block to continue.
         """
         batch, events, _ = before.shape
         x = self.fields_in((before + self.field_rows).flatten(0, 1))
@@ -142,8 +140,8 @@ class Composer(nn.Module):
         head_dim = self.config.d_model // self.config.n_heads
         turns = rotation_table(ticks.flatten().float(), head_dim, SLOWEST)
         rotation = turns.view(*ticks.shape, -1)
-        for index, block in enumerate(self.blocks):
-            x = block(x, rotation, caches[index] if caches else None)
+        for block in self.blocks:
+            x = block(x, rotation)
         return self.to_fields(self.norm(x))
 
     def logits(

@@ -9,7 +9,12 @@ import torch
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.conditions import conditions_of
 from dancetomusic.models.pose2score.events import FIELDS, TICKS_PER_BEAT
-from dancetomusic.models.pose2score.generation import _FieldReader, _Past, compose, sample_events
+from dancetomusic.models.pose2score.generation import (
+    EventStream,
+    _FieldReader,
+    compose,
+    sample_events,
+)
 from dancetomusic.models.pose2score.network import Composer, ComposerConfig, load_composer
 from dancetomusic.models.pose2score.training_data import make_up_dance
 from dancetomusic.nn.sampling import SamplingConfig
@@ -43,7 +48,7 @@ def test_streamed_events_are_read_as_whole_pieces_are(model, frame):
         torch.from_numpy(before)[None], torch.from_numpy(rows)[None], torch.from_numpy(events.ticks)
     )
     logits = model.logits(hidden, values)[0].numpy()
-    past, reader = _Past(model, 1), _FieldReader(model, 10, SamplingConfig())
+    past, reader = EventStream(model, 1), _FieldReader(model, 10, SamplingConfig())
     for step, (tick, row) in enumerate(zip(events.ticks.tolist(), rows, strict=True)):
         streamed = past.advance(before[step], row[None], tick)
         np.testing.assert_allclose(streamed[0], hidden[0, step].numpy(), atol=1e-4)
