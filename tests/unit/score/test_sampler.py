@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from building_tools.soundfont.write import write_soundfont
 from dancetomusic.errors import InputError
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 from dancetomusic.score.sampler import SAMPLE_RATE, render_stems, shipped_soundfont
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, Region, Sample, SoundFont
-from dancetomusic.score.soundfont_write import write_soundfont
 
 ALL = (0, 127)
 N_TONE = 4410  # ten periods of 100 Hz twice over, with room at both ends

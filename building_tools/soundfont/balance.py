@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32
 
+from building_tools.soundfont.sounds import BASS, TARGET_LUFS, SoundSet, louder, role
 from dancetomusic.io.loudness import frame_hop, weighted_power
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 from dancetomusic.score.sampler import SAMPLE_RATE, render_stems
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, SoundFont
-from dancetomusic.score.sounds import BASS, TARGET_LUFS, SoundSet, louder, role
 from dancetomusic.types import Waveform
 
 WINDOW_S = 0.4
