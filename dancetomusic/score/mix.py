@@ -24,6 +24,7 @@ from dancetomusic.io.loudness import (
 )
 from dancetomusic.score.equaliser import Band, equalised
 from dancetomusic.score.gain import eased, held, released, smoothed, with_gain_db
+from dancetomusic.score.limiter import limited
 from dancetomusic.score.room import Room
 from dancetomusic.types import Waveform
 
@@ -142,29 +143,29 @@ def sum_stems(stems: Mapping[str, Waveform]) -> Waveform:
     return Waveform(total, sample_rate)
 
 
-def laid_under(
-    music: Waveform, original: Waveform | None, original_lu: float, *, duck_db: float = 6.0
+def duck_under(
+    music: Waveform, original: Waveform | None, gain: float, *, duck_db: float = 6.0
 ) -> Waveform:
-    """Music with another sound, such as the video's own, ducked under it.
+    """Music with the video's own sound ducked under it, as loud together as the music was.
 
-    The other sound is brought to ``original_lu`` against the music, raised by 12 dB at most. Where
-    the music pauses it comes up by ``duck_db``.
+    Where the music pauses, the original comes up by ``duck_db``. It is raised by 12 dB at most;
+    peaks of the sum are limited.
 
     Args:
         music: Gives rate, channels and length of the result.
         original: ``None``, silence and silent music are no reason to fail.
-        original_lu: Loudness of the original against the music, in [-60, 12] LU.
+        gain: Of the original against the music, in [0, 1]: 1 where both are equally loud.
         duck_db: In [0, 24].
 
     Raises:
         InputError: If a value is out of its range.
     """
-    if not (-60 <= original_lu <= 12 and 0 <= duck_db <= 24):
+    if not (0 <= gain <= 1 and 0 <= duck_db <= 24):
         raise InputError(
-            f"the original sound is to lie at {original_lu:g} LU, ducked by {duck_db:g} dB",
-            "Give -60 to 12 LU, and 0 to 24 dB.",
+            f"the original sound has a gain of {gain:g} and is ducked by {duck_db:g} dB",
+            "Give 0 to 1, and 0 to 24 dB.",
         )
-    if original is None:
+    if original is None or gain == 0:
         return music
     n_channels, n_samples = music.samples.shape
     if original.samples.shape[0] != n_channels:
@@ -178,13 +179,18 @@ def laid_under(
     power = weighted_power(music)
     ours = gated_loudness(power, frame_rate)
     if ours == -math.inf:
-        return Waveform(music.samples + original.samples, music.sample_rate)
+        samples = music.samples + np.float32(gain) * original.samples
+        return limited(Waveform(samples, music.sample_rate))
+    # How far the music plays, from 0 in its pauses to 1.
     level_lufs = power_to_lufs(smoothed(power, _PLAYING_S, frame_rate))
     playing = np.clip((level_lufs - ours) / _PAUSE_LU + 1, 0, 1)
     playing = released(playing, _PAUSE_RELEASE_S, frame_rate)
     playing = eased(playing, max(1, round(_PLAYING_S * frame_rate)))
-    gain_db = min(ours + original_lu - theirs, _MOST_RAISED_DB) + duck_db * (1 - playing)
-    return Waveform(music.samples + with_gain_db(original, gain_db).samples, music.sample_rate)
+    level_db = min(ours - theirs + 20 * math.log10(gain), _MOST_RAISED_DB)
+    ducked = with_gain_db(original, level_db + duck_db * (1 - playing))
+    mixed = Waveform(music.samples + ducked.samples, music.sample_rate)
+    down = np.float32(10 ** ((ours - integrated_loudness(mixed)) / 20))
+    return limited(Waveform(mixed.samples * down, music.sample_rate))
 
 
 def _placed(
