@@ -42,7 +42,8 @@ def play(
     beats = np.arange(len(notes) + 2)
     clock = BeatClock(beats * seconds, (beats % 4 + 1).astype(np.int64))
     score = Score(clock, (Track("track", program, drums, notes),))
-    return render_stems(score, font)["track"].samples
+    [(_, sound)] = render_stems(score, font)
+    return sound.samples
 
 
 def loudness(font: SoundFont, bank: int, program: int) -> float:

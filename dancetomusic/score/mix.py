@@ -55,8 +55,9 @@ class Channel:
         gain_db: Level against the stem's own, in [-60, 24].
         pan: From -1 (left) to 1 (right), at constant power; 0 leaves the stem as it is.
         room: Level of the room's answer against the track, in [0, 1].
-        equaliser: Filters, in order.
+        width: Level of a stereo effect that is silent in mono, in [0, 1].
         duck_db: How far each stroke of the kick turns the track down, in [0, 12].
+        equaliser: Filters, in order.
 
     Raises:
         InputError: If a value is out of its range.
@@ -65,8 +66,9 @@ class Channel:
     gain_db: float = 0.0
     pan: float = 0.0
     room: float = 0.0
-    equaliser: tuple[Band, ...] = ()
+    width: float = 0.0
     duck_db: float = 0.0
+    equaliser: tuple[Band, ...] = ()
 
     def __post_init__(self) -> None:
         if not (-60 <= self.gain_db <= 24 and -1 <= self.pan <= 1):
@@ -74,26 +76,22 @@ class Channel:
                 f"a track has a gain of {self.gain_db:g} dB and pan {self.pan:g}",
                 "Give -60 to 24 dB, and -1 to 1.",
             )
-        if not (0 <= self.room <= 1 and 0 <= self.duck_db <= 12):
+        if not (0 <= self.room <= 1 and 0 <= self.width <= 1 and 0 <= self.duck_db <= 12):
             raise InputError(
-                f"a track has room {self.room:g} and is ducked by {self.duck_db:g} dB",
-                "Give 0 to 1, and 0 to 12 dB.",
+                f"a track has room {self.room:g} and width {self.width:g}, and is ducked by "
+                f"{self.duck_db:g} dB",
+                "Give 0 to 1, 0 to 1, and 0 to 12 dB.",
             )
 
 
-def levelled(stems: Mapping[str, Waveform]) -> dict[str, Waveform]:
-    """Each stem at one and the same loudness, so that gains say how loud tracks are in the mix.
+def levelled(stem: Waveform) -> Waveform:
+    """A stem at the loudness that all have, so that gains say how loud tracks are in the mix.
 
     Instruments differ by more than a mix bears. Pauses do not count, silence stays silence, and
     no stem is raised by more than 24 dB.
     """
-    result = {}
-    for name, stem in stems.items():
-        loudness = integrated_loudness(stem)
-        gain_db = min(_LEVEL_LUFS - loudness, _MOST_LEVELLED_DB)
-        samples = stem.samples * np.float32(10 ** (gain_db / 20))
-        result[name] = Waveform(samples, stem.sample_rate)
-    return result
+    gain_db = min(_LEVEL_LUFS - integrated_loudness(stem), _MOST_LEVELLED_DB)
+    return Waveform(stem.samples * np.float32(10 ** (gain_db / 20)), stem.sample_rate)
 
 
 def mix_stems(
@@ -205,9 +203,9 @@ def _placed(
     placed = Waveform(equalised(stem, channel.equaliser).samples * factor, stem.sample_rate)
     if channel.duck_db and kicks.size:
         placed = with_gain_db(placed, -channel.duck_db * _kick_shape(placed, kicks))
-    if channel.room:
-        wet = room.reverberated(placed).samples * np.float32(channel.room)
-        placed = Waveform(placed.samples + wet, placed.sample_rate)
+    if channel.room or channel.width:
+        wet = room.reverberated(placed, channel.room, channel.width)
+        placed = Waveform(placed.samples + wet.samples, placed.sample_rate)
     return placed
 
 

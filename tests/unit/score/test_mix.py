@@ -42,10 +42,10 @@ def power(samples: np.ndarray) -> float:
 
 STEMS = {"drums": noise(1), "bass": tone(55), "chords": tone(330), "lead": tone(880)}
 CHANNELS = {
-    "drums": Channel(0.0, 0.0, 0.12, EQUALISERS["drums"]),
-    "bass": Channel(-2.0, 0.0, 0.02, EQUALISERS["bass"], duck_db=4.0),
-    "chords": Channel(-6.0, -0.4, 0.25, EQUALISERS["chords"], duck_db=2.0),
-    "lead": Channel(-5.0, 0.3, 0.3, EQUALISERS["lead"]),
+    "drums": Channel(0.0, 0.0, 0.12, equaliser=EQUALISERS["drums"]),
+    "bass": Channel(-2.0, 0.0, 0.02, equaliser=EQUALISERS["bass"], duck_db=4.0),
+    "chords": Channel(-6.0, -0.4, 0.25, equaliser=EQUALISERS["chords"], duck_db=2.0),
+    "lead": Channel(-5.0, 0.3, 0.3, equaliser=EQUALISERS["lead"]),
 }
 
 
@@ -113,23 +113,29 @@ def test_stems_of_different_shapes_have_no_sum() -> None:
 
 @pytest.mark.parametrize("level", [0.01, 0.2, 3.0])
 def test_levelled_stems_are_equally_loud(level: float) -> None:
-    stems = levelled({"a": tone(level=level), "b": noise(), "c": Waveform(np.zeros_like(
-        tone().samples), RATE)})  # fmt: skip
-    loudness = {name: integrated_loudness(stem) for name, stem in stems.items()}
-    assert loudness["a"] == pytest.approx(-20, abs=0.1 if level > 0.01 else 1)
-    assert loudness["b"] == pytest.approx(-20, abs=0.1)
-    assert not stems["c"].samples.any()
+    for stem in (tone(level=level), noise(level=level)):
+        assert integrated_loudness(levelled(stem)) == pytest.approx(-20, abs=0.1)
+    silence = Waveform(np.zeros_like(tone().samples), RATE)
+    assert not levelled(silence).samples.any()
 
 
 def test_no_stem_is_raised_by_more_than_24_db() -> None:
     quiet = tone(level=1e-3)
-    np.testing.assert_allclose(
-        levelled({"a": quiet})["a"].samples, quiet.samples * 10 ** (24 / 20), rtol=1e-5
-    )
+    np.testing.assert_allclose(levelled(quiet).samples, quiet.samples * 10 ** (24 / 20), rtol=1e-5)
+
+
+def test_width_spreads_a_track_and_mono_does_not_change() -> None:
+    mono = noise(seconds=2.0).samples[:1]
+    stem = Waveform(np.concatenate([mono, mono]), RATE)
+    wide = mix_stems({"a": stem}, {"a": Channel(width=0.5)})["a"].samples
+    np.testing.assert_allclose(wide.mean(axis=0), mono[0], atol=1e-6)
+    assert np.corrcoef(wide)[0, 1] == pytest.approx(0.6, abs=0.1)
+    bass = mix_stems({"a": tone(55)}, {"a": Channel(width=1.0)})["a"].samples
+    assert np.corrcoef(bass)[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(
-    "value", [{"pan": 1.5}, {"gain_db": 40.0}, {"room": -0.1}, {"duck_db": 13.0}]
+    "value", [{"pan": 1.5}, {"gain_db": 40.0}, {"room": -0.1}, {"width": 1.1}, {"duck_db": 13.0}]
 )
 def test_values_out_of_range_are_refused(value: dict[str, float]) -> None:
     with pytest.raises(InputError, match="Give"):
