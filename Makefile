@@ -17,7 +17,11 @@ PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
 demo: $(VENV)/runtime.stamp
 	@mkdir -p out
-	$(BIN)/dancetomusic generate $(DEMO) out/demo.wav out/demo.mp4
+	$(BIN)/dancetomusic generate $(DEMO) out/demo_score.wav out/demo_score.mp4
+	$(BIN)/dancetomusic generate $(DEMO) out/demo_pose2audio.wav out/demo_pose2audio.mp4 \
+	    --instrument pose2audio
+	@echo "out/demo_score.*: a score, planned from the dance, played from sampled instruments (the default)"
+	@echo "out/demo_pose2audio.*: sound written by the neural network Pose2Audio"
 
 test: $(VENV)/dev.stamp
 	$(PYTEST) -m realtime tests; alone=$$?; \

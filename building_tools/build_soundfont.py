@@ -7,13 +7,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from dancetomusic.score.balance import level, loudness, match_kits
+from building_tools.soundfont.balance import level, loudness, match_kits
+from building_tools.soundfont.sounds import add_aliases, build
+from building_tools.soundfont.write import write_soundfont
 from dancetomusic.score.soundfont import SoundFont
-from dancetomusic.score.soundfont_write import write_soundfont
-from dancetomusic.score.sounds import add_aliases, build
 
 RECORDINGS = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-OUTPUT = Path(__file__).resolve().parent.parent / "checkpoints" / "sounds" / "dancetomusic.sf3"
+OUTPUT = Path(__file__).resolve().parents[1] / "checkpoints" / "sounds" / "dancetomusic.sf3"
 HEADING = "## Presets"
 INFORMATION = {
     "INAM": "dancetomusic",

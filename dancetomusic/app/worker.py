@@ -239,15 +239,16 @@ def make_file(
     Raises:
         DanceToMusicError: If the video cannot be read or the file not be written.
     """
-    from dancetomusic.io.audio import mix as mix_sounds
     from dancetomusic.io.audio import read_audio, read_flac, write_wav
     from dancetomusic.io.mux import mux
     from dancetomusic.pose.files import load_poses
+    from dancetomusic.score.mix import duck_under
 
     on_progress("file", 0.0)
     sound = read_flac(Path(folder) / SOUND)
     if mix:
-        sound = mix_sounds(sound, read_audio(source, sound.sample_rate), mix)
+        own = read_audio(source, sound.sample_rate, sound.samples.shape[0])
+        sound = duck_under(sound, own, mix)
     if target.endswith(".wav"):
         write_wav(target, sound)
     else:

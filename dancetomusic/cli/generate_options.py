@@ -127,7 +127,9 @@ OverlaySkeletonOption = Annotated[
 ]
 MixOriginalOption = Annotated[
     float,
-    typer.Option("--mix_original", help="Gain of the video's own sound in the mix, 0 to 1."),
+    typer.Option(
+        "--mix_original", help="Duck the video's own sound under the music: 1 as loud, 0 none."
+    ),
 ]
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", help="Above 1: bolder; below: safer.")

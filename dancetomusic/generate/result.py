@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dancetomusic.errors import OutputError
-from dancetomusic.io.audio import SOUND_SUFFIXES, mix, read_audio, write_audio, write_stems
+from dancetomusic.io.audio import SOUND_SUFFIXES, read_audio, write_audio, write_stems
 from dancetomusic.io.mux import VIDEO_SUFFIXES, mux
 from dancetomusic.pose.draw import draw_skeleton
 from dancetomusic.rhythm.click import add_clicks
 from dancetomusic.score.midi import write_midi
+from dancetomusic.score.mix import duck_under
 from dancetomusic.score.notes import Score
 from dancetomusic.types import POSE_FPS, CodeSequence, PoseSequence, RhythmTrack, Waveform
 
@@ -22,11 +23,13 @@ MIDI_SUFFIX = ".mid"
 OUTPUT_SUFFIXES = (*SOUND_SUFFIXES, MIDI_SUFFIX, *VIDEO_SUFFIXES)
 """Every kind of file that music can be written to."""
 
+MADE = "Music made with dancetomusic, yours to use and to post."
 RIGHTS = (
-    "Made with dancetomusic; yours to use. Sounds: MIT and our own. Drum performances: Groove MIDI "
-    "Dataset (Gillick et al. 2019), CC BY 4.0."
+    f"{MADE} Sounds that come with it: MIT. Drum performances: Groove MIDI Dataset (Gillick et al. "
+    "2019), CC BY 4.0."
 )
-"""Written into files that play the score."""
+"""Written into files that play the score; into others ``MADE``."""
+MIXED = "Mixed with the video's own sound, whose rights are its owners'."
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Music:
         Args:
             path: With one of ``OUTPUT_SUFFIXES``.
             overlay_skeleton: Draw the dancers' poses; the video is then re-encoded.
-            mix_original: Gain of the video's own sound in the mix, from 0 to 1.
+            mix_original: Gain of the video's own sound, ducked under the music, from 0 to 1, where
+                it is as loud.
             click: Mix a click on every beat into the sound, to check the rhythm.
 
         Raises:
@@ -86,12 +90,14 @@ class Music:
         if suffix == MIDI_SUFFIX:
             self._save_score(target)
             return
-        sound = self.waveform
+        sound, rights = self.waveform, MADE if self.score is None else RIGHTS
         if mix_original and self.video is not None:
-            sound = mix(sound, read_audio(self.video, sound.sample_rate), mix_original)
+            rights = f"{rights} {MIXED}"
+            own = read_audio(self.video, sound.sample_rate, sound.samples.shape[0])
+            sound = duck_under(sound, own, mix_original)
         if click:
             sound = add_clicks(sound, self.rhythm)
-        tags = {"comment": RIGHTS} if self.score is not None else {}
+        tags = {"comment": rights}
         if suffix in SOUND_SUFFIXES:
             write_audio(target, sound, tags=tags)
             return
@@ -113,7 +119,7 @@ class Music:
         """
         if not self.stems:
             raise no_stems()
-        return write_stems(folder, self.stems)
+        return write_stems(folder, self.stems, tags={"comment": RIGHTS})
 
     def _save_score(self, target: Path) -> None:
         if self.score is None:

@@ -1,4 +1,4 @@
-"""Sound read from any file in step with its picture, resampled, mixed and written."""
+"""Sound read from any file in step with its picture, resampled and written."""
 
 from __future__ import annotations
 
@@ -114,26 +114,6 @@ def fit_length(waveform: Waveform, n_samples: int) -> Waveform:
     return Waveform(np.pad(samples, ((0, 0), (0, missing))), waveform.sample_rate)
 
 
-def mix(waveform: Waveform, original: Waveform | None, share: float) -> Waveform:
-    """Lay the original sound under the new: ``(1 - share) * new + share * original``.
-
-    The result has the rate, channels and length of ``waveform``; without an original it is
-    ``waveform``.
-
-    Raises:
-        InputError: If ``share`` is not in [0, 1].
-    """
-    if not 0 <= share <= 1:
-        raise InputError(f"share of the original sound is {share}", "Give a value in [0, 1].")
-    if original is None:
-        return waveform
-    if original.samples.shape[0] != waveform.samples.shape[0]:
-        original = original.to_mono()
-    other = fit_length(resample(original, waveform.sample_rate), waveform.samples.shape[1])
-    mixed = np.float32(1 - share) * waveform.samples + np.float32(share) * other.samples
-    return Waveform(mixed, waveform.sample_rate)
-
-
 def peak_safe(waveform: Waveform) -> Waveform:
     """Turn the sound down as a whole if a sample exceeds full scale; else leave it."""
     peak = float(np.abs(waveform.samples).max(initial=0.0))
@@ -188,7 +168,9 @@ def write_wav(path: Path | str, waveform: Waveform) -> None:
     _write_samples(path, peak_safe(waveform), "WAV", "PCM_16", {})
 
 
-def write_stems(folder: Path | str, stems: Mapping[str, Waveform]) -> list[Path]:
+def write_stems(
+    folder: Path | str, stems: Mapping[str, Waveform], *, tags: Mapping[str, str] | None = None
+) -> list[Path]:
     """Write ``NAME.wav`` for each stem, of 32-bit floats, so that they add up as they are.
 
     Signs that a file name may not have become ``-``.
@@ -196,6 +178,7 @@ def write_stems(folder: Path | str, stems: Mapping[str, Waveform]) -> list[Path]
     Args:
         folder: Is made if it is not there.
         stems: By name.
+        tags: As for ``write_audio``.
 
     Returns:
         The files, in the order of ``stems``.
@@ -211,7 +194,7 @@ def write_stems(folder: Path | str, stems: Mapping[str, Waveform]) -> list[Path]
         ) from error
     paths = [Path(folder) / (re.sub(r"[^\w .+-]", "-", name) + ".wav") for name in stems]
     for path, stem in zip(paths, stems.values(), strict=True):
-        _write_samples(path, stem, "WAV", "FLOAT", {})
+        _write_samples(path, stem, "WAV", "FLOAT", tags or {})
     return paths
 
 

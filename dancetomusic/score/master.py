@@ -18,30 +18,23 @@ from dancetomusic.io.loudness import (
     true_peaks,
     weighted_power,
 )
-from dancetomusic.score.gain import eased, held, released, smoothed, with_gain_db
+from dancetomusic.score.gain import released, smoothed, with_gain_db
+from dancetomusic.score.limiter import MARGIN_DB, TRUE_PEAK_DB, limiting_db
 from dancetomusic.types import Waveform
 
 logger = logging.getLogger(__name__)
 
 LOUDNESS_LUFS = -14.0
 """What the large streaming services play music at."""
-TRUE_PEAK_DB = -1.0
-"""Leaves room for what lossy coding adds."""
 
 _DRIFT_HZ = 10.0  # below is no sound
 _MOST_RAISED_LU = 40.0  # what is below -54 LUFS is mostly noise
 _MOST_LIMITED_DB = 24.0  # of single peaks
-_MARGIN_DB = 0.3  # meters differ in what they read between samples
 _TOLERANCE_LU = 0.5
 
 # Glue: a compressor on the sum that holds loud passages back by about 2 dB.
 _GLUE_BELOW_LU, _GLUE_RATIO, _GLUE_KNEE_DB, _GLUE_MOST_DB = 1.0, 2.0, 6.0, 3.0
 _GLUE_LEVEL_S, _GLUE_ATTACK_S, _GLUE_RELEASE_S = 0.03, 0.02, 0.15
-
-# Limiter: a peak is turned down on its own; where peaks follow one another, the gain holds for
-# longer than half a period of the lowest tone and so follows no waveform.
-_LOOK_AHEAD_S, _RELEASE_S = 0.003, 0.02
-_HOLD_S, _SUSTAIN_S, _SLOW_RELEASE_S = 0.025, 0.15, 0.1
 
 
 def master(
@@ -86,7 +79,7 @@ def master(
     gain_db = -glue_db(power, loudness, frame_rate)
     with np.errstate(divide="ignore"):
         peaks_db = 20 * np.log10(true_peaks(sound).astype(np.float64))
-    ceiling_db = true_peak_db - _MARGIN_DB
+    ceiling_db = true_peak_db - MARGIN_DB
     gain_db += _level_db(
         power * 10 ** (gain_db / 10),
         peaks_db + gain_db - ceiling_db,
@@ -116,28 +109,6 @@ def glue_db(
     bent = np.where(over < _GLUE_KNEE_DB, over**2 / (2 * _GLUE_KNEE_DB), over - _GLUE_KNEE_DB / 2)
     wanted = _GLUE_MOST_DB * np.tanh(bent * (1 - 1 / _GLUE_RATIO) / _GLUE_MOST_DB)
     return smoothed(released(wanted, _GLUE_RELEASE_S, frame_rate), _GLUE_ATTACK_S, frame_rate)
-
-
-def limiting_db(
-    over_db: Float64[np.ndarray, " frames"], frame_rate: float
-) -> Float64[np.ndarray, " frames"]:
-    """Decibels by which the limiter turns each frame down, never less than ``over_db`` asks.
-
-    It begins 3 ms before a peak. Behind a peak that stands alone it lets go in 20 ms; behind
-    peaks that follow one another for 0.15 s and more, in 0.1 s.
-
-    Args:
-        over_db: How far each frame's peak is above the limit; negative below it.
-        frame_rate: Frames a second.
-    """
-    ahead = max(1, round(_LOOK_AHEAD_S * frame_rate))
-    asked = np.maximum(over_db, 0)
-    alone = released(held(asked, 1, ahead + 1), _RELEASE_S, frame_rate)
-    together = held(asked, round(_HOLD_S * frame_rate), ahead + 1)
-    sustained = released(smoothed(together, _SUSTAIN_S, frame_rate), _SLOW_RELEASE_S, frame_rate)
-    # What is held that far ahead and then eased falls below neither what a frame asks nor what
-    # its neighbours ask, so that gains may be interpolated.
-    return eased(np.maximum(alone, sustained), ahead)
 
 
 def _level_db(

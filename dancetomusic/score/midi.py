@@ -226,7 +226,7 @@ def _conductor(score: Score, grid: _Grid, credit: str) -> mido.MidiTrack:
         (0, mido.MetaMessage("text", text="Made with dancetomusic")),
     ]
     if credit:
-        rows.append((0, mido.MetaMessage("copyright", text=_clean(credit))))
+        rows.append((0, mido.MetaMessage("copyright", text=_clean(credit, 1000))))
     if score.key:
         rows.append((0, mido.MetaMessage("key_signature", key=_midi_key(score.key))))
     for tick, numerator, denominator in grid.metres():
@@ -273,10 +273,10 @@ def _track(rows: list[tuple[int, Any]]) -> mido.MidiTrack:
     return track
 
 
-def _clean(text: str) -> str:
-    """Printable ASCII, since files do not say how their text is encoded."""
+def _clean(text: str, longest: int = 80) -> str:
+    """Printable ASCII, since files do not say how their text is encoded, cut to a length."""
     plain = text.encode("ascii", "replace").decode("ascii")
-    return "".join(letter for letter in plain if letter.isprintable()).strip()[:80]
+    return "".join(letter for letter in plain if letter.isprintable()).strip()[:longest]
 
 
 _SAME_KEY = {"D#": "Eb", "G#": "Ab", "A#": "Bb", "E#": "F", "B#": "C", "Fb": "E"}

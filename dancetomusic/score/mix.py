@@ -24,6 +24,7 @@ from dancetomusic.io.loudness import (
 )
 from dancetomusic.score.equaliser import Band, equalised
 from dancetomusic.score.gain import eased, held, released, smoothed, with_gain_db
+from dancetomusic.score.limiter import limited
 from dancetomusic.score.room import Room
 from dancetomusic.types import Waveform
 
@@ -54,8 +55,9 @@ class Channel:
         gain_db: Level against the stem's own, in [-60, 24].
         pan: From -1 (left) to 1 (right), at constant power; 0 leaves the stem as it is.
         room: Level of the room's answer against the track, in [0, 1].
-        equaliser: Filters, in order.
+        width: Level of a stereo effect that is silent in mono, in [0, 1].
         duck_db: How far each stroke of the kick turns the track down, in [0, 12].
+        equaliser: Filters, in order.
 
     Raises:
         InputError: If a value is out of its range.
@@ -64,8 +66,9 @@ class Channel:
     gain_db: float = 0.0
     pan: float = 0.0
     room: float = 0.0
-    equaliser: tuple[Band, ...] = ()
+    width: float = 0.0
     duck_db: float = 0.0
+    equaliser: tuple[Band, ...] = ()
 
     def __post_init__(self) -> None:
         if not (-60 <= self.gain_db <= 24 and -1 <= self.pan <= 1):
@@ -73,26 +76,22 @@ class Channel:
                 f"a track has a gain of {self.gain_db:g} dB and pan {self.pan:g}",
                 "Give -60 to 24 dB, and -1 to 1.",
             )
-        if not (0 <= self.room <= 1 and 0 <= self.duck_db <= 12):
+        if not (0 <= self.room <= 1 and 0 <= self.width <= 1 and 0 <= self.duck_db <= 12):
             raise InputError(
-                f"a track has room {self.room:g} and is ducked by {self.duck_db:g} dB",
-                "Give 0 to 1, and 0 to 12 dB.",
+                f"a track has room {self.room:g} and width {self.width:g}, and is ducked by "
+                f"{self.duck_db:g} dB",
+                "Give 0 to 1, 0 to 1, and 0 to 12 dB.",
             )
 
 
-def levelled(stems: Mapping[str, Waveform]) -> dict[str, Waveform]:
-    """Each stem at one and the same loudness, so that gains say how loud tracks are in the mix.
+def levelled(stem: Waveform) -> Waveform:
+    """A stem at the loudness that all have, so that gains say how loud tracks are in the mix.
 
     Instruments differ by more than a mix bears. Pauses do not count, silence stays silence, and
     no stem is raised by more than 24 dB.
     """
-    result = {}
-    for name, stem in stems.items():
-        loudness = integrated_loudness(stem)
-        gain_db = min(_LEVEL_LUFS - loudness, _MOST_LEVELLED_DB)
-        samples = stem.samples * np.float32(10 ** (gain_db / 20))
-        result[name] = Waveform(samples, stem.sample_rate)
-    return result
+    gain_db = min(_LEVEL_LUFS - integrated_loudness(stem), _MOST_LEVELLED_DB)
+    return Waveform(stem.samples * np.float32(10 ** (gain_db / 20)), stem.sample_rate)
 
 
 def mix_stems(
@@ -142,29 +141,29 @@ def sum_stems(stems: Mapping[str, Waveform]) -> Waveform:
     return Waveform(total, sample_rate)
 
 
-def laid_under(
-    music: Waveform, original: Waveform | None, original_lu: float, *, duck_db: float = 6.0
+def duck_under(
+    music: Waveform, original: Waveform | None, gain: float, *, duck_db: float = 6.0
 ) -> Waveform:
-    """Music with another sound, such as the video's own, ducked under it.
+    """Music with the video's own sound ducked under it, as loud together as the music was.
 
-    The other sound is brought to ``original_lu`` against the music, raised by 12 dB at most. Where
-    the music pauses it comes up by ``duck_db``.
+    Where the music pauses, the original comes up by ``duck_db``. It is raised by 12 dB at most;
+    peaks of the sum are limited.
 
     Args:
         music: Gives rate, channels and length of the result.
         original: ``None``, silence and silent music are no reason to fail.
-        original_lu: Loudness of the original against the music, in [-60, 12] LU.
+        gain: Of the original against the music, in [0, 1]: 1 where both are equally loud.
         duck_db: In [0, 24].
 
     Raises:
         InputError: If a value is out of its range.
     """
-    if not (-60 <= original_lu <= 12 and 0 <= duck_db <= 24):
+    if not (0 <= gain <= 1 and 0 <= duck_db <= 24):
         raise InputError(
-            f"the original sound is to lie at {original_lu:g} LU, ducked by {duck_db:g} dB",
-            "Give -60 to 12 LU, and 0 to 24 dB.",
+            f"the original sound has a gain of {gain:g} and is ducked by {duck_db:g} dB",
+            "Give 0 to 1, and 0 to 24 dB.",
         )
-    if original is None:
+    if original is None or gain == 0:
         return music
     n_channels, n_samples = music.samples.shape
     if original.samples.shape[0] != n_channels:
@@ -178,13 +177,18 @@ def laid_under(
     power = weighted_power(music)
     ours = gated_loudness(power, frame_rate)
     if ours == -math.inf:
-        return Waveform(music.samples + original.samples, music.sample_rate)
+        samples = music.samples + np.float32(gain) * original.samples
+        return limited(Waveform(samples, music.sample_rate))
+    # How far the music plays, from 0 in its pauses to 1.
     level_lufs = power_to_lufs(smoothed(power, _PLAYING_S, frame_rate))
     playing = np.clip((level_lufs - ours) / _PAUSE_LU + 1, 0, 1)
     playing = released(playing, _PAUSE_RELEASE_S, frame_rate)
     playing = eased(playing, max(1, round(_PLAYING_S * frame_rate)))
-    gain_db = min(ours + original_lu - theirs, _MOST_RAISED_DB) + duck_db * (1 - playing)
-    return Waveform(music.samples + with_gain_db(original, gain_db).samples, music.sample_rate)
+    level_db = min(ours - theirs + 20 * math.log10(gain), _MOST_RAISED_DB)
+    ducked = with_gain_db(original, level_db + duck_db * (1 - playing))
+    mixed = Waveform(music.samples + ducked.samples, music.sample_rate)
+    down = np.float32(10 ** ((ours - integrated_loudness(mixed)) / 20))
+    return limited(Waveform(mixed.samples * down, music.sample_rate))
 
 
 def _placed(
@@ -199,9 +203,9 @@ def _placed(
     placed = Waveform(equalised(stem, channel.equaliser).samples * factor, stem.sample_rate)
     if channel.duck_db and kicks.size:
         placed = with_gain_db(placed, -channel.duck_db * _kick_shape(placed, kicks))
-    if channel.room:
-        wet = room.reverberated(placed).samples * np.float32(channel.room)
-        placed = Waveform(placed.samples + wet, placed.sample_rate)
+    if channel.room or channel.width:
+        wet = room.reverberated(placed, channel.room, channel.width)
+        placed = Waveform(placed.samples + wet.samples, placed.sample_rate)
     return placed
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dancetomusic.score.mix import levelled, mix_stems
+from dancetomusic.score.equaliser import equalised
+from dancetomusic.score.mix import levelled, mix_stems, sum_stems
 from dancetomusic.score.notes import Score
 from dancetomusic.score.sampler import render_stems
 from dancetomusic.score.style import Style
+from dancetomusic.score.tone import tone_bands
 from dancetomusic.types import Waveform
 
 KICKS = (35, 36)
@@ -35,8 +37,12 @@ def perform(
     Raises:
         InputError: If the SoundFont is unusable or lacks a preset, or a track is unknown.
     """
-    stems = levelled(render_stems(score, soundfont, programs))
     drums = [track.notes for track in score.tracks if track.is_drum]
     kicks = [notes.start[np.isin(notes.pitch, KICKS)] for notes in drums]
     times = score.clock.seconds(np.sort(np.concatenate(kicks))) if kicks else np.zeros(0)
-    return mix_stems(stems, style.mix, kick_times_s=times)
+    stems: dict[str, Waveform] = {}
+    for name, stem in render_stems(score, soundfont, programs):
+        stems |= mix_stems({name: levelled(stem)}, style.mix, kick_times_s=times)
+    # What tone the mix needs, each track is given alike, so that tracks still add up to it.
+    bands = tone_bands(sum_stems(stems))
+    return {name: equalised(stem, bands) for name, stem in stems.items()}

@@ -47,18 +47,33 @@ class Room:
                 "Give a decay up to 10 s, damping in [0, 1), a delay up to 0.2 s.",
             )
 
-    def reverberated(self, waveform: Waveform) -> Waveform:
+    def reverberated(self, waveform: Waveform, level: float = 1.0, width: float = 0.0) -> Waveform:
         """What comes back from the room, two channels, as long as the sound.
 
-        Noise comes back as loud as the sound was; the channels fuse to one source in the middle.
+        At level 1, noise comes back as loud as the sound was; the channels fuse to one source in
+        the middle.
+
+        Args:
+            waveform: What is sent.
+            level: Of the room.
+            width: Level of a short echo, added at the left and taken away at the right (Schroeder,
+                "An artificial stereophonic effect obtained from a single audio signal", 1958).
         """
-        response = _response(self, waveform.sample_rate)
+        response = level * _response(self, waveform.sample_rate)
+        if width:
+            echo = width * _response(_WIDE, waveform.sample_rate)[0]
+            longer = max(response.shape[1], echo.size)
+            response = np.pad(response, ((0, 0), (0, longer - response.shape[1])))
+            response[:, : echo.size] += np.stack([echo, -echo])
         sent = waveform.to_mono().samples
         n_samples = sent.shape[1]
         if not n_samples:
             return Waveform(np.zeros((2, 0), np.float32), waveform.sample_rate)
         wet = oaconvolve(sent, response, axes=1)[:, :n_samples]
         return Waveform(np.ascontiguousarray(wet, dtype=np.float32), waveform.sample_rate)
+
+
+_WIDE = Room(0.06, damping=0.5, delay_s=0.0)
 
 
 @cache

@@ -50,8 +50,8 @@ def render_stems(
     score: Score,
     soundfont: SoundFont | Path | str | None = None,
     programs: Mapping[str, int] | None = None,
-) -> dict[str, Waveform]:
-    """Play each track of a score by itself.
+) -> Iterator[tuple[str, Waveform]]:
+    """Play each track of a score by itself, one after another.
 
     Each note starts at its beat's time, to the sample. Drum strokes ring as long as their sample
     does, whatever their length, unless the kit lets another stroke cut them off (hi-hats).
@@ -61,8 +61,8 @@ def render_stems(
         soundfont: An opened file or its path, by default the one that comes along.
         programs: For tracks named here, the program to use in place of their own.
 
-    Returns:
-        By track name, two channels at ``SAMPLE_RATE``, each as long as the score.
+    Yields:
+        Name and sound of a track, two channels at ``SAMPLE_RATE``, as long as the score.
 
     Raises:
         InputError: If the SoundFont is unusable or lacks a preset that the score needs, or
@@ -74,10 +74,9 @@ def render_stems(
     for name in chosen:
         score.track(name)
     voices = _Voices(font)
-    return {
-        track.name: _render(score, track, chosen.get(track.name, track.program), font, voices)
-        for track in score.tracks
-    }
+    for track in score.tracks:
+        program = chosen.get(track.name, track.program)
+        yield track.name, _render(score, track, program, font, voices)
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,10 @@ DEFAULT_LAYERS = {
 """Intensity from which a track plays in a section, unless the style says otherwise."""
 
 DEFAULT_MIX = {
-    "drums": {"gain_db": 0.0, "pan": 0.0, "room": 0.12, "duck_db": 0.0},
-    "bass": {"gain_db": -2.0, "pan": 0.0, "room": 0.02, "duck_db": 0.0},
-    "chords": {"gain_db": -5.0, "pan": -0.2, "room": 0.25, "duck_db": 0.0},
-    "lead": {"gain_db": -3.5, "pan": 0.2, "room": 0.3, "duck_db": 0.0},
+    "drums": {"gain_db": 0.0, "pan": 0.0, "room": 0.12, "width": 0.2, "duck_db": 0.0},
+    "bass": {"gain_db": -2.0, "pan": 0.0, "room": 0.0, "width": 0.0, "duck_db": 0.0},
+    "chords": {"gain_db": -5.0, "pan": -0.2, "room": 0.25, "width": 0.5, "duck_db": 0.0},
+    "lead": {"gain_db": -3.5, "pan": 0.2, "room": 0.3, "width": 0.3, "duck_db": 0.0},
 }
 """How each track stands in the mix, unless the style says otherwise."""
 
@@ -547,7 +547,7 @@ class _Reader:
             except (TypeError, ValueError, InputError) as error:
                 raise self.wrong(
                     f"mix.{name}",
-                    "Give gain_db in -60..24, pan in -1..1, room in 0..1, duck_db in 0..12.",
+                    "Give gain_db in -60..24, pan in -1..1, room, width in 0..1, duck_db in 0..12.",
                 ) from error
         return found
 

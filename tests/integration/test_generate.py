@@ -15,6 +15,8 @@ import torch
 from dancetomusic.cli import main
 from dancetomusic.errors import InputError
 from dancetomusic.generate.one import DanceToMusic
+from dancetomusic.io.audio import read_audio
+from dancetomusic.io.loudness import integrated_loudness
 from dancetomusic.models.pose2audio.long_form import HOP_S, WINDOW_S
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.models.pose2audio.network import Pose2Audio
@@ -301,7 +303,10 @@ def test_real_videos_go_through(shared_data, model, tmp_path):
     for name in ("d2mgan_aist_high1.mp4", "d2mgan_tiktok_high1.mp4", "dtmapp_sample_original.mp4"):
         video = shared_data / "videos" / name
         music = model.generate(video)
-        music.save(tmp_path / f"{Path(name).stem}.mp4", mix_original=0.3)
+        output = tmp_path / f"{Path(name).stem}.mp4"
+        music.save(output, mix_original=0.3)
+        sound = read_audio(output, music.waveform.sample_rate, music.waveform.samples.shape[0])
+        assert integrated_loudness(sound) == pytest.approx(-14, abs=0.5)
         assert 40 <= music.rhythm.bpm <= 240
         assert music.poses.present_share > 0.5
         assert np.isfinite(music.waveform.samples).all()

@@ -13,7 +13,6 @@ from dancetomusic.errors import InputError, OutputError, VideoError
 from dancetomusic.io.audio import (
     SOUND_SUFFIXES,
     fit_length,
-    mix,
     peak_safe,
     read_audio,
     resample,
@@ -129,40 +128,6 @@ def test_fit_length_cuts_or_adds_silence(n: int) -> None:
     kept = min(n, 48_000)
     np.testing.assert_array_equal(fitted[:, :kept], sound.samples[:, :kept])
     assert not fitted[:, kept:].any()
-
-
-def test_mix_is_a_weighted_sum_of_the_length_of_the_first() -> None:
-    new = waveform(duration_s=2)
-    for duration_s in (1, 3):
-        original = Waveform(np.full((1, 24_000 * duration_s), 0.5, np.float32), 24_000)
-        mixed = mix(new, original, 0.25)
-        assert mixed.samples.shape == new.samples.shape
-        np.testing.assert_allclose(
-            mixed.samples[:, :24_000], 0.75 * new.samples[:, :24_000] + 0.125, atol=1e-6
-        )
-    np.testing.assert_allclose(
-        mix(new, Waveform(np.ones((1, 24_000), np.float32), 24_000), 0.25).samples[:, 24_000:],
-        0.75 * new.samples[:, 24_000:],
-        atol=1e-6,
-    )
-
-
-def test_mix_matches_rate_and_channels() -> None:
-    new = Waveform(np.zeros((1, 48_000), np.float32), 24_000)
-    mixed = mix(new, waveform(rate=44_100, channels=2), 1.0)
-    assert mixed.sample_rate == 24_000 and mixed.samples.shape == new.samples.shape
-    assert click_times(mixed.samples[0], 24_000) == pytest.approx(CLICKS, abs=0.001)
-
-
-def test_mix_without_original_is_the_new_sound() -> None:
-    new = waveform()
-    assert mix(new, None, 0.3) is new
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_mix_refuses_a_share_outside_0_to_1(share: float) -> None:
-    with pytest.raises(InputError, match=r"\[0, 1\]"):
-        mix(waveform(), waveform(), share)
 
 
 @pytest.mark.parametrize("gain", [1.0, 4.0])

@@ -5,13 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dancetomusic.errors import InputError
-from dancetomusic.io.loudness import frame_hop, integrated_loudness, true_peak, true_peaks
-from dancetomusic.score.gain import with_gain_db
-from dancetomusic.score.master import glue_db, limiting_db, master
+from dancetomusic.io.loudness import integrated_loudness
+from dancetomusic.score.master import glue_db, master
 from dancetomusic.types import Waveform
 
 RATE = 44_100
@@ -179,57 +176,6 @@ def test_channels_are_turned_down_together() -> None:
     audible = np.abs(left) > 0.01
     kicks = lopsided.samples[0] == 4 * lopsided.samples[1]
     np.testing.assert_allclose(right[kicks & audible] / left[kicks & audible], 0.25, atol=0.01)
-
-
-def limited(sound: Waveform, ceiling_db: float) -> Waveform:
-    over = 20 * np.log10(np.maximum(true_peaks(sound).astype(np.float64), 1e-9)) - ceiling_db
-    return with_gain_db(sound, -limiting_db(over, RATE / frame_hop(RATE)))
-
-
-def distortion_db(samples: np.ndarray, frequency_hz: float) -> float:
-    """All but the tone, against the tone."""
-    spectrum = np.abs(np.fft.rfft(samples * np.blackman(samples.size))) ** 2
-    frequencies = np.fft.rfftfreq(samples.size, 1 / RATE)
-    tone = np.abs(frequencies - frequency_hz) < 6 * RATE / samples.size
-    rest = spectrum[~tone & (frequencies > 10)].sum()
-    return float(10 * np.log10(rest / spectrum[tone].sum()))
-
-
-@pytest.mark.parametrize("frequency_hz", [30, 50, 110, 997, 10_007])
-@pytest.mark.parametrize("over_db", [0.9, 5.9])
-def test_the_limiter_does_not_distort_a_tone(frequency_hz: float, over_db: float) -> None:
-    t = np.arange(3 * RATE) / RATE
-    tone = 10 ** (-0.1 / 20) * np.sin(2 * np.pi * frequency_hz * t)
-    sound = limited(Waveform(tone[None].astype(np.float32), RATE), -0.1 - over_db)
-    assert true_peak(sound) <= -0.1 - over_db + 0.01
-    assert distortion_db(sound.samples[0, RATE:], frequency_hz) < -100
-    assert distortion_db(sound.samples[0], frequency_hz) < -59  # with its beginning
-
-
-def test_the_limiter_keeps_the_dynamics_of_strokes() -> None:
-    sound = drums(gain_db=0)
-    peak_db = measured_peak_db(sound)
-    after = limited(sound, peak_db - 3)
-    assert 0.5 < crest_db(sound) - crest_db(after) < 3
-    body = [np.std(s.samples[:, 2_205:8_820]) for s in (sound, after)]  # behind the first peak
-    assert body[1] / body[0] > 10 ** (-1.5 / 20)
-
-
-def test_the_limiter_leaves_what_is_below_it() -> None:
-    sound = dense(gain=0.01)
-    np.testing.assert_array_equal(limited(sound, -1.0).samples, sound.samples)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-60, 20), min_size=1, max_size=300), st.sampled_from([3_000.0, 3_150.0]))
-def test_limiting_is_never_less_than_asked(over_db: list[float], frame_rate: float) -> None:
-    asked = np.maximum(np.array(over_db), 0)
-    given_db = limiting_db(np.array(over_db), frame_rate)
-    assert given_db.shape == asked.shape
-    padded = np.pad(asked, 1)
-    for neighbour in (padded[:-2], asked, padded[2:]):
-        assert (given_db >= neighbour - 1e-9).all()
-    assert given_db.max() <= asked.max() + 1e-9
 
 
 def test_glue_holds_loud_passages_back_by_about_2_db() -> None:

@@ -8,11 +8,12 @@ import soundfile
 
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import write_stems
-from dancetomusic.io.loudness import integrated_loudness
+from dancetomusic.io.loudness import integrated_loudness, true_peak
+from dancetomusic.score.master import master
 from dancetomusic.score.mix import (
     EQUALISERS,
     Channel,
-    laid_under,
+    duck_under,
     levelled,
     mix_stems,
     sum_stems,
@@ -41,10 +42,10 @@ def power(samples: np.ndarray) -> float:
 
 STEMS = {"drums": noise(1), "bass": tone(55), "chords": tone(330), "lead": tone(880)}
 CHANNELS = {
-    "drums": Channel(0.0, 0.0, 0.12, EQUALISERS["drums"]),
-    "bass": Channel(-2.0, 0.0, 0.02, EQUALISERS["bass"], duck_db=4.0),
-    "chords": Channel(-6.0, -0.4, 0.25, EQUALISERS["chords"], duck_db=2.0),
-    "lead": Channel(-5.0, 0.3, 0.3, EQUALISERS["lead"]),
+    "drums": Channel(0.0, 0.0, 0.12, equaliser=EQUALISERS["drums"]),
+    "bass": Channel(-2.0, 0.0, 0.02, equaliser=EQUALISERS["bass"], duck_db=4.0),
+    "chords": Channel(-6.0, -0.4, 0.25, equaliser=EQUALISERS["chords"], duck_db=2.0),
+    "lead": Channel(-5.0, 0.3, 0.3, equaliser=EQUALISERS["lead"]),
 }
 
 
@@ -112,23 +113,29 @@ def test_stems_of_different_shapes_have_no_sum() -> None:
 
 @pytest.mark.parametrize("level", [0.01, 0.2, 3.0])
 def test_levelled_stems_are_equally_loud(level: float) -> None:
-    stems = levelled({"a": tone(level=level), "b": noise(), "c": Waveform(np.zeros_like(
-        tone().samples), RATE)})  # fmt: skip
-    loudness = {name: integrated_loudness(stem) for name, stem in stems.items()}
-    assert loudness["a"] == pytest.approx(-20, abs=0.1 if level > 0.01 else 1)
-    assert loudness["b"] == pytest.approx(-20, abs=0.1)
-    assert not stems["c"].samples.any()
+    for stem in (tone(level=level), noise(level=level)):
+        assert integrated_loudness(levelled(stem)) == pytest.approx(-20, abs=0.1)
+    silence = Waveform(np.zeros_like(tone().samples), RATE)
+    assert not levelled(silence).samples.any()
 
 
 def test_no_stem_is_raised_by_more_than_24_db() -> None:
     quiet = tone(level=1e-3)
-    np.testing.assert_allclose(
-        levelled({"a": quiet})["a"].samples, quiet.samples * 10 ** (24 / 20), rtol=1e-5
-    )
+    np.testing.assert_allclose(levelled(quiet).samples, quiet.samples * 10 ** (24 / 20), rtol=1e-5)
+
+
+def test_width_spreads_a_track_and_mono_does_not_change() -> None:
+    mono = noise(seconds=2.0).samples[:1]
+    stem = Waveform(np.concatenate([mono, mono]), RATE)
+    wide = mix_stems({"a": stem}, {"a": Channel(width=0.5)})["a"].samples
+    np.testing.assert_allclose(wide.mean(axis=0), mono[0], atol=1e-6)
+    assert np.corrcoef(wide)[0, 1] == pytest.approx(0.6, abs=0.1)
+    bass = mix_stems({"a": tone(55)}, {"a": Channel(width=1.0)})["a"].samples
+    assert np.corrcoef(bass)[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(
-    "value", [{"pan": 1.5}, {"gain_db": 40.0}, {"room": -0.1}, {"duck_db": 13.0}]
+    "value", [{"pan": 1.5}, {"gain_db": 40.0}, {"room": -0.1}, {"width": 1.1}, {"duck_db": 13.0}]
 )
 def test_values_out_of_range_are_refused(value: dict[str, float]) -> None:
     with pytest.raises(InputError, match="Give"):
@@ -140,12 +147,16 @@ def test_more_than_two_channels_are_refused() -> None:
         mix_stems({"a": Waveform(np.zeros((3, 10), np.float32), RATE)}, {})
 
 
-def test_original_lies_under_the_music_and_rises_in_its_pauses() -> None:
+def test_original_is_ducked_under_the_music_and_rises_in_its_pauses() -> None:
     music = noise(seconds=6)
     music.samples[:, 3 * RATE : 4 * RATE + RATE // 2] = 0
     original = tone(1_000, level=0.02, seconds=9, rate=48_000)
-    under = laid_under(music, original, -12.0).samples - music.samples
-    assert under.shape == music.samples.shape
+    mixed = duck_under(music, original, 0.25)
+    assert mixed.samples.shape == music.samples.shape
+    assert integrated_loudness(mixed) == pytest.approx(integrated_loudness(music), abs=0.1)
+    # Music of another level as a whole: what is not it is the original.
+    share = float(np.vdot(mixed.samples, music.samples) / np.vdot(music.samples, music.samples))
+    under = mixed.samples - np.float32(share) * music.samples
 
     def level_db(start_s: float, end_s: float) -> float:
         return integrated_loudness(
@@ -153,24 +164,33 @@ def test_original_lies_under_the_music_and_rises_in_its_pauses() -> None:
         )
 
     playing = level_db(1, 2.9)
-    assert playing == pytest.approx(integrated_loudness(noise(seconds=6)) - 12, abs=0.5)
+    assert playing == pytest.approx(integrated_loudness(noise(seconds=6)) - 12, abs=0.7)
     assert level_db(4, 4.4) == pytest.approx(playing + 6, abs=0.6)
+
+
+def test_loud_music_with_its_original_stays_within_the_limit() -> None:
+    music = master(noise(seconds=3), -9.0)
+    mixed = duck_under(music, tone(300, seconds=3), 1.0)
+    assert integrated_loudness(mixed) == pytest.approx(-9, abs=0.3)
+    assert true_peak(mixed) <= -1
 
 
 def test_original_of_any_kind_is_accepted() -> None:
     music = noise(seconds=1)
-    assert laid_under(music, None, -12.0) is music
+    assert duck_under(music, None, 0.25) is music
     silence = Waveform(np.zeros((1, RATE), np.float32), RATE)
-    assert laid_under(music, silence, -12.0) is music
+    assert duck_under(music, silence, 0.25) is music
     mono = Waveform(tone(seconds=0.4).samples[:1], RATE)
+    assert duck_under(music, mono, 0.0) is music
     for first in (music, Waveform(music.samples[:1], RATE)):
-        assert laid_under(first, mono, -12.0).samples.shape == first.samples.shape
-        assert laid_under(first, tone(), -12.0).samples.shape == first.samples.shape
-    heard = laid_under(Waveform(np.zeros((2, RATE), np.float32), RATE), tone(seconds=1), -12.0)
-    np.testing.assert_array_equal(heard.samples, tone(seconds=1).samples)
-    faint = laid_under(
-        music, Waveform(tone(level=0.001, seconds=1).samples, RATE), -6.0, duck_db=0.0
+        assert duck_under(first, mono, 0.25).samples.shape == first.samples.shape
+        assert duck_under(first, tone(), 0.25).samples.shape == first.samples.shape
+    unheard = Waveform(np.zeros((2, RATE), np.float32), RATE)
+    np.testing.assert_allclose(
+        duck_under(unheard, tone(seconds=1), 0.5).samples, tone(seconds=1).samples / 2, atol=1e-6
     )
-    assert np.abs(faint.samples - music.samples).max() < 0.0042  # 12 dB up, no more
+    faint = Waveform(tone(level=0.001, seconds=1).samples, RATE)
+    # 12 dB up, no more
+    assert np.abs(duck_under(music, faint, 0.5, duck_db=0.0).samples - music.samples).max() < 0.0042
     with pytest.raises(InputError, match="Give"):
-        laid_under(music, mono, 20.0)
+        duck_under(music, mono, 1.1)

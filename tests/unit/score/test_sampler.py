@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from building_tools.soundfont.write import write_soundfont
 from dancetomusic.errors import InputError
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 from dancetomusic.score.sampler import SAMPLE_RATE, render_stems, shipped_soundfont
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, Region, Sample, SoundFont
-from dancetomusic.score.soundfont_write import write_soundfont
 
 ALL = (0, 127)
 N_TONE = 4410  # ten periods of 100 Hz twice over, with room at both ends
@@ -49,6 +49,10 @@ def font_file(path, *, quality: float | None = None):
     return path
 
 
+def stems_of(*arguments):
+    return dict(render_stems(*arguments))
+
+
 @pytest.fixture(scope="module")
 def font(tmp_path_factory):
     return SoundFont(font_file(tmp_path_factory.mktemp("font") / "a.sf2"))
@@ -76,7 +80,7 @@ def level(samples: np.ndarray, start_s: float, end_s: float) -> float:
 def test_every_note_starts_at_its_time(font):
     rows = [(beat + shift, 0.1, 36, 100) for beat in range(8) for shift in (0.0, 0.37)]
     played = score(drums(*rows), first_s=-0.05)
-    sound = render_stems(played, font)["drums"].samples[0]
+    sound = stems_of(played, font)["drums"].samples[0]
     loud = np.flatnonzero(np.abs(sound) > 0.02)
     onsets = loud[np.diff(loud, prepend=-(10**6)) > 4000]
     start_s, _ = played.seconds(played.tracks[0])
@@ -86,7 +90,7 @@ def test_every_note_starts_at_its_time(font):
 
 def test_stems_are_stereo_and_equally_long(font):
     played = score(drums((0, 1, 36, 100)), tone((0, 99, 69, 100)))
-    stems = render_stems(played, font)
+    stems = stems_of(played, font)
     frames = round(played.duration_s * SAMPLE_RATE)
     assert {name: stem.samples.shape for name, stem in stems.items()} == {
         "drums": (2, frames),
@@ -97,7 +101,7 @@ def test_stems_are_stereo_and_equally_long(font):
 
 def test_a_looped_note_holds_its_pitch_until_it_is_let_go(font):
     played = score(tone((1, 4, 69, 90)))
-    sound = render_stems(played, font)["tone"].samples
+    sound = stems_of(played, font)["tone"].samples
     start_s, end_s = (float(value[0]) for value in played.seconds(played.tracks[0]))
     assert level(sound, 0.0, start_s - 0.001) == 0.0
     held = sound[0, round((start_s + 0.1) * SAMPLE_RATE) : round((end_s - 0.01) * SAMPLE_RATE)]
@@ -110,7 +114,7 @@ def test_a_looped_note_holds_its_pitch_until_it_is_let_go(font):
 
 
 def test_transposed_notes_are_in_tune(font):
-    sound = render_stems(score(tone((0, 8, 62, 90))), font)["tone"].samples[0][4410:100_000]
+    sound = stems_of(score(tone((0, 8, 62, 90))), font)["tone"].samples[0][4410:100_000]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.size), 1 << 19))
     found = spectrum.argmax() * SAMPLE_RATE / (1 << 19)
     assert 1200 * np.log2(found / (440.0 * 2 ** (-7 / 12))) == pytest.approx(0.0, abs=2.0)
@@ -118,7 +122,7 @@ def test_transposed_notes_are_in_tune(font):
 
 def test_velocity_chooses_regions_and_acts_as_its_square(font):
     def loudness(velocity):
-        return render_stems(score(tone((0, 4, 69, velocity))), font)["tone"].samples
+        return stems_of(score(tone((0, 4, 69, velocity))), font)["tone"].samples
 
     soft, medium, hard = loudness(40), loudness(80), loudness(120)
     assert level(medium, 0, 1) / level(soft, 0, 1) == pytest.approx(4.0, rel=1e-3)
@@ -128,9 +132,9 @@ def test_velocity_chooses_regions_and_acts_as_its_square(font):
 
 def test_drums_ring_out_unless_choked(font):
     open_hat = (0.0, 0.01, 46, 100)
-    free = render_stems(score(drums(open_hat)), font)["drums"].samples
-    choked = render_stems(score(drums(open_hat, (1.0, 0.1, 42, 100))), font)["drums"].samples
-    other = render_stems(score(drums(open_hat, (1.0, 0.1, 36, 100))), font)["drums"].samples
+    free = stems_of(score(drums(open_hat)), font)["drums"].samples
+    choked = stems_of(score(drums(open_hat, (1.0, 0.1, 42, 100))), font)["drums"].samples
+    other = stems_of(score(drums(open_hat, (1.0, 0.1, 36, 100))), font)["drums"].samples
     assert level(free, 0.7, 0.9) > 0.05
     assert level(other, 0.7, 0.9) > 0.05
     assert level(choked, 0.7, 0.9) == 0.0
@@ -140,7 +144,7 @@ def test_drums_ring_out_unless_choked(font):
 def test_compressed_samples_sound_the_same(font, tmp_path):
     compressed = SoundFont(font_file(tmp_path / "a.sf3", quality=0.9))
     played = score(tone((0, 4, 60, 90)))
-    one, other = (render_stems(played, f)["tone"].samples for f in (font, compressed))
+    one, other = (stems_of(played, f)["tone"].samples for f in (font, compressed))
     assert np.abs(one - other).max() < 0.03 * np.abs(one).max()
 
 
@@ -151,16 +155,16 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
 
 def test_programs_can_be_replaced_by_name(font):
     played = score(Track("lead", 81, False, Notes.of([(0, 1, 69, 90)])))
-    assert render_stems(played, font, {"lead": 5})["lead"].samples.any()
+    assert stems_of(played, font, {"lead": 5})["lead"].samples.any()
     with pytest.raises(InputError, match=r"no program 81\. Choose one of 5\."):
-        render_stems(played, font)
+        stems_of(played, font)
     with pytest.raises(InputError, match="no track bass"):
-        render_stems(played, font, {"bass": 5})
+        stems_of(played, font, {"bass": 5})
 
 
 def test_a_track_without_notes_is_silence_and_needs_no_preset(font):
     played = score(Track("lead", 81, False, Notes.empty()))
-    assert not render_stems(played, font)["lead"].samples.any()
+    assert not stems_of(played, font)["lead"].samples.any()
 
 
 def test_files_that_are_no_soundfont_say_so(tmp_path):
@@ -191,7 +195,7 @@ def test_damaged_soundfonts_never_escape(tmp_path):
             data = data[: random.integers(1, len(data))]
         path.write_bytes(bytes(data))
         try:
-            stems = render_stems(played, path)
+            stems = stems_of(played, path)
         except InputError as error:
             assert error.remedy
         else:
@@ -224,7 +228,7 @@ def test_a_whole_band_renders_fifty_times_as_fast_as_it_plays():
         ),
     )
     font = shipped_soundfont()
-    render_stems(band, font)  # decodes the samples
+    stems_of(band, font)  # decodes the samples
     started = time.process_time()
-    render_stems(band, font)
+    stems_of(band, font)
     assert band.duration_s / (time.process_time() - started) > 50

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32
 
+from building_tools.soundfont.sounds import BASS, TARGET_LUFS, SoundSet, louder, role
 from dancetomusic.io.loudness import frame_hop, weighted_power
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 from dancetomusic.score.sampler import SAMPLE_RATE, render_stems
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, SoundFont
-from dancetomusic.score.sounds import BASS, TARGET_LUFS, SoundSet, louder, role
 from dancetomusic.types import Waveform
 
 WINDOW_S = 0.4
@@ -42,7 +42,8 @@ def play(
     beats = np.arange(len(notes) + 2)
     clock = BeatClock(beats * seconds, (beats % 4 + 1).astype(np.int64))
     score = Score(clock, (Track("track", program, drums, notes),))
-    return render_stems(score, font)["track"].samples
+    [(_, sound)] = render_stems(score, font)
+    return sound.samples
 
 
 def loudness(font: SoundFont, bank: int, program: int) -> float:

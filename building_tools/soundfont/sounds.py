@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dancetomusic.score import electronic as made
+from building_tools.soundfont import electronic as made
 from dancetomusic.score.soundfont import (
     DEFAULTS,
     DRUM_BANK,

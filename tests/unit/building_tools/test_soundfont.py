@@ -5,12 +5,12 @@ import csv
 import numpy as np
 import pytest
 
+from building_tools.soundfont import electronic
+from building_tools.soundfont.balance import BAR, loudest, loudness, play
+from building_tools.soundfont.sounds import ALIASES, BASS, TARGET_LUFS, role
 from dancetomusic.released import released_folder
-from dancetomusic.score import electronic
-from dancetomusic.score.balance import BAR, loudest, loudness, play
 from dancetomusic.score.sampler import SAMPLE_RATE, shipped_soundfont
 from dancetomusic.score.soundfont import DRUM_BANK
-from dancetomusic.score.sounds import ALIASES, BASS, TARGET_LUFS, role
 
 OTHERS = {other for others in ALIASES.values() for other in others}
 UNPITCHED = (55, 116)  # orchestra hit, taiko drum
