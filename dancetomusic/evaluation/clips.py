@@ -76,14 +76,8 @@ def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> li
             whole piece.
         speed: 1 is as danced.
     """
-    poses, beats = piece.poses, piece.beat_times
+    poses, beats = retime_dance(piece.poses, piece.beat_times, speed)
     fps = poses.fps
-    if speed != 1.0:
-        n_frames = int(len(poses) / speed)
-        world = retime(poses.world, fps, start_s=0.0, speed=speed, n_frames=n_frames)
-        source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
-        poses = PoseSequence(world, poses.present[source], poses.visibility[source], fps)
-        beats = retime_beats(beats, start_s=0.0, speed=speed)
     n_frames = len(poses) if length_s is None else round(length_s * fps)
     return [
         MovementClip(
@@ -96,6 +90,17 @@ def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> li
         )
         for index, first in enumerate(range(0, len(poses) - n_frames + 1, n_frames))
     ]
+
+
+def retime_dance(poses: PoseSequence, beats: Times, speed: float) -> tuple[PoseSequence, Times]:
+    """A dance and its beats ``speed`` times as fast, at the same number of poses a second."""
+    if speed == 1.0:
+        return poses, beats
+    n_frames = int(len(poses) / speed)
+    world = retime(poses.world, poses.fps, start_s=0.0, speed=speed, n_frames=n_frames)
+    source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
+    retimed = PoseSequence(world, poses.present[source], poses.visibility[source], poses.fps)
+    return retimed, retime_beats(beats, start_s=0.0, speed=speed)
 
 
 def speed_minima(poses: PoseSequence) -> Times:
