@@ -6,14 +6,18 @@ training loss of any model here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 
+from dancetomusic.evaluation.musicnn import embed_music
 from dancetomusic.evaluation.pieces import SAMPLE_RATE
+from dancetomusic.evaluation.report import Cell
 from dancetomusic.io.audio import resample
 from dancetomusic.io.loudness import integrated_loudness, true_peak
 from dancetomusic.metrics.bar_similarity import (
@@ -22,7 +26,8 @@ from dancetomusic.metrics.bar_similarity import (
     pairwise_similarity,
 )
 from dancetomusic.metrics.beats import Times, track_beats
-from dancetomusic.metrics.bootstrap import known_mean
+from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
+from dancetomusic.metrics.frechet import at_common_level, frechet_distance_unbiased
 from dancetomusic.metrics.onsets import beats_with_onset, detect_onsets
 from dancetomusic.metrics.rhythm_scores import f_measure, metrical_levels
 from dancetomusic.metrics.sound_character import attack_ms, frame_lines_db, kit_change_db
@@ -33,6 +38,8 @@ from dancetomusic.types import Waveform
 
 LAGS = (1, 2, 4, 8)
 """Bars apart."""
+
+FRECHET_RESAMPLES = 40
 
 BEAT_COLUMNS = {
     "own_f": "beat F, own tracker",
@@ -68,7 +75,8 @@ some under a loud kick. Loudness and true peak are BS.1770's, of the file as del
 read as one channel. Attack: 10 to 90 % of a stroke's amplitude above 1 kHz in windows of 5 ms,
 which cannot show less than 4 ms. Lines: height of those at multiples of 75 Hz, the codec's frame
 rate, above those half-way between. Kit: how much more the strokes' spectra differ between first
-and last third than from stroke to stroke."""
+and last third than from stroke to stroke. The Fréchet distance is that of musicnn's last layer
+before the tags (Pons and Serra, 2019; not trained here), windows of 3 s, to the songs."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +89,31 @@ class Grid:
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of one sound by column, and its bars to compare with those of another seed."""
+    """What was measured of one sound.
+
+    Attributes:
+        scores: By column.
+        rhythm: Onsets of its bars, to compare with those of another seed.
+        chroma: Pitch classes of its bars.
+        embedding: By musicnn; no row without its wheel.
+    """
 
     scores: dict[str, float]
     rhythm: Float[np.ndarray, "bars steps"]
     chroma: Float[np.ndarray, "bars classes"]
+    embedding: Float32[np.ndarray, "windows channels"]
 
 
-def measure_sound(sound: Waveform, grid: Grid, beats: Times | None = None) -> Measured:
+def measure_sound(
+    sound: Waveform, grid: Grid, *, beats: Times | None = None, musicnn: Path | None = None
+) -> Measured:
     """Every column that one sound has.
 
     Args:
         sound: As delivered.
         grid: What it plays on, or should.
         beats: Beats by ``track_beats``, where they are known already.
+        musicnn: Wheel of musicnn, to embed the sound; its gain is left out.
     """
     times, numbers = grid.beat_times, grid.beat_numbers
     mono = resample(sound.to_mono(), SAMPLE_RATE)
@@ -120,7 +139,28 @@ def measure_sound(sound: Waveform, grid: Grid, beats: Times | None = None) -> Me
         "kit_db": kit_change_db(mono),
     }
     nan = float("nan")
-    return Measured({name: scores.get(name, nan) for name in COLUMNS}, rhythm, chroma)
+    embedding = np.zeros((0, 0), np.float32)
+    if musicnn is not None:
+        embedding = embed_music(at_common_level(mono), musicnn)
+    return Measured({name: scores.get(name, nan) for name in COLUMNS}, rhythm, chroma, embedding)
+
+
+def frechet_cells(
+    embeddings: Mapping[str, Sequence[np.ndarray]], reference: str
+) -> dict[str, Cell]:
+    """Fréchet distance of every row to one of them, with its interval over dances.
+
+    Args:
+        embeddings: Row to the embeddings of each dance.
+        reference: One of the rows; without it nothing is measured.
+    """
+    if reference not in embeddings:
+        return {}
+    distance = partial(frechet_distance_unbiased, np.concatenate(embeddings[reference]))
+    return {
+        row: Cell(*bootstrap_score(distance, dances, FRECHET_RESAMPLES), len(dances))
+        for row, dances in embeddings.items()
+    }
 
 
 def seeds_alike(pieces: Sequence[Measured]) -> dict[str, float]:

@@ -9,11 +9,12 @@ pytest.importorskip("matplotlib")
 
 from dancetomusic.cli import main
 from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.evaluation import sound_scores
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
 from dancetomusic.evaluation.pieces import load_pieces
 from dancetomusic.evaluation.report import Cell, cell_text
 from dancetomusic.evaluation.sound_scores import BEAT_COLUMNS, CHARACTER_COLUMNS, FORM_COLUMNS
-from dancetomusic.evaluation.tasks.music import measure, rows, summary
+from dancetomusic.evaluation.tasks.music import measure, rows
 from dancetomusic.evaluation.tasks.music.measure import embed, find_sounds, make_plan
 from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
 from dancetomusic.io.audio import write_wav
@@ -42,7 +43,7 @@ def report(folder):
     arguments += ["--checkpoint", "pose2audio", "--audio_dir", f"peer={folder / 'peer'}"]
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as end:
         patched.setattr(measure, "LONG_S", 65.0)
-        patched.setattr(summary, "FRECHET_RESAMPLES", 10)
+        patched.setattr(sound_scores, "FRECHET_RESAMPLES", 10)
         main([*arguments, "--seeds", "2", "--engine", "serial"])
     assert not end.value.code
     return folder / "out"
@@ -120,10 +121,10 @@ def test_sounds_are_found_by_the_name_of_the_piece(folder):
 
 def test_embeddings_are_of_half_seconds_and_blind_to_gain(tiny_rng):
     samples = tiny_rng.normal(0, 0.1, (1, 60_000)).astype(np.float32)
-    loud, soft = (embed(Waveform(samples * np.float32(g), 24_000))["codec"] for g in (1.0, 0.1))
+    loud, soft = (embed(Waveform(samples * np.float32(g), 24_000)) for g in (1.0, 0.1))
     assert loud.shape[0] == 4
     np.testing.assert_allclose(loud, soft, atol=0.05)
-    assert embed(Waveform(np.zeros((1, 0), np.float32), 24_000))["codec"].shape[0] == 0
+    assert embed(Waveform(np.zeros((1, 0), np.float32), 24_000)).shape[0] == 0
 
 
 def test_cells_without_a_value_are_dashes():

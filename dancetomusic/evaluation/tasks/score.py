@@ -15,6 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from jaxtyping import Float32
 
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation import sound_scores
@@ -25,6 +26,7 @@ from dancetomusic.evaluation.baselines import (
     white_noise,
 )
 from dancetomusic.evaluation.clips import retime_dance
+from dancetomusic.evaluation.musicnn import read_weights
 from dancetomusic.evaluation.pieces import spread_evenly
 from dancetomusic.evaluation.report import (
     Cell,
@@ -35,7 +37,13 @@ from dancetomusic.evaluation.report import (
     table,
     write_report,
 )
-from dancetomusic.evaluation.sound_scores import Grid, Measured, measure_sound, seeds_alike
+from dancetomusic.evaluation.sound_scores import (
+    Grid,
+    Measured,
+    frechet_cells,
+    measure_sound,
+    seeds_alike,
+)
 from dancetomusic.evaluation.tasks.music.real_grooves import (
     N_PERFORMANCES,
     performance_score,
@@ -75,7 +83,11 @@ NOTE_ROWS = {
     "seeds_chance": "bars of one piece alike, 4 bars apart",
     "seconds": "seconds to write a minute",
 }
-ROWS = {**NOTE_ROWS, **sound_scores.COLUMNS}
+ROWS = {
+    **NOTE_ROWS,
+    **sound_scores.COLUMNS,
+    "frechet": "Fréchet distance to the songs, by musicnn",
+}
 SONG, DRUMMERS = "the clip's own song", "held-out drummers"
 OTHER, METRONOME, NOISE = "music for another dance", "metronome 120 BPM", "white noise"
 NOTE = """\
@@ -148,18 +160,29 @@ def drum_likeness(score: Score) -> Values:
     return {f"drums_{lag}": metrics.self_likeness(drums, lag) for lag in sound_scores.LAGS}
 
 
-def score_music(
-    chain: DanceToMusic, dance: Dance, seeds: int
-) -> tuple[Values, list[tuple[str, Values]], Waveform]:
-    """Music of one system for one dance.
+@dataclass(frozen=True)
+class Scored:
+    """What was measured of a system, or a baseline, for one dance.
 
-    Returns:
-        The mean over ``seeds`` pieces; each piece's style and values; the last piece's sound.
+    Attributes:
+        means: Over pieces.
+        by_style: Values of each piece with the style of its score; empty without scores.
+        embeddings: By musicnn, of all pieces; no row without its wheel.
     """
+
+    means: Values
+    by_style: list[tuple[str, Values]]
+    embeddings: Float32[np.ndarray, "windows channels"]
+
+
+def score_music(
+    chain: DanceToMusic, dance: Dance, seeds: int, musicnn: Path | None = None
+) -> tuple[Scored, Waveform]:
+    """Music of one system for one dance, ``seeds`` pieces of it; and the sound of the last."""
     pieces: list[tuple[Music, Measured, Values]] = []
     for seed in range(seeds):
         music = chain.generate([dance.poses], beats=dance.rhythm, style=dance.style, seed=seed)
-        measured = measure_sound(music.waveform, dance.grid)
+        measured = measure_sound(music.waveform, dance.grid, musicnn=musicnn)
         values = dict(measured.scores)
         if music.score is not None:
             plan = make_plan(music.score.clock, music.rhythm, music.dancers)
@@ -174,8 +197,9 @@ def score_music(
     if len(scores) > 1:
         pairs = combinations(scores, 2)
         means["seeds"] = known_mean([metrics.likeness(one, other) for one, other in pairs])
-    styles = [(music.score.style if music.score else "", values) for music, _, values in pieces]
-    return means, styles, music.waveform
+    styles = [(music.score.style, values) for music, _, values in pieces if music.score]
+    embeddings = np.concatenate([measured.embedding for _, measured, _ in pieces])
+    return Scored(means, styles, embeddings), music.waveform
 
 
 def dances_of(clips: Sequence[RhythmClip]) -> Iterator[Dance]:
@@ -207,13 +231,18 @@ def in_every_style(dances: Sequence[Dance]) -> Iterator[Dance]:
         yield Dance(dance.clip.name, rhythm, poses, clip, name)
 
 
-def score_drummers(grooves: Path, number: int) -> Values:
-    """Values of one human performance."""
+def score_sound(sound: Waveform, grid: Grid, musicnn: Path | None = None) -> Scored:
+    """A sound that comes without notes."""
+    measured = measure_sound(sound, grid, musicnn=musicnn)
+    return Scored(measured.scores, [], measured.embedding)
+
+
+def score_drummers(grooves: Path, number: int, musicnn: Path | None = None) -> Scored:
+    """One human performance."""
     sound, grid = render_performance(grooves, number)
-    return {
-        **measure_sound(sound, grid).scores,
-        **drum_likeness(performance_score(grooves, number)),
-    }
+    scored = score_sound(sound, grid, musicnn)
+    notes = drum_likeness(performance_score(grooves, number))
+    return replace(scored, means={**scored.means, **notes})
 
 
 def baselines(dance: Dance, other: Waveform | None) -> Iterator[tuple[str, Waveform]]:
@@ -240,6 +269,14 @@ def evaluate(
     grooves: Annotated[
         Path | None, typer.Option("--grooves", help="Groove MIDI Dataset: held-out drummers.")
     ] = None,
+    musicnn: Annotated[
+        Path | None,
+        typer.Option(
+            "--musicnn",
+            metavar="WHEEL",
+            help="Wheel that `pip download --no-deps musicnn` fetches: Fréchet distance.",
+        ),
+    ] = None,
     every_style: Annotated[
         bool,
         typer.Option("--every_style", help="One dance in each style, at the style's tempo."),
@@ -262,46 +299,75 @@ def evaluate(
     if every_style:
         dances = list(in_every_style(dances))
     dances = spread_evenly(dances, limit)
-    found: dict[str, dict[str, list[Values]]] = {}
-    by_style: dict[str, dict[str, list[Values]]] = {}
+    if musicnn is not None:
+        read_weights(str(musicnn))
+    found: dict[str, dict[str, list[Scored]]] = {}
     other: Waveform | None = None
     for dance in dances:
-        sounds = [] if every_style else list(baselines(dance, other))
-        for number, (name, chain) in enumerate(systems.items()):
-            if dance.style in (None, *chain.styles):
-                means, pieces, sound = score_music(chain, dance, seeds)
-                found.setdefault(name, {}).setdefault(dance.group, []).append(means)
-                other = sound if number == 0 else other
-                for style, values in pieces:
-                    if style:
-                        by_style.setdefault(name, {}).setdefault(style, []).append(values)
-        for name, sound in sounds:
-            scores = measure_sound(sound, dance.grid).scores
-            found.setdefault(name, {}).setdefault(dance.group, []).append(scores)
+        made = {
+            name: score_music(chain, dance, seeds, musicnn)
+            for name, chain in systems.items()
+            if dance.style in (None, *chain.styles)
+        }
+        scored = {name: of_dance for name, (of_dance, _) in made.items()}
+        if not every_style:
+            for name, sound in baselines(dance, other):
+                scored[name] = score_sound(sound, dance.grid, musicnn)
+        for name, of_dance in scored.items():
+            found.setdefault(name, {}).setdefault(dance.group, []).append(of_dance)
+        other = next((sound for _, sound in made.values()), other)
         on_done(len(dances))
     if grooves is not None:
-        performances = [score_drummers(grooves, number) for number in range(N_PERFORMANCES)]
-        found[DRUMMERS] = {str(number): [values] for number, values in enumerate(performances)}
+        found[DRUMMERS] = {
+            str(number): [score_drummers(grooves, number, musicnn)]
+            for number in range(N_PERFORMANCES)
+        }
     order = [*systems, SONG, DRUMMERS, OTHER, METRONOME, NOISE]
-    cells = {name: _cells(found[name]) for name in order if name in found}
+    found = {name: found[name] for name in order if name in found}
+    cells = _cells(found)
     facts = {
         "dances": f"{len(dances)} in {len({dance.group for dance in dances})} groups, `{data}`",
         "pieces for each": str(seeds),
     }
-    page = "\n".join([*page_head("The score", facts), *_page(cells, by_style)]) + "\n"
-    write_report(output, page, {"scores": cells, "by_style": by_style})
+    page = "\n".join([*page_head("The score", facts), *_page(cells, _by_style(found))]) + "\n"
+    write_report(output, page, cells)
     print(page)
 
 
-def _cells(groups: Mapping[str, Sequence[Values]]) -> dict[str, Cell]:
-    """Means over the dances of a group, then over groups."""
-    return {
-        row: mean_cell(
-            known_mean([values.get(row, float("nan")) for values in dances])
-            for dances in groups.values()
-        )
-        for row in ROWS
+Found = Mapping[str, Mapping[str, Sequence[Scored]]]
+"""Row, then group, to what was measured of its dances."""
+
+
+def _cells(found: Found) -> dict[str, dict[str, Cell]]:
+    """Row, then value, to its mean over the dances of a group, then over groups."""
+    cells = {
+        name: {
+            value: mean_cell(
+                known_mean([scored.means.get(value, float("nan")) for scored in dances])
+                for dances in groups.values()
+            )
+            for value in ROWS
+        }
+        for name, groups in found.items()
     }
+    embedded = {
+        name: [np.concatenate([scored.embeddings for scored in of]) for of in groups.values()]
+        for name, groups in found.items()
+    }
+    embedded = {name: parts for name, parts in embedded.items() if any(p.size for p in parts)}
+    for name, cell in frechet_cells(embedded, SONG).items():
+        cells[name]["frechet"] = cell
+    return cells
+
+
+def _by_style(found: Found) -> dict[str, dict[str, list[Values]]]:
+    """System, then style of the music, to the values of its pieces."""
+    by_style: dict[str, dict[str, list[Values]]] = {}
+    for name, groups in found.items():
+        for scored in (scored for dances in groups.values() for scored in dances):
+            for style, values in scored.by_style:
+                by_style.setdefault(name, {}).setdefault(style, []).append(values)
+    return by_style
 
 
 def _page(

@@ -19,9 +19,9 @@ from jaxtyping import Float, Float32, Int
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import render_clicks
 from dancetomusic.evaluation.clips import speed_minima
-from dancetomusic.evaluation.musicnn import embed_music, read_weights
+from dancetomusic.evaluation.musicnn import read_weights
 from dancetomusic.evaluation.pieces import Piece, Song, cut_poses, read_sound
-from dancetomusic.evaluation.sound_scores import Grid, seeds_alike
+from dancetomusic.evaluation.sound_scores import Grid, Measured, seeds_alike
 from dancetomusic.evaluation.tasks.codec import AUDIO_SUFFIXES, codec_round_trip
 from dancetomusic.evaluation.tasks.music.real_grooves import (
     N_PERFORMANCES,
@@ -305,10 +305,10 @@ def measure_model(piece: Piece, row: str, checkpoint: str, plan: Plan, show: boo
         rhythm, sound = music.rhythm, music.waveform
         grid = Grid(rhythm.beat_times.astype(np.float64), rhythm.beat_numbers)
         sound = fit_length(sound, round(truth.duration_s * sound.sample_rate))
-        scores, measured = score_sound(sound, reference, grid)
+        scores, measured = score_sound(sound, reference, grid, plan.musicnn)
         own.append(measured)
         excerpt = _excerpt(piece, sound, reference, grid) if show and seed == 0 else None
-        takes.append(Take(f"**{row}**", piece.name, scores, embed(sound, plan.musicnn), excerpt))
+        takes.append(Take(f"**{row}**", piece.name, scores, _embeddings(sound, measured), excerpt))
     alike = seeds_alike(own)
     for take in takes:
         take.scores.update(alike)
@@ -346,24 +346,15 @@ def measure_groove(plan: Plan, number: int) -> list[GrooveTake]:
     """One real performance."""
     assert plan.grooves is not None
     sound, grid = render_performance(plan.grooves, number)
-    return [GrooveTake(score_performance(sound, grid), embed(sound))]
+    return [GrooveTake(score_performance(sound, grid), {CODEC: embed(sound)})]
 
 
-def embed(sound: Waveform, musicnn: Path | None = None) -> Embeddings:
-    """By the released codec's encoder, and by musicnn where its wheel is given; gain left out."""
-    level = at_common_level(sound.to_mono())
-    embeddings = {CODEC: _embed_by_codec(level)}
-    if musicnn is not None:
-        embeddings[MUSICNN] = embed_music(level, musicnn)
-    return embeddings
-
-
-def _embed_by_codec(sound: Waveform) -> Float32[np.ndarray, "windows channels"]:
-    """Mean latent of the released codec's encoder over each half second."""
+def embed(sound: Waveform) -> Float32[np.ndarray, "windows channels"]:
+    """Mean latent of the released codec's encoder over each half second, gain left out."""
     import torch
 
     codec = _embedder()
-    mono = resample(sound, codec.sample_rate).samples
+    mono = resample(at_common_level(sound.to_mono()), codec.sample_rate).samples
     step = round(EMBED_AT_ONCE_S * codec.sample_rate) // codec.hop_length * codec.hop_length
     with torch.inference_mode():
         latents = [
@@ -382,8 +373,13 @@ def _take(
     plan: Plan,
     grid: Grid | None = None,
 ) -> Take:
-    scores, _ = score_sound(sound, reference, grid)
-    return Take(row, piece.name, scores, embed(sound, plan.musicnn))
+    scores, measured = score_sound(sound, reference, grid, plan.musicnn)
+    return Take(row, piece.name, scores, _embeddings(sound, measured))
+
+
+def _embeddings(sound: Waveform, measured: Measured) -> Embeddings:
+    own = {CODEC: embed(sound)}
+    return {**own, MUSICNN: measured.embedding} if measured.embedding.size else own
 
 
 def _reference(piece: Piece, truth: Waveform, plan: Plan) -> Reference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -115,7 +116,10 @@ class Reference:
 
 
 def score_sound(
-    sound: Waveform, reference: Reference, grid: Grid | None = None
+    sound: Waveform,
+    reference: Reference,
+    grid: Grid | None = None,
+    musicnn: Path | None = None,
 ) -> tuple[Scores, Measured]:
     """Score a sound in every column that one sound has.
 
@@ -124,6 +128,7 @@ def score_sound(
         reference: What it is scored against.
         grid: What it was asked to play on; bars and accents then count on it. By default the
             annotated beats.
+        musicnn: Wheel of musicnn, to embed the sound.
 
     Returns:
         The scores, and what was measured to compare with another seed.
@@ -131,7 +136,7 @@ def score_sound(
     own = grid or Grid(reference.beat_times, reference.beat_numbers)
     delivered, sound = sound, resample(sound.to_mono(), SAMPLE_RATE)
     beats = track_beats(sound)
-    measured = measure_sound(delivered, own, beats)
+    measured = measure_sound(delivered, own, beats=beats, musicnn=musicnn)
     onsets = detect_onsets(sound)
     duration_s = reference.duration_s
     whole = score_windows(reference.beat_times, beats, duration_s)

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from dancetomusic.evaluation.report import Cell, Target, mean_cell
+from dancetomusic.evaluation.sound_scores import frechet_cells
 from dancetomusic.evaluation.tasks.music.measure import CODEC, MUSICNN, Findings, Take
 from dancetomusic.evaluation.tasks.music.rows import (
     BASELINES,
@@ -21,13 +21,12 @@ from dancetomusic.evaluation.tasks.music.rows import (
     metronome_on,
 )
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
-from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.metrics.frechet import frechet_distance_unbiased
 
 GROOVE_RANGE = (5.0, 95.0)
 """Percentiles of real performances that count as their range."""
 
-FRECHET_RESAMPLES = 40
 LEAD_COLUMNS = ("f_20s", "f", "cmlt")
 BARS_ALIKE = "self_similarity"
 MAX_SEEDS_ALIKE = 0.9
@@ -76,8 +75,8 @@ def summarise(findings: Findings, models: Sequence[str]) -> Summary:
     by_codec, by_musicnn = (_joined(findings.takes, dance_of, name) for name in (CODEC, MUSICNN))
     summary = Summary(
         rows=rows,
-        frechet=_frechet(by_codec, TRUTH_STEM),
-        frechet_songs=_frechet(by_musicnn, TRUTH),
+        frechet=frechet_cells(by_codec, TRUTH_STEM),
+        frechet_songs=frechet_cells(by_musicnn, TRUTH),
         frechet_grooves=_to_grooves(by_codec, findings),
         groove_range=_groove_range([take.scores for take in findings.grooves]),
         leads=_leads(per_dance, models),
@@ -114,8 +113,9 @@ def targets_of(summary: Summary, model: str) -> list[Target]:
             )
     alike = own["rhythm_seeds"].mean
     _, most = summary.groove_range.get(BARS_ALIKE, (0.0, MAX_SEEDS_ALIKE))
-    add("seeds alike, no more than one real groove's bars", f"{alike:.2f}", f"≤ {most:.2f}",
-        alike <= most)  # fmt: skip
+    if not math.isnan(alike):
+        add("rhythm of two seeds alike, no more than one real groove's bars", f"{alike:.2f}",
+            f"≤ {most:.2f}", alike <= most)  # fmt: skip
     energy, own_truth = own["energy"].mean, truth["energy"].mean
     wanted = min(0.2, own_truth)
     add("energy ρ − shuffled", f"{energy:.2f}", f"≥ 0.2 or {own_truth:.2f}", energy >= wanted)
@@ -170,17 +170,6 @@ def _joined(
             by_row[take.row][dance_of[take.piece]].append(take.embeddings[network])
     return {
         row: [np.concatenate(parts) for parts in dances.values()] for row, dances in by_row.items()
-    }
-
-
-def _frechet(joined: Mapping[str, Sequence[np.ndarray]], reference: str) -> dict[str, Cell]:
-    """Distance of every row to one of them."""
-    if reference not in joined:
-        return {}
-    distance = partial(frechet_distance_unbiased, np.concatenate(joined[reference]))
-    return {
-        row: Cell(*bootstrap_score(distance, dances, FRECHET_RESAMPLES), len(dances))
-        for row, dances in joined.items()
     }
 
 
