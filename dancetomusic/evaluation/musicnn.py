@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -187,19 +188,20 @@ def _entries(index: bytes, offset: int, size: int) -> Iterator[tuple[str, bytes]
         at += length
 
 
-def _fields(message: bytes) -> dict[int, list]:
+def _fields(message: bytes) -> dict[int, list[Any]]:
     """The fields of a protocol buffer: numbers, or bytes, by field number."""
-    fields: dict[int, list] = {}
+    fields: dict[int, list[Any]] = {}
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
         kind = tag & 7
         if kind == 0:
-            value, at = _varint(message, at)
-        else:
-            length, at = _varint(message, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
-            value, at = message[at : at + length], at + length
-        fields.setdefault(tag >> 3, []).append(value)
+            number, at = _varint(message, at)
+            fields.setdefault(tag >> 3, []).append(number)
+            continue
+        length, at = _varint(message, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+        fields.setdefault(tag >> 3, []).append(message[at : at + length])
+        at += length
     return fields
 
 
