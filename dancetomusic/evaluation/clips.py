@@ -20,7 +20,6 @@ from dancetomusic.metrics.beats import (
     WINDOW_LENGTHS_S,
     Times,
     beat_f,
-    score_beats,
     slice_beats,
 )
 from dancetomusic.types import PoseSequence
@@ -33,7 +32,6 @@ RANDOM_DRAWS = 10
 """Samples of each baseline of random phase."""
 
 SPEED_MINIMA = "speed minima"
-METRICS = ("f", "cmlt", "tempo", "tempo_octave")
 OFFSETS = np.arange(20) / 20
 """Constant offsets of a nominal grid that are tried, in beats."""
 
@@ -76,14 +74,8 @@ def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> li
             whole piece.
         speed: 1 is as danced.
     """
-    poses, beats = piece.poses, piece.beat_times
+    poses, beats = retime_dance(piece.poses, piece.beat_times, speed)
     fps = poses.fps
-    if speed != 1.0:
-        n_frames = int(len(poses) / speed)
-        world = retime(poses.world, fps, start_s=0.0, speed=speed, n_frames=n_frames)
-        source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
-        poses = PoseSequence(world, poses.present[source], poses.visibility[source], fps)
-        beats = retime_beats(beats, start_s=0.0, speed=speed)
     n_frames = len(poses) if length_s is None else round(length_s * fps)
     return [
         MovementClip(
@@ -96,6 +88,17 @@ def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> li
         )
         for index, first in enumerate(range(0, len(poses) - n_frames + 1, n_frames))
     ]
+
+
+def retime_dance(poses: PoseSequence, beats: Times, speed: float) -> tuple[PoseSequence, Times]:
+    """A dance and its beats ``speed`` times as fast, at the same number of poses a second."""
+    if speed == 1.0:
+        return poses, beats
+    n_frames = int(len(poses) / speed)
+    world = retime(poses.world, poses.fps, start_s=0.0, speed=speed, n_frames=n_frames)
+    source = np.minimum((np.arange(n_frames) * speed).astype(int), len(poses) - 1)
+    retimed = PoseSequence(world, poses.present[source], poses.visibility[source], poses.fps)
+    return retimed, retime_beats(beats, start_s=0.0, speed=speed)
 
 
 def speed_minima(poses: PoseSequence) -> Times:
@@ -136,30 +139,6 @@ def baseline_estimators(songs: Sequence[Song]) -> dict[str, BeatEstimator]:
 def draws_of(baseline: str) -> int:
     """How often a baseline is sampled: once where nothing in it is random."""
     return 1 if baseline == SPEED_MINIMA else RANDOM_DRAWS
-
-
-def score_estimator(
-    estimator: BeatEstimator,
-    piece: Piece,
-    length_s: float | None,
-    *,
-    speeds: Sequence[float] = (1.0,),
-    draws: int = 1,
-) -> dict[str, float]:
-    """Mean scores over the clips of a piece, each estimated ``draws`` times.
-
-    NaN where the piece is shorter than ``length_s``.
-    """
-    rng = np.random.default_rng([0, *piece.name.encode()])
-    clips = [clip for speed in speeds for clip in cut_clips(piece, length_s, speed=speed)]
-    scores = [
-        score_beats(clip.beat_times, estimator(clip, rng)) for clip in clips for _ in range(draws)
-    ]
-    if not scores:
-        return dict.fromkeys(METRICS, float("nan"))
-    return {
-        metric: float(np.mean([getattr(score, metric) for score in scores])) for metric in METRICS
-    }
 
 
 def nominal_grids(bpm: float, duration_s: float) -> tuple[Times, ...]:

@@ -133,16 +133,16 @@ def load_pieces(data: Path | str, split: str, *, limit: int | None = None) -> li
     folder = Path(data)
     if (folder / INDEX).is_file():
         if split.split("-")[0] == FIGURES:
-            return _evenly(figure_stretches(load_dances(folder), split), limit)
+            return spread_evenly(figure_stretches(load_dances(folder), split), limit)
         dances = load_dances(folder, split=split, qualities=QUALITIES)
-        return [piece_of_dance(dance) for dance in _evenly(dances, limit)]
+        return [piece_of_dance(dance) for dance in spread_evenly(dances, limit)]
     if not (folder / MANIFEST_FILE).is_file():
         raise InputError(
             f"{folder} has neither {INDEX} nor {MANIFEST_FILE}",
             "Name a folder of dances, or a set made by `dancetomusic build`.",
         )
     records = list(open_manifest(folder).records(split=split, status=ACCEPTED))
-    pieces = [_piece_of_clip(folder, record) for record in _evenly(records, limit)]
+    pieces = [_piece_of_clip(folder, record) for record in spread_evenly(records, limit)]
     pieces = [piece for piece in pieces if piece.beat_times.size >= MIN_BEATS]
     if not pieces:
         raise InputError(
@@ -167,7 +167,7 @@ def load_songs(data: Path | str) -> list[Song]:
     ]
     return [
         Song(record.source_id, "", record.bpm, clip_directory(folder, record.key) / MIX_FILE)
-        for record in _evenly(records, MAX_SONGS)
+        for record in spread_evenly(records, MAX_SONGS)
     ]
 
 
@@ -225,8 +225,8 @@ def read_sound(path: Path, sample_rate: int = SAMPLE_RATE) -> Waveform:
     return sound
 
 
-def _evenly(items: list[T], limit: int | None) -> list[T]:
-    """At most ``limit`` items, spread over all."""
+def spread_evenly(items: list[T], limit: int | None) -> list[T]:
+    """At most ``limit`` items, spread over all; all of them for ``None``."""
     if limit is None or len(items) <= limit:
         return items
     return [items[k] for k in np.linspace(0, len(items) - 1, limit).astype(int)]

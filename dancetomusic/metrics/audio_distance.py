@@ -99,7 +99,7 @@ def bass_pitch_agreement(reference: Waveform, estimate: Waveform) -> float:
     """
     original, changed = _pair(reference, estimate)
     (pitch, level), (other, _) = (
-        _low_pitch(samples, reference.sample_rate) for samples in (original, changed)
+        low_pitch(Waveform(samples[None], reference.sample_rate)) for samples in (original, changed)
     )
     has_bass = level > max(float(level.max(initial=0.0)) * 10 ** (-PITCH_RANGE_DB / 20), 1e-5)
     if not has_bass.any():
@@ -142,16 +142,17 @@ def _pair(
     return original, changed
 
 
-def _low_pitch(
-    samples: Float[np.ndarray, " samples"], sample_rate: int
+def low_pitch(
+    waveform: Waveform,
 ) -> tuple[Float[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """Pitch in Hz and level below the highest pitch, every 10 ms."""
+    """Pitch in Hz and level below 200 Hz, every 10 ms."""
     import librosa
     import soxr
 
     low_rate = 2000
-    low_pass = signal.butter(4, PITCH_RANGE_HZ[1], fs=sample_rate, output="sos")
-    low = soxr.resample(signal.sosfiltfilt(low_pass, samples), sample_rate, low_rate)
+    samples, rate = waveform.to_mono().samples[0], waveform.sample_rate
+    low_pass = signal.butter(4, PITCH_RANGE_HZ[1], fs=rate, output="sos")
+    low = soxr.resample(signal.sosfiltfilt(low_pass, samples), rate, low_rate)
     frame_length, hop = 200, 20
     pitch = librosa.yin(
         low,

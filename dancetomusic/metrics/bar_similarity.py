@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 STEPS_PER_BEAT = 4
 FRAME_RATE = 100.0
 
 
 def bar_patterns(
-    onsets: Float32[np.ndarray, "bands frames"],
+    onsets: Float[np.ndarray, "bands frames"],
     beat_times: Float[np.ndarray, " beats"],
     beat_numbers: Int[np.ndarray, " beats"],
+    *,
+    steps_per_beat: int = STEPS_PER_BEAT,
+    early: float = 0.5,
 ) -> Float[np.ndarray, "bars steps"]:
     """The pattern of each whole bar: mean onset strength in every sixteenth, by band.
 
     Bars of the most frequent length run from one beat 1 to the next. No row without any.
 
     Args:
-        onsets: Onset strength, 100 frames a second.
+        onsets: Onset strength, or another feature, 100 frames a second.
         beat_times: In seconds, increasing.
         beat_numbers: Position in the bar, from 1.
+        steps_per_beat: 4 for sixteenths.
+        early: How much of a step lies before its time; none of it where notes are held.
     """
     openings = np.flatnonzero(beat_numbers == 1)
     lengths = np.diff(openings)
@@ -31,10 +36,10 @@ def bar_patterns(
     rows = []
     cumulated = np.concatenate([np.zeros((onsets.shape[0], 1)), np.cumsum(onsets, axis=1)], axis=1)
     for opening in openings[:-1][lengths == length]:
-        count = np.arange(length * STEPS_PER_BEAT + 1) / STEPS_PER_BEAT
+        count = np.arange(length * steps_per_beat + 1) / steps_per_beat
         times = np.interp(count, np.arange(length + 1), beat_times[opening : opening + length + 1])
-        half_step = (times[1] - times[0]) / 2
-        edges = np.clip((times - half_step) * FRAME_RATE, 0, onsets.shape[1])
+        before = (times[1] - times[0]) * early
+        edges = np.clip((times - before) * FRAME_RATE, 0, onsets.shape[1])
         sums = np.diff(np.stack([np.interp(edges, np.arange(c.size), c) for c in cumulated]))
         rows.append((sums / np.maximum(np.diff(edges), 1e-6)).ravel())
     return np.array(rows)
@@ -51,6 +56,11 @@ def self_similarity(bars: Float[np.ndarray, "bars steps"]) -> float:
         return float("nan")
     products = unit @ unit.T
     return float(products[np.triu_indices(unit.shape[0], 1)].mean())
+
+
+def lag_similarity(bars: Float[np.ndarray, "bars steps"], lag: int) -> float:
+    """Mean correlation of bars that are ``lag`` bars apart, in [-1, 1]; NaN without any."""
+    return pairwise_similarity(bars[:-lag], bars[lag:])
 
 
 def pairwise_similarity(

@@ -43,6 +43,27 @@ def detect_onsets(waveform: Waveform) -> Float[np.ndarray, " onsets"]:
     return np.asarray(times, dtype=np.float64)
 
 
+def beats_with_onset(
+    beat_times: Float[np.ndarray, " beats"],
+    onset_times: Float[np.ndarray, " onsets"],
+    duration_s: float,
+    tolerance_s: float = ONSET_TOLERANCE_S,
+) -> tuple[float, float]:
+    """Share of beats with an onset within the tolerance, and share of all times that have one.
+
+    The second is what beats at random times would get. NaN without beats or duration.
+    """
+    if not beat_times.size or duration_s <= 0:
+        return float("nan"), float("nan")
+
+    def share(times: Float[np.ndarray, " _times"]) -> float:
+        if not onset_times.size:
+            return 0.0
+        return float((np.abs(times[:, None] - onset_times).min(axis=1) <= tolerance_s).mean())
+
+    return share(beat_times), share(np.arange(0.0, duration_s, tolerance_s / 5))
+
+
 def onset_f1(
     reference_times: Float[np.ndarray, " reference"],
     estimated_times: Float[np.ndarray, " estimated"],

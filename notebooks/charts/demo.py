@@ -90,10 +90,9 @@ def evaluate_demo(
             piece = cut_piece(piece, 0.0, max_s)
         findings = Findings([piece])
         for row, directory in plan.models.items():
-            for take in measure_model(piece, row, directory, None, directory, seeds, False):
+            for take in measure_model(piece, row, directory, plan, False):
                 findings.add(take)
-        evidence = next(iter(plan.models.values()), None)
-        for take in measure_baselines(piece, [], evidence, seeds):
+        for take in measure_baselines(piece, [], plan):
             if take.row != TRUTH_STEM:
                 findings.add(take)
     return {

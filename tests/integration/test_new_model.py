@@ -156,4 +156,4 @@ def test_evaluate_has_a_row_for_it(toy, tmp_path):
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     table = json.loads((tmp_path / "out" / "report.json").read_text())["summary"]["rows"]
-    assert table["**weights**"]["grid_f"]["mean"] > 0.8  # it plays on the beats it is given
+    assert table["**weights**"]["librosa_f"]["mean"] > 0.8  # it plays on the beats it is given

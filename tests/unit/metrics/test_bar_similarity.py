@@ -3,6 +3,7 @@ import pytest
 
 from dancetomusic.metrics.bar_similarity import (
     bar_patterns,
+    lag_similarity,
     pairwise_similarity,
     self_similarity,
 )
@@ -62,3 +63,18 @@ def test_incomplete_bars_are_left_out():
     numbers = np.array([3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3, 4, 1])
     bars = bar_patterns(onsets_at([1.0, 3.0]), np.arange(14) * 0.5, numbers)
     assert bars.shape[0] == 2
+
+
+def test_bars_alike_by_lag(tiny_rng):
+    phrase = tiny_rng.normal(size=(4, 64))
+    bars = np.concatenate([phrase, phrase, phrase])
+    assert lag_similarity(bars, 4) == lag_similarity(bars, 8) == pytest.approx(1.0)
+    assert abs(lag_similarity(bars, 1)) < 0.3
+    assert np.isnan(lag_similarity(bars, 12))
+
+
+def test_steps_of_held_notes_begin_on_time():
+    held = np.zeros((1, 1000))
+    held[0, 50:100] = 1.0  # the first beat, at 0.5 s
+    steps = bar_patterns(held, BEATS, NUMBERS, steps_per_beat=1, early=0.0)
+    np.testing.assert_allclose(steps[0], [1.0, 0.0, 0.0, 0.0], atol=1e-9)

@@ -8,29 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32, Int
 
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import render_clicks
-from dancetomusic.evaluation.clips import (
-    LENGTHS_S,
-    RETIMINGS,
-    BeatEstimator,
-    MovementClip,
-    baseline_estimators,
-    cut_clips,
-    draws_of,
-    length_name,
-    score_estimator,
-    speed_minima,
-)
+from dancetomusic.evaluation.clips import speed_minima
+from dancetomusic.evaluation.musicnn import read_weights
 from dancetomusic.evaluation.pieces import Piece, Song, cut_poses, read_sound
+from dancetomusic.evaluation.sound_scores import Grid, Measured, seeds_alike
 from dancetomusic.evaluation.tasks.codec import AUDIO_SUFFIXES, codec_round_trip
 from dancetomusic.evaluation.tasks.music.real_grooves import (
     N_PERFORMANCES,
@@ -43,20 +34,14 @@ from dancetomusic.evaluation.tasks.music.rows import (
     metronome_on,
 )
 from dancetomusic.evaluation.tasks.music.scores import (
-    Grid,
     Reference,
     Scores,
     score_sound,
     tempo_kept,
 )
 from dancetomusic.io.audio import fit_length, resample
-from dancetomusic.metrics.bar_similarity import (
-    bar_patterns,
-    pairwise_similarity,
-    self_similarity,
-)
-from dancetomusic.metrics.beats import Times, beat_f, track_beats
-from dancetomusic.metrics.calibration import beats_right
+from dancetomusic.metrics.bar_similarity import bar_patterns, self_similarity
+from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.metrics.drum_balance import register_onset_times
 from dancetomusic.metrics.frechet import at_common_level, pool_windows
 from dancetomusic.metrics.legacy import onset_seconds
@@ -78,10 +63,9 @@ EMBEDDING_S = 0.5
 EMBED_AT_ONCE_S = 30.0
 LONG_S = 180.0
 EXCERPT_S = 10.0
-CALIBRATION_LENGTHS_S = (5.0, 10.0)
 N_EXCERPTS = 10
-EMBEDDER = "codec"
-"""Released codec whose encoder embeds every row, whatever codec a model writes for."""
+CODEC, MUSICNN = "codec", "musicnn"
+"""What embeds sounds: the encoder of the released codec, and a network of others."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +74,22 @@ class Plan:
 
     Attributes:
         models: Row names and checkpoints, directories or released names, that make music.
-        beatless: Those of them that play on beats which the released model estimates.
-        encoders: Row names and checkpoints that estimate beats and make no music.
+        evidence: Checkpoint that estimates the beat phase of the movement; ``None`` leaves the
+            column of beat evidence empty.
         sounds: Row names and folders of sounds made elsewhere, named by piece.
         codec: Codec of the models; ``None`` for the released one.
         seeds: Pieces a model makes for each dance, and samples of each random baseline.
         grooves: Groove MIDI directory that real grooves are rendered from, if any.
+        musicnn: Wheel of musicnn, to embed sounds by a network that was not trained here.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
-    beatless: frozenset[str] = frozenset()
-    encoders: Mapping[str, str] = field(default_factory=dict)
+    evidence: str | None = None
     sounds: Mapping[str, Path] = field(default_factory=dict)
     codec: str | None = None
     seeds: int = 3
     grooves: Path | None = None
-
-    @property
-    def readers(self) -> dict[str, str]:
-        """Everything that estimates beats from movement."""
-        own = {name: path for name, path in self.models.items() if name not in self.beatless}
-        return {**own, **self.encoders}
+    musicnn: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +104,10 @@ class Excerpt:
     loudness: Float[np.ndarray, " loud_windows"]
 
 
+Embeddings: TypeAlias = dict[str, Float32[np.ndarray, "_windows _channels"]]
+"""Of one sound, by the network that they are of: ``codec`` or ``musicnn``."""
+
+
 @dataclass(frozen=True)
 class Take:
     """What was measured of one sound for one piece."""
@@ -132,20 +115,8 @@ class Take:
     row: str
     piece: str
     scores: Scores
-    embeddings: Float32[np.ndarray, "windows channels"]
+    embeddings: Embeddings
     excerpt: Excerpt | None = None
-
-
-@dataclass(frozen=True)
-class GridReading:
-    """Beats of one piece estimated from movement: scores by length, as danced and retimed."""
-
-    reader: str
-    piece: str
-    scores: dict[str, dict[str, float]]
-    retimed: dict[str, dict[str, float]]
-    confidence: Float[np.ndarray, " beats"] = field(default_factory=lambda: np.zeros(0))
-    right: Bool[np.ndarray, " beats"] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
@@ -161,7 +132,7 @@ class GrooveTake:
     """What was measured of one real performance."""
 
     scores: Scores
-    embeddings: Float32[np.ndarray, "windows channels"]
+    embeddings: Embeddings
 
 
 @dataclass
@@ -171,22 +142,19 @@ class Findings:
     Attributes:
         pieces: What it was measured on.
         takes: Sounds.
-        readings: Beats estimated from movement.
         long: Each model's piece of three minutes.
         grooves: Real performances.
     """
 
     pieces: list[Piece]
     takes: list[Take] = field(default_factory=list)
-    readings: list[GridReading] = field(default_factory=list)
     long: list[LongTake] = field(default_factory=list)
     grooves: list[GrooveTake] = field(default_factory=list)
 
-    def add(self, result: Take | GridReading | LongTake | GrooveTake) -> None:
+    def add(self, result: Take | LongTake | GrooveTake) -> None:
         """Keep the result of a job."""
         kept: dict[type, list[Any]] = {
             Take: self.takes,
-            GridReading: self.readings,
             LongTake: self.long,
             GrooveTake: self.grooves,
         }
@@ -200,38 +168,38 @@ def make_plan(
     codec: str | None = None,
     seeds: int = 3,
     grooves: Path | None = None,
+    musicnn: Path | None = None,
 ) -> Plan:
-    """Name the rows, and separate models that make music from encoders that estimate beats.
+    """Name the rows.
 
     Raises:
-        CheckpointError: If a checkpoint is missing or of neither kind.
-        InputError: If two rows have one name.
+        CheckpointError: If a checkpoint is missing or makes no music from movement.
+        InputError: If two rows have one name, or the wheel of musicnn is none.
     """
     from dancetomusic.models.registry import locate_model
 
     models: dict[str, str] = {}
-    encoders: dict[str, str] = {}
-    beatless: set[str] = set()
+    evidence = None
     folders = dict(sounds or {})
+    if musicnn is not None:
+        read_weights(str(musicnn))
     for checkpoint in checkpoints:
         family, directory = locate_model(checkpoint)
-        if not (family.plays or family.reads_beats):
+        if not family.plays:
             raise CheckpointError(
                 f"{checkpoint} holds a {family.name}",
-                "Give a model that makes music from movement, or a pose encoder.",
+                "Give a model that makes music from movement.",
             )
         name = str(checkpoint) if directory is None else directory.name
-        if name in models or name in encoders:
+        if name in models:
             name = str(checkpoint)
-        if name in models or name in encoders or name in folders:
+        if name in models or name in folders:
             raise InputError(f"two rows are named {name!r}", "Name each folder differently.")
-        path = str(checkpoint if directory is None else directory.absolute())
-        (models if family.plays else encoders)[name] = path
-        if family.plays and not family.reads_beats:
-            beatless.add(name)
-    if codec is not None and Path(codec).is_dir():
-        codec = str(Path(codec).absolute())
-    return Plan(models, frozenset(beatless), encoders, folders, codec, seeds, grooves)
+        models[name] = str(checkpoint if directory is None else directory.absolute())
+        if family.reads_beats and evidence is None:
+            evidence = models[name]
+    own = codec if codec is None or not Path(codec).is_dir() else str(Path(codec).absolute())
+    return Plan(models, evidence, folders, own, seeds, grooves, musicnn)
 
 
 def measure(
@@ -256,29 +224,24 @@ def measure(
         CheckpointError: If a checkpoint cannot be loaded.
     """
     found = find_sounds(pieces, plan.sounds)
-    evidence = next(iter(plan.readers.values()), None)
     shown = {piece.name for piece in pieces[:N_EXCERPTS]}
     jobs: list[tuple[float, Callable[..., Any], tuple[Any, ...]]] = []
     for piece in pieces:
         cost = piece.duration_s
         for name, checkpoint in plan.models.items():
             show = piece.name in shown
-            arguments = (piece, name, checkpoint, plan.codec, evidence, plan.seeds, show)
-            jobs.append((4 * cost, measure_model, arguments))
-        jobs.append((3 * cost, measure_baselines, (piece, list(songs), evidence, plan.seeds)))
+            jobs.append((4 * cost, measure_model, (piece, name, checkpoint, plan, show)))
+        jobs.append((3 * cost, measure_baselines, (piece, list(songs), plan)))
         for name, files in found.items():
             if piece.name in files:
-                jobs.append((cost, measure_file, (piece, name, files[piece.name], evidence)))
-        for name, checkpoint in plan.readers.items():
-            jobs.append((cost, estimate_beats, (piece, name, checkpoint)))
-        jobs.append((cost, score_baselines, (piece, list(songs))))
+                jobs.append((cost, measure_file, (piece, name, files[piece.name], plan)))
     if pieces and plan.models:
         longest = max(pieces, key=lambda piece: piece.duration_s)
         for name, checkpoint in plan.models.items():
             jobs.append((1e6, measure_long, (longest, name, checkpoint, plan.codec)))
     if plan.grooves is not None:
         for number in range(N_PERFORMANCES):
-            jobs.append((20.0, measure_groove, (plan.grooves, number)))
+            jobs.append((20.0, measure_groove, (plan, number)))
     jobs.sort(key=lambda job: -job[0])
     findings = Findings(list(pieces))
     running: list[Future[Any]] = [engine.submit(job, *given) for _, job, given in jobs]
@@ -312,61 +275,45 @@ def find_sounds(pieces: Sequence[Piece], folders: Mapping[str, Path]) -> dict[st
     return found
 
 
-def measure_baselines(
-    piece: Piece, songs: list[Song], evidence: str | None, draws: int
-) -> list[Take]:
+def measure_baselines(piece: Piece, songs: list[Song], plan: Plan) -> list[Take]:
     """Every baseline of sound, and the truth through the codec."""
     truth = piece.music()
-    reference = _reference(piece, truth, evidence)
+    reference = _reference(piece, truth, plan)
     takes = [
-        _take(row, piece, sound, reference)
-        for row, sound in baseline_sounds(piece, truth, songs, draws)
+        _take(row, piece, sound, reference, plan)
+        for row, sound in baseline_sounds(piece, truth, songs, plan.seeds)
     ]
     through = codec_round_trip(_embedder(), truth)
-    return [*takes, _take(TRUTH_CODEC, piece, through, reference)]
+    return [*takes, _take(TRUTH_CODEC, piece, through, reference, plan)]
 
 
-def measure_file(piece: Piece, row: str, path: Path, evidence: str | None) -> list[Take]:
+def measure_file(piece: Piece, row: str, path: Path, plan: Plan) -> list[Take]:
     """A sound made elsewhere, cut to the piece or followed by silence."""
     truth = piece.music()
     sound = fit_length(read_sound(path, truth.sample_rate), truth.samples.shape[1])
-    return [_take(row, piece, sound, _reference(piece, truth, evidence))]
+    return [_take(row, piece, sound, _reference(piece, truth, plan), plan)]
 
 
-def measure_model(
-    piece: Piece,
-    row: str,
-    checkpoint: str,
-    codec: str | None,
-    evidence: str | None,
-    seeds: int,
-    show: bool,
-) -> list[Take]:
+def measure_model(piece: Piece, row: str, checkpoint: str, plan: Plan, show: bool) -> list[Take]:
     """Pieces of a model, one a seed, and a metronome on the beats that it estimated."""
     truth = piece.music()
-    reference = _reference(piece, truth, evidence)
-    pipeline = _pipeline(checkpoint, codec)
-    takes, bars = [], []
-    for seed in range(seeds):
+    reference = _reference(piece, truth, plan)
+    pipeline = _pipeline(checkpoint, plan.codec)
+    takes, own = [], []
+    for seed in range(plan.seeds):
         music = pipeline.generate(piece.poses, seed=seed)
-        rhythm = music.rhythm
+        rhythm, sound = music.rhythm, music.waveform
         grid = Grid(rhythm.beat_times.astype(np.float64), rhythm.beat_numbers)
-        sound = fit_length(resample(music.waveform, truth.sample_rate), truth.samples.shape[1])
-        scores, own_bars = score_sound(sound, reference, grid)
-        bars.append(own_bars)
+        sound = fit_length(sound, round(truth.duration_s * sound.sample_rate))
+        scores, measured = score_sound(sound, reference, grid, plan.musicnn)
+        own.append(measured)
         excerpt = _excerpt(piece, sound, reference, grid) if show and seed == 0 else None
-        takes.append(Take(f"**{row}**", piece.name, scores, embed(sound), excerpt))
-        if seed == 0:
-            clicks = render_clicks(grid.beat_times, truth.duration_s, truth.sample_rate)
-            takes.append(_take(metronome_on(row), piece, clicks, reference, grid))
-    alike = [
-        pairwise_similarity(one, other) for k, one in enumerate(bars) for other in bars[k + 1 :]
-    ]
-    if alike:
-        for take in takes:
-            if take.row == f"**{row}**":
-                take.scores["seed_similarity"] = float(np.nanmean(alike))
-    return takes
+        takes.append(Take(f"**{row}**", piece.name, scores, _embeddings(sound, measured), excerpt))
+    alike = seeds_alike(own)
+    for take in takes:
+        take.scores.update(alike)
+    clicks = render_clicks(grid.beat_times, truth.duration_s, truth.sample_rate)
+    return [*takes, _take(metronome_on(row), piece, clicks, reference, plan, grid)]
 
 
 def measure_long(piece: Piece, row: str, checkpoint: str, codec: str | None) -> list[LongTake]:
@@ -395,49 +342,11 @@ def measure_long(piece: Piece, row: str, checkpoint: str, codec: str | None) -> 
     return [LongTake(row, scores)]
 
 
-def measure_groove(grooves: Path, number: int) -> list[GrooveTake]:
+def measure_groove(plan: Plan, number: int) -> list[GrooveTake]:
     """One real performance."""
-    sound, grid = render_performance(grooves, number)
-    return [GrooveTake(score_performance(sound, grid), embed(sound))]
-
-
-def estimate_beats(piece: Piece, row: str, checkpoint: str) -> list[GridReading]:
-    """The beats that a checkpoint estimates in a piece, and those with the true tempo given."""
-    from dancetomusic.models.pose_encoder.network import read_rhythm
-    from dancetomusic.pose.landmarks import resample_poses
-
-    encoder = load_encoder(checkpoint)
-    piece = replace(piece, poses=resample_poses(piece.poses, POSE_FPS))
-    confidence, right = [np.zeros(0)], [np.zeros(0, bool)]
-    for length in CALIBRATION_LENGTHS_S:
-        for clip in cut_clips(piece, length):
-            rhythm = read_rhythm(encoder, clip.poses)
-            confidence.append(rhythm.confidence.astype(np.float64))
-            right.append(beats_right(clip.beat_times, rhythm.beat_times.astype(np.float64)))
-
-    def estimate(clip: MovementClip, rng: np.random.Generator) -> Times:
-        return read_rhythm(encoder, clip.poses).beat_times.astype(np.float64)
-
-    def with_true_tempo(clip: MovementClip, rng: np.random.Generator) -> Times:
-        bpm = float(np.clip(clip.bpm, 40, 240))
-        return read_rhythm(encoder, clip.poses, bpm=bpm).beat_times.astype(np.float64)
-
-    return [
-        replace(
-            _grid_reading(row, piece, estimate),
-            confidence=np.concatenate(confidence),
-            right=np.concatenate(right),
-        ),
-        _grid_reading(f"{row}, true tempo given", piece, with_true_tempo),
-    ]
-
-
-def score_baselines(piece: Piece, songs: list[Song]) -> list[GridReading]:
-    """Baselines of the table of beats: those that read nothing, and speed minima."""
-    estimators = baseline_estimators([s for s in songs if s.dance != piece.dance])
-    return [
-        _grid_reading(row, piece, estimator, draws_of(row)) for row, estimator in estimators.items()
-    ]
+    assert plan.grooves is not None
+    sound, grid = render_performance(plan.grooves, number)
+    return [GrooveTake(score_performance(sound, grid), {CODEC: embed(sound)})]
 
 
 def embed(sound: Waveform) -> Float32[np.ndarray, "windows channels"]:
@@ -457,18 +366,29 @@ def embed(sound: Waveform) -> Float32[np.ndarray, "windows channels"]:
 
 
 def _take(
-    row: str, piece: Piece, sound: Waveform, reference: Reference, grid: Grid | None = None
+    row: str,
+    piece: Piece,
+    sound: Waveform,
+    reference: Reference,
+    plan: Plan,
+    grid: Grid | None = None,
 ) -> Take:
-    return Take(row, piece.name, score_sound(sound, reference, grid)[0], embed(sound))
+    scores, measured = score_sound(sound, reference, grid, plan.musicnn)
+    return Take(row, piece.name, scores, _embeddings(sound, measured))
 
 
-def _reference(piece: Piece, truth: Waveform, evidence: str | None) -> Reference:
+def _embeddings(sound: Waveform, measured: Measured) -> Embeddings:
+    own = {CODEC: embed(sound)}
+    return {**own, MUSICNN: measured.embedding} if measured.embedding.size else own
+
+
+def _reference(piece: Piece, truth: Waveform, plan: Plan) -> Reference:
     from dancetomusic.models.pose_encoder.network import encode_poses
     from dancetomusic.pose.landmarks import resample_poses
 
     phase, rate = np.zeros((0, 2), np.float32), 1.0
-    if evidence is not None:
-        encoder = load_encoder(evidence)
+    if plan.evidence is not None:
+        encoder = load_encoder(plan.evidence)
         encoding = encode_poses(encoder, resample_poses(piece.poses, POSE_FPS))
         phase, rate = encoding.phase[0].float().numpy(), encoder.config.frame_rate
     return Reference(
@@ -501,19 +421,6 @@ def _excerpt(piece: Piece, sound: Waveform, reference: Reference, grid: Grid) ->
     )
 
 
-def _grid_reading(row: str, piece: Piece, estimator: BeatEstimator, draws: int = 1) -> GridReading:
-    as_danced, retimed = (
-        {
-            length_name(length): score_estimator(
-                estimator, piece, length, speeds=speeds, draws=draws
-            )
-            for length in LENGTHS_S
-        }
-        for speeds in ((1.0,), RETIMINGS)
-    )
-    return GridReading(row, piece.name, as_danced, retimed)
-
-
 @lru_cache(maxsize=4)
 def _pipeline(checkpoint: str, codec: str | None) -> DanceToMusic:
     from dancetomusic.generate.one import DanceToMusic
@@ -526,4 +433,4 @@ def _embedder() -> SpectralCodec:
     from dancetomusic.codec.spectral import SpectralCodec
     from dancetomusic.released import released_checkpoint
 
-    return SpectralCodec.from_pretrained(released_checkpoint(EMBEDDER))
+    return SpectralCodec.from_pretrained(released_checkpoint(CODEC))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+from dancetomusic.evaluation import sound_scores
 from dancetomusic.evaluation.report import (
     DASH,
     Cell,
-    calibration_table,
     cell_text,
     page_head,
     table,
@@ -22,11 +21,9 @@ from dancetomusic.evaluation.tasks.music.scores import (
 from dancetomusic.evaluation.tasks.music.summary import (
     GROOVE_RANGE,
     LEAD_COLUMNS,
-    GridTable,
     Summary,
 )
 
-GRID_NOTE = "Cells: beat F at ±70 ms [95 % over dances] · CMLt · share of tempi within 4 %."
 TIME_NOTE = """\
 Beats are tracked in the sound of the whole piece and scored against the annotated beats
 (±70 ms); onsets against those of the true music (±50 ms). Beat evidence is the mean cosine of
@@ -35,7 +32,7 @@ proof for music that plays on beats of the same network. A metronome on those be
 as music: these columns say whether the time is right, not whether the groove is good."""
 GROOVE_NOTE = """\
 Onsets are rises of 6 dB in three registers; low, mid and high are their shares. Bars alike:
-mean correlation of a piece's bars (1: one loop); seeds alike: of the same bars of two seeds.
+mean correlation of a piece's bars (1: one loop).
 Energy: Spearman's ρ of movement and loudness in 0.5 s windows, minus that with the movement
 shifted in time; where the interval of the true music holds 0, it says nothing of real music.
 Accents: level at annotated beats 1 minus that at 2 and 3, where downbeats are certain. Drone: the
@@ -44,7 +41,9 @@ the annotated ones. Real grooves: performances of held-out drummers with a bass 
 FRECHET_NOTE = """\
 Fréchet distance between embeddings of half seconds (encoder of the released codec, all sounds at
 one level), extrapolated to infinitely many. Its unit is its own: compare rows of one run. The
-true drums and bass are the reference themselves."""
+true drums and bass are the reference themselves. By musicnn, which was not trained here: last layer
+before the tags, windows of 3 s, to the songs themselves; a random other song shows how far real
+music is from them."""
 LEGACY_NOTE = """\
 **Do not optimise for these.** Papers report them; they do not separate music from noise. Coverage
 and hit scores compare whole seconds, and any metronome hits them all. Beat
@@ -73,17 +72,14 @@ def render_page(summary: Summary, facts: Mapping[str, str], plots: Sequence[str]
     parts += ["## In time", "", *_scores(summary, TIME_COLUMNS), "", TIME_NOTE, ""]
     if summary.leads:
         parts += _leads(summary)
+    parts += ["## On its own beats", "", *_scores(summary, sound_scores.BEAT_COLUMNS), ""]
+    parts += ["## Form", "", *_scores(summary, sound_scores.FORM_COLUMNS), ""]
+    parts += ["## How it sounds", "", *_scores(summary, sound_scores.CHARACTER_COLUMNS), ""]
+    parts += [sound_scores.NOTE, ""]
     groove = _scores(summary, GROOVE_COLUMNS)
     parts += ["## As a groove", "", *groove, *_range(summary), "", GROOVE_NOTE, ""]
     if summary.frechet:
         parts += _frechet(summary)
-    if summary.grids:
-        parts += ["## The beat read from movement", "", GRID_NOTE, ""]
-        parts += [*_grids(summary.grids), "", "Danced at 0.75 to 1.35 times the speed:", ""]
-        parts += [*_grids(summary.grids_retimed), ""]
-    if summary.calibration:
-        parts += ["Beats of clips of 5 and 10 s in order of confidence, in fifths: share right", ""]
-        parts += [*calibration_table("confidence → right", summary.calibration), ""]
     if summary.long:
         parts += _long(summary)
     parts += [f"![{name}]({name})\n" for name in plots]
@@ -121,31 +117,19 @@ def _leads(summary: Summary) -> list[str]:
 
 
 def _frechet(summary: Summary) -> list[str]:
-    titles = ["Fréchet distance", "to the songs' real drums and bass"]
+    titles = ["Fréchet distance", "codec, to the songs' real drums and bass"]
     if summary.frechet_grooves:
-        titles.append("to held-out real grooves")
+        titles.append("codec, to held-out real grooves")
+    if summary.frechet_songs:
+        titles.append("musicnn, to the songs")
     rows = []
     for row, cell in sorted(summary.frechet.items(), key=lambda item: item[1].mean):
         rows.append([row, cell_text(cell, ".1f")])
         if summary.frechet_grooves:
             rows[-1].append(f"{summary.frechet_grooves[row]:.1f}")
+        if summary.frechet_songs:
+            rows[-1].append(cell_text(summary.frechet_songs.get(row)))
     return ["## As a sound", "", *table(titles, rows), "", FRECHET_NOTE, ""]
-
-
-def _grids(grids: GridTable) -> list[str]:
-    lengths = list(next(iter(grids.values())))
-    ranked = sorted(grids.items(), key=lambda item: -item[1][lengths[-1]]["f"].mean)
-    return table(
-        ["F · CMLt · tempo", *lengths],
-        ([reader, *(_grid_text(cells[length]) for length in lengths)] for reader, cells in ranked),
-    )
-
-
-def _grid_text(cells: Mapping[str, Cell]) -> str:
-    f, cmlt, tempo = (cells[metric] for metric in ("f", "cmlt", "tempo"))
-    if math.isnan(f.mean):
-        return DASH
-    return f"{cell_text(f)} · {cmlt.mean:.2f} · {tempo.mean:.2f}"
 
 
 def _long(summary: Summary) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures of a report: rows, confidence, onsets, and takes to look at."""
+"""Pictures of a report: rows, onsets, and takes to look at."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ def draw_plots(summary: Summary, findings: Findings, output: Path) -> list[str]:
         OutputError: If a file cannot be written.
     """
     names = [_draw_rows(summary, output / "rows.png")]
-    if summary.calibration:
-        names.append(_draw_calibration(summary, output / "confidence.png"))
     names.append(_draw_onsets(summary, findings.takes, output / "onsets.png"))
     shown: dict[str, list[Excerpt]] = {}
     for take in findings.takes:
@@ -57,23 +55,6 @@ def _draw_rows(summary: Summary, path: Path) -> str:
         axis.set(title=TIME_COLUMNS[column], xlim=(0, 1.02))
         axis.set_yticks(range(len(rows)), [row.strip("*") for row in rows])
         axis.grid(axis="x", alpha=0.3)
-    return _save(figure, path)
-
-
-def _draw_calibration(summary: Summary, path: Path) -> str:
-    plt = _pyplot()
-    figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
-    axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
-    for reader, curve in summary.calibration.items():
-        axis.plot(
-            [part.confidence for part in curve],
-            [part.right for part in curve],
-            marker="o",
-            label=f"{reader}, mean error {summary.calibration_errors[reader]:.2f}",
-        )
-    axis.set(xlabel="confidence of a beat", ylabel="share within 70 ms of an annotated beat")
-    axis.set(xlim=(0, 1), ylim=(0, 1.02))
-    axis.legend()
     return _save(figure, path)
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.tasks.music.scores import Grid, Scores
+from dancetomusic.evaluation.sound_scores import Grid
+from dancetomusic.evaluation.tasks.music.scores import Scores
 from dancetomusic.metrics.bar_similarity import bar_patterns, self_similarity
 from dancetomusic.metrics.drum_balance import drum_balance
 from dancetomusic.rhythm.onset_pattern import onset_bands
+from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 from dancetomusic.synthesis.corpus import random_sound
 from dancetomusic.synthesis.groove import (
     Groove,
@@ -37,15 +39,37 @@ def render_performance(grooves: Path | str, number: int) -> tuple[Waveform, Grid
         InputError: If the folder holds no such performance.
         DependencyError: If fluidsynth or its sound font is not installed.
     """
+    groove, grid, rng = _choose(grooves, number)
+    notes = arrange(groove, compose_bass(groove, rng), grid.beat_times, grid.beat_numbers)
+    sound = render(notes, random_sound(rng, held_out=True), float(grid.beat_times[-1]))
+    return sound, grid
+
+
+def performance_score(grooves: Path | str, number: int) -> Score:
+    """The drums of the performance of a number, as they were played.
+
+    Raises:
+        InputError: If the folder holds no such performance.
+    """
+    groove, grid, _ = _choose(grooves, number)
+    clock = BeatClock(grid.beat_times, grid.beat_numbers, float(grid.beat_times[-1]))
+    notes = Notes.of(
+        (max(note.time, 0.0), max(note.length, 0.01), note.pitch, note.velocity)
+        for note in groove.notes
+        if note.time < clock.n_beats
+    )
+    return Score(clock, (Track("drums", 0, True, notes),))
+
+
+def _choose(grooves: Path | str, number: int) -> tuple[Groove, Grid, np.random.Generator]:
+    """A performance, its beats at its tempo, and the generator for what is added to it."""
     pool = _performances(str(grooves))
     rng = np.random.default_rng([number, 17])
     groove = pool[int(rng.integers(len(pool)))]
     n_beats = min(groove.n_beats // groove.beats_per_bar, MAX_BARS) * groove.beats_per_bar
     beat_times = 0.2 + np.arange(n_beats + 1) * 60.0 / float(np.clip(groove.bpm, 60.0, 190.0))
     beat_numbers = np.arange(n_beats + 1) % groove.beats_per_bar + 1
-    notes = arrange(groove, compose_bass(groove, rng), beat_times, beat_numbers)
-    sound = render(notes, random_sound(rng, held_out=True), float(beat_times[-1]))
-    return sound, Grid(beat_times, beat_numbers)
+    return groove, Grid(beat_times, beat_numbers), rng
 
 
 def score_performance(sound: Waveform, grid: Grid) -> Scores:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from dancetomusic.metrics.bar_similarity import bar_patterns, self_similarity
+from dancetomusic.evaluation import sound_scores
+from dancetomusic.evaluation.pieces import SAMPLE_RATE
+from dancetomusic.evaluation.sound_scores import Grid, Measured, measure_sound
+from dancetomusic.io.audio import resample
+from dancetomusic.metrics.bar_similarity import self_similarity
 from dancetomusic.metrics.beat_evidence import beat_evidence
 from dancetomusic.metrics.beats import (
     WINDOW_LENGTHS_S,
     Times,
-    beat_f,
     score_windows,
     tempo_ratio,
     track_beats,
@@ -33,7 +37,6 @@ from dancetomusic.metrics.legacy import (
 )
 from dancetomusic.metrics.onsets import detect_onsets, onset_f1
 from dancetomusic.metrics.sound_faults import find_faults
-from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import Waveform
 
 Scores: TypeAlias = dict[str, float]
@@ -53,14 +56,12 @@ TIME_COLUMNS = {
     "evidence": "beat evidence",
 }
 GROOVE_COLUMNS = {
-    "grid_f": "beat F against its grid",
-    "grid_tempo": "tempo within 2 % of it",
+    "grid_tempo": "tempo within 2 % of its grid's",
     "density": "onsets/s",
     "low": "low",
     "mid": "mid",
     "high": "high",
     "self_similarity": "bars alike",
-    "seed_similarity": "seeds alike",
     "energy": "energy ρ − shuffled",
     "waltz_accent": "waltz accent dB",
     "waltz_accent_low": "below 150 Hz",
@@ -80,7 +81,7 @@ LEGACY_COLUMNS = {
     "alignment": "beat alignment",
     "coverage": "motion-beat coverage",
 }
-COLUMNS = {**TIME_COLUMNS, **GROOVE_COLUMNS, **LEGACY_COLUMNS}
+COLUMNS = {**sound_scores.COLUMNS, **TIME_COLUMNS, **GROOVE_COLUMNS, **LEGACY_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -114,45 +115,43 @@ class Reference:
     phase_rate: float
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The beats that a sound was asked to play on."""
-
-    beat_times: Times
-    beat_numbers: Int[np.ndarray, " _numbers"]
-
-
 def score_sound(
-    sound: Waveform, reference: Reference, grid: Grid | None = None
-) -> tuple[Scores, Float[np.ndarray, "bars steps"]]:
+    sound: Waveform,
+    reference: Reference,
+    grid: Grid | None = None,
+    musicnn: Path | None = None,
+) -> tuple[Scores, Measured]:
     """Score a sound in every column that one sound has.
 
     Args:
-        sound: As long as the dance.
+        sound: As delivered, as long as the dance.
         reference: What it is scored against.
         grid: What it was asked to play on; bars and accents then count on it. By default the
-            annotated beats, and no score against a grid.
+            annotated beats.
+        musicnn: Wheel of musicnn, to embed the sound.
 
     Returns:
-        The scores, and the patterns of its bars to compare with those of another seed.
+        The scores, and what was measured to compare with another seed.
     """
+    own = grid or Grid(reference.beat_times, reference.beat_numbers)
+    delivered, sound = sound, resample(sound.to_mono(), SAMPLE_RATE)
     beats = track_beats(sound)
+    measured = measure_sound(delivered, own, beats=beats, musicnn=musicnn)
     onsets = detect_onsets(sound)
     duration_s = reference.duration_s
     whole = score_windows(reference.beat_times, beats, duration_s)
-    own = grid or Grid(reference.beat_times, reference.beat_numbers)
-    bars = bar_patterns(onset_bands(sound), own.beat_times, own.beat_numbers)
     faults = find_faults(sound, register_onset_times(sound))
     scores = dict.fromkeys(COLUMNS, float("nan"))
     for length in WINDOW_LENGTHS_S:
         window = score_windows(reference.beat_times, beats, duration_s, length)
         scores[f"f_{length:.0f}s"] = window.f
     scores |= {
+        **measured.scores,
         **vars(whole),
         "onset_f1": onset_f1(reference.true_onsets, onsets),
         "evidence": beat_evidence(reference.phase, reference.phase_rate, beats),
         **vars(drum_balance(sound)),
-        "self_similarity": self_similarity(bars),
+        "self_similarity": self_similarity(measured.rhythm),
         "energy": energy_correlation(
             quantity_of_motion(reference.speeds, reference.fps), loudness_db(sound)
         ),
@@ -164,7 +163,6 @@ def score_sound(
         "coverage": motion_beat_coverage(reference.motion_beats, beats),
     }
     if grid is not None:
-        scores["grid_f"] = beat_f(grid.beat_times, beats)
         scores["grid_tempo"] = tempo_kept(grid.beat_times, beats)
         own_bar, true_bar = (part.beat_numbers.max(initial=0) for part in (grid, reference))
         scores["bar_length"] = float(own_bar == true_bar)
@@ -178,7 +176,7 @@ def score_sound(
         scores["waltz_accent_low"] = downbeat_accent_db(
             sound, reference.beat_times, numbers, below_hz=BASS_LIMIT_HZ
         )
-    return scores, bars
+    return scores, measured
 
 
 def tempo_kept(grid: Times, tracked: Times, tolerance: float = NEAR_TEMPO) -> float:

@@ -6,13 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 
 from dancetomusic.evaluation.report import Cell, Target, mean_cell
-from dancetomusic.evaluation.tasks.music.measure import Findings, GridReading, Take
+from dancetomusic.evaluation.sound_scores import frechet_cells
+from dancetomusic.evaluation.tasks.music.measure import CODEC, MUSICNN, Findings, Take
 from dancetomusic.evaluation.tasks.music.rows import (
     BASELINES,
     METRONOME_120,
@@ -22,26 +21,16 @@ from dancetomusic.evaluation.tasks.music.rows import (
     metronome_on,
 )
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
-from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
-from dancetomusic.metrics.calibration import (
-    CalibrationBin,
-    calibration_curve,
-    calibration_error,
-)
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.metrics.frechet import frechet_distance_unbiased
 
 GROOVE_RANGE = (5.0, 95.0)
 """Percentiles of real performances that count as their range."""
 
-FRECHET_RESAMPLES = 100
 LEAD_COLUMNS = ("f_20s", "f", "cmlt")
 BARS_ALIKE = "self_similarity"
 MAX_SEEDS_ALIKE = 0.9
 """Where no real groove was measured."""
-
-
-GridTable: TypeAlias = dict[str, dict[str, dict[str, Cell]]]
-"""Estimator, then length of clip, then score to its cell."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +39,21 @@ class Summary:
 
     Attributes:
         rows: Row, then column, to its cell; the best beat F first.
-        frechet: Row to its distance to the dances' real drums and bass.
+        frechet: Row to its distance to the dances' real drums and bass, by the codec.
+        frechet_songs: Row to its distance to the songs, by musicnn; empty without.
         frechet_grooves: Row to its distance to rendered held-out grooves; empty without.
         groove_range: Column to the range of real performances, where measured.
         leads: Model and baseline to how far it lies above, dance by dance, in ``LEAD_COLUMNS``.
-        grids: Scores of beats estimated from movement, as danced.
-        grids_retimed: The same at other speeds.
-        calibration: Estimator to the parts of its beats by confidence.
-        calibration_errors: Estimator to its mean distance of confidence from the truth.
         long: Model to the scores of its piece of three minutes.
         targets: Model to what it must hold.
     """
 
     rows: dict[str, dict[str, Cell]]
     frechet: dict[str, Cell]
+    frechet_songs: dict[str, Cell]
     frechet_grooves: dict[str, float]
     groove_range: dict[str, tuple[float, float]]
     leads: dict[tuple[str, str], dict[str, Cell]]
-    grids: GridTable
-    grids_retimed: GridTable
-    calibration: dict[str, list[CalibrationBin]]
-    calibration_errors: dict[str, float]
     long: dict[str, dict[str, float]]
     targets: dict[str, list[Target]]
 
@@ -89,18 +72,14 @@ def summarise(findings: Findings, models: Sequence[str]) -> Summary:
         for row, values in per_dance.items()
     }
     rows = dict(sorted(rows.items(), key=lambda item: -_rank(item[1]["f"].mean)))
-    frechet, frechet_grooves = _frechet(findings, dance_of)
-    curves = _calibration(findings.readings)
+    by_codec, by_musicnn = (_joined(findings.takes, dance_of, name) for name in (CODEC, MUSICNN))
     summary = Summary(
         rows=rows,
-        frechet=frechet,
-        frechet_grooves=frechet_grooves,
+        frechet=frechet_cells(by_codec, TRUTH_STEM),
+        frechet_songs=frechet_cells(by_musicnn, TRUTH),
+        frechet_grooves=_to_grooves(by_codec, findings),
         groove_range=_groove_range([take.scores for take in findings.grooves]),
         leads=_leads(per_dance, models),
-        grids=_grid_table(findings.readings, "scores", dance_of),
-        grids_retimed=_grid_table(findings.readings, "retimed", dance_of),
-        calibration=curves,
-        calibration_errors={name: calibration_error(curve) for name, curve in curves.items()},
         long={take.model: take.scores for take in findings.long},
         targets={},
     )
@@ -118,7 +97,7 @@ def targets_of(summary: Summary, model: str) -> list[Target]:
 
     drop = grid["f"].mean - own["f"].mean
     add("beat F of the sound below that of its grid", f"{drop:+.3f}", "≤ 0.05", drop <= 0.05)
-    on_grid = own["grid_f"].mean
+    on_grid = own["librosa_f"].mean
     add("beat F of the sound against its grid", f"{on_grid:.3f}", "≥ 0.95", on_grid >= 0.95)
     kept = own["grid_tempo"].mean
     add("pieces with tempo within 2 % of the grid", f"{kept:.2f}", "1.00", kept >= 0.999)
@@ -132,10 +111,11 @@ def targets_of(summary: Summary, model: str) -> list[Target]:
                 f"{low:.2f} to {high:.2f}",
                 low <= value <= high,
             )
-    alike = own["seed_similarity"].mean
+    alike = own["rhythm_seeds"].mean
     _, most = summary.groove_range.get(BARS_ALIKE, (0.0, MAX_SEEDS_ALIKE))
-    add("seeds alike, no more than one real groove's bars", f"{alike:.2f}", f"≤ {most:.2f}",
-        alike <= most)  # fmt: skip
+    if not math.isnan(alike):
+        add("rhythm of two seeds alike, no more than one real groove's bars", f"{alike:.2f}",
+            f"≤ {most:.2f}", alike <= most)  # fmt: skip
     energy, own_truth = own["energy"].mean, truth["energy"].mean
     wanted = min(0.2, own_truth)
     add("energy ρ − shuffled", f"{energy:.2f}", f"≥ 0.2 or {own_truth:.2f}", energy >= wanted)
@@ -180,27 +160,25 @@ def _per_dance(
     return table
 
 
-def _frechet(
-    findings: Findings, dance_of: Mapping[str, str]
-) -> tuple[dict[str, Cell], dict[str, float]]:
-    """Distances of every row; the first to the songs' own drums and bass."""
+def _joined(
+    takes: Iterable[Take], dance_of: Mapping[str, str], network: str
+) -> dict[str, list[np.ndarray]]:
+    """Embeddings by one network: row to those of each dance."""
     by_row: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    for take in findings.takes:
-        by_row[take.row][dance_of[take.piece]].append(take.embeddings)
-    joined = {
+    for take in takes:
+        if network in take.embeddings:
+            by_row[take.row][dance_of[take.piece]].append(take.embeddings[network])
+    return {
         row: [np.concatenate(parts) for parts in dances.values()] for row, dances in by_row.items()
     }
-    if TRUTH_STEM not in joined:
-        return {}, {}
-    to_songs = partial(frechet_distance_unbiased, np.concatenate(joined[TRUTH_STEM]))
-    songs = {
-        row: Cell(*bootstrap_score(to_songs, dances, FRECHET_RESAMPLES), len(dances))
-        for row, dances in joined.items()
-    }
+
+
+def _to_grooves(joined: Mapping[str, Sequence[np.ndarray]], findings: Findings) -> dict[str, float]:
+    """Distance of every row to real performances; empty without."""
     if not findings.grooves:
-        return songs, {}
-    real = np.concatenate([take.embeddings for take in findings.grooves])
-    return songs, {
+        return {}
+    real = np.concatenate([take.embeddings[CODEC] for take in findings.grooves])
+    return {
         row: frechet_distance_unbiased(real, np.concatenate(dances))
         for row, dances in joined.items()
     }
@@ -235,37 +213,6 @@ def _leads(
                     for column in LEAD_COLUMNS
                 }
     return leads
-
-
-def _grid_table(
-    readings: Sequence[GridReading], kind: str, dance_of: Mapping[str, str]
-) -> GridTable:
-    """Means over pieces, then dances, of the scores of a kind (``"scores"`` or ``"retimed"``)."""
-    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
-    for reading in readings:
-        for length, scores in getattr(reading, kind).items():
-            for metric, value in scores.items():
-                dances = values.setdefault((reading.reader, length, metric), defaultdict(list))
-                dances[dance_of[reading.piece]].append(value)
-    table: GridTable = {}
-    for (reader, length, metric), dances in values.items():
-        cells = table.setdefault(reader, {}).setdefault(length, {})
-        cells[metric] = mean_cell(known_mean(of) for of in dances.values())
-    return table
-
-
-def _calibration(readings: Sequence[GridReading]) -> dict[str, list[CalibrationBin]]:
-    by_reader: dict[str, list[GridReading]] = defaultdict(list)
-    for reading in readings:
-        by_reader[reading.reader].append(reading)
-    return {
-        reader: calibration_curve(
-            np.concatenate([reading.confidence for reading in own]),
-            np.concatenate([reading.right for reading in own]),
-        )
-        for reader, own in by_reader.items()
-        if any(reading.confidence.size for reading in own)
-    }
 
 
 def _rank(mean: float) -> float:

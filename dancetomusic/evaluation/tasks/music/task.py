@@ -51,13 +51,24 @@ def evaluate(
         Path | None,
         typer.Option("--grooves", help="Groove MIDI Dataset: the range of real grooves."),
     ] = None,
+    musicnn: Annotated[
+        Path | None,
+        typer.Option(
+            "--musicnn",
+            metavar="WHEEL",
+            help="Wheel that `pip download --no-deps musicnn` fetches: Fréchet distance by a "
+            "network not trained here.",
+        ),
+    ] = None,
     on_done: Callable[[int], None] = lambda total: None,
 ) -> None:
     """Score music against the dance it is for, beside baselines that know nothing of it."""
     require_packages("librosa", "mir_eval", "matplotlib")
     began = time.monotonic()
     sounds = named_folders("--audio_dir", audio_dir or [])
-    plan = make_plan(checkpoint or [], sounds, codec=codec, seeds=seeds, grooves=grooves)
+    plan = make_plan(
+        checkpoint or [], sounds, codec=codec, seeds=seeds, grooves=grooves, musicnn=musicnn
+    )
     pieces = load_pieces(data, split, limit=limit)
     findings = measure(pieces, load_songs(data), plan, engine, on_done=on_done)
     facts = {
@@ -65,7 +76,7 @@ def evaluate(
         "dances": f"{len({piece.dance for piece in pieces})}, in {len(pieces)} pieces of "
         f"{sum(piece.duration_s for piece in pieces):.0f} s in all",
         "seeds": str(seeds),
-        "checkpoints": ", ".join(plan.readers) or "none",
+        "checkpoints": ", ".join(plan.models) or "none",
         "version": f"dancetomusic {__version__}",
         "measured in": f"{time.monotonic() - began:.0f} s",
     }
