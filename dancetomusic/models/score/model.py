@@ -23,7 +23,6 @@ from dancetomusic.score.performance import perform
 from dancetomusic.score.plan import make_plan
 from dancetomusic.score.soundfont import SoundFont
 from dancetomusic.score.style import StyleChoice, choose_style, load_style, style_names
-from dancetomusic.types import RhythmTrack
 
 
 class ScoreModel(MusicModel):
@@ -32,19 +31,11 @@ class ScoreModel(MusicModel):
     @property
     def options(self) -> ModelOptions:
         """Style, key, score, SoundFont and programs; nothing is sampled from logits."""
-        return ModelOptions(SamplingConfig(), (), style_names(), score=True)
+        return ModelOptions(SamplingConfig(), (), style_names(), score=True, stems=True)
 
     def check(self, choice: ScoreChoice) -> None:
         """Read the key and the files; programs are for tracks of the score that will be played."""
-        if choice.key is not None:
-            parse_key(choice.key)
-        given = () if choice.midi is None else read_midi(choice.midi).tracks
-        tracks = [track.name for track in given] or ARRANGED
-        for name in choice.programs or {}:
-            if name not in tracks:
-                raise InputError(f"there is no track {name}", f"Name one of: {', '.join(tracks)}.")
-        if choice.soundfont is not None:
-            SoundFont(choice.soundfont)
+        check_choice(choice)
 
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
@@ -52,8 +43,7 @@ class ScoreModel(MusicModel):
         """Plan, arrange, play and mix."""
         choice = conditions.score
         with stages.stage("score"):
-            chosen = _style(conditions.style, conditions.rhythm)
-            score = self._score(conditions, chosen.name)
+            score, chosen = compose(conditions)
         with stages.stage("sound"):
             stems = perform(
                 score,
@@ -62,21 +52,41 @@ class ScoreModel(MusicModel):
                 programs=choice.programs,
             )
             mix = sum_stems(stems)
-        key = f" in {score.key}" if score.key else ""
-        return Sound(mix, None, score, stems, f"{chosen.name}{key}: {chosen.reason}")
-
-    def _score(self, conditions: Conditions, style: str) -> Score:
-        rhythm, choice = conditions.rhythm, conditions.score
-        clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
-        if choice.midi is not None:
-            return score_from_midi(choice.midi, clock)
-        plan = make_plan(clock, rhythm, conditions.dancers)
-        return arrange(clock, plan, style, choice.key, conditions.seed)
+        return Sound(mix, None, score, stems, describe(score, chosen))
 
 
-def _style(asked: str | None, rhythm: RhythmTrack) -> StyleChoice:
-    """The style asked for, or the one that suits the dance best."""
-    return choose_style(rhythm) if asked is None else StyleChoice(asked, "as asked")
+def check_choice(choice: ScoreChoice) -> None:
+    """Refuse a key, file or track that ``compose`` or the sampler would.
+
+    Raises:
+        InputError: If one is unusable.
+    """
+    if choice.key is not None:
+        parse_key(choice.key)
+    given = () if choice.midi is None else read_midi(choice.midi).tracks
+    tracks = [track.name for track in given] or ARRANGED
+    for name in choice.programs or {}:
+        if name not in tracks:
+            raise InputError(f"there is no track {name}", f"Name one of: {', '.join(tracks)}.")
+    if choice.soundfont is not None:
+        SoundFont(choice.soundfont)
+
+
+def compose(conditions: Conditions) -> tuple[Score, StyleChoice]:
+    """The score that is given, or one that is planned and arranged for the dance, and its style."""
+    rhythm, choice, style = conditions.rhythm, conditions.score, conditions.style
+    chosen = choose_style(rhythm) if style is None else StyleChoice(style, "as asked")
+    clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
+    if choice.midi is not None:
+        return score_from_midi(choice.midi, clock), chosen
+    plan = make_plan(clock, rhythm, conditions.dancers)
+    return arrange(clock, plan, chosen.name, choice.key, conditions.seed), chosen
+
+
+def describe(score: Score, chosen: StyleChoice) -> str:
+    """What was chosen, in one line."""
+    key = f" in {score.key}" if score.key else ""
+    return f"{chosen.name}{key}: {chosen.reason}"
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
