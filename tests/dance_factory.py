@@ -9,6 +9,9 @@ import numpy as np
 from dancetomusic.io.video import read_frames
 from tests.video_factory import SAMPLE_RATE, write_video
 
+BUILD_OPTIONS = ("--max_seq_len", "2", "--separator", "hpss", "--workers", "2")
+"""For ``dancetomusic build``: short clips, without a network of the separator."""
+
 
 def small_copy(source: Path, target: Path, seconds: float = 6.0, side: int = 192) -> Path:
     """The first seconds of a demo clip as small as MediaPipe bears, with drums on its beats."""

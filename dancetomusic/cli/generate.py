@@ -80,7 +80,9 @@ def generate(
     )
     opt.check_rhythm(source, bpm, beats, beats_from, tempo, offset_ms, sound)
     if instrument is not None and checkpoint is not None:
-        raise InputError("--instrument and --checkpoint both name a model", "Give one of them.")
+        family = _family(checkpoint)
+        if family != instrument:
+            raise InputError(f"{checkpoint} holds {family}, not {instrument}", "Give one of them.")
     checkpoint = checkpoint or instrument
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
@@ -210,6 +212,12 @@ def _generate_folder(source: Path, output: Path, tasks: Engine, **options: Any) 
             f"{len(failed)} of {len(results)} videos could not be used",
             f"Their reasons are in {output / 'report.csv'}.",
         )
+
+
+def _family(checkpoint: str) -> str:
+    from dancetomusic.models.registry import locate_model
+
+    return locate_model(checkpoint)[0].name
 
 
 def _check_model(

@@ -17,10 +17,20 @@ def train(
         str,
         typer.Option("--model", help=f"{', '.join(trained_families())}."),
     ],
-    config: Annotated[Path, typer.Option("--config", help="Its settings, YAML or JSON.")],
     output: Annotated[
         Path, typer.Option("--output", help="Directory of the run; a run found there is resumed.")
     ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="A set that build made: all that pose2audio and pose_encoder need, which start "
+            "from the released weights.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Its settings, YAML or JSON.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -89,7 +99,7 @@ def train(
 
     from dancetomusic.models import registry
 
-    registry.train(model, config, values, output)
+    registry.train(model, config, values, output, data)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

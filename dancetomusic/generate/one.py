@@ -112,12 +112,11 @@ class DanceToMusic:
         Raises:
             OutputError: If one needs a score, and the model plays none.
         """
-        if self.model.options.score:
-            return
+        options = self.model.options
         for output in outputs:
-            if output.suffix.lower() == MIDI_SUFFIX:
+            if output.suffix.lower() == MIDI_SUFFIX and not options.score:
                 raise no_score(output)
-        if stems is not None:
+        if stems is not None and not options.stems:
             raise no_stems()
 
     def generate(

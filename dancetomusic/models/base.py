@@ -89,6 +89,7 @@ class ModelOptions:
         styles: Styles of music it can be conditioned on; may be empty.
         swing: Whether it can swing.
         score: Whether it plays a score, so that ``ScoreChoice`` has a meaning.
+        stems: Whether it plays each track by itself.
     """
 
     sampling: SamplingConfig
@@ -96,6 +97,7 @@ class ModelOptions:
     styles: tuple[str, ...] = ()
     swing: bool = False
     score: bool = False
+    stems: bool = False
 
 
 class MusicModel(ABC):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from dancetomusic.checkpoint import checkpoint_family
-from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import PoseEncoder, load_pose_encoder
-from dancetomusic.models.registry import READER
+from dancetomusic.checkpoint import checkpoint_family, load_checkpoint, load_into
+from dancetomusic.config import config_from_dict
+from dancetomusic.errors import CheckpointError
+from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
+from dancetomusic.models.registry import READER, families
 from dancetomusic.released import locate_checkpoint
+
+_WITHIN = "encoder."
+"""Before the names of an encoder's tensors in a ``pose2audio`` checkpoint."""
 
 
 @lru_cache(maxsize=4)
@@ -22,7 +29,32 @@ def load_encoder(checkpoint: str | None = None) -> PoseEncoder:
     Raises:
         CheckpointError: If it cannot be loaded.
     """
-    directory = locate_checkpoint(checkpoint or READER)
-    if checkpoint_family(directory) == "pose_encoder":
-        return load_pose_encoder(directory)
-    return Pose2Audio.from_pretrained(directory).eval().encoder
+    return open_encoder(checkpoint or READER)[0]
+
+
+def open_encoder(checkpoint: Path | str) -> tuple[PoseEncoder, dict[str, Any]]:
+    """A pose encoder of its own, to be trained further, and what its checkpoint says of it.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, corrupted, or holds no pose encoder.
+    """
+    directory = locate_checkpoint(checkpoint)
+    family = checkpoint_family(directory)
+    if family not in families() or not families()[family].reads_beats:
+        raise CheckpointError(
+            f"{directory} holds a {family!r} model, which has no pose encoder",
+            "Name a checkpoint of pose_encoder or pose2audio.",
+        )
+    held = load_checkpoint(directory, model=family)
+    metadata = held.metadata
+    if _WITHIN.rstrip(".") in held.config:
+        own = {name: t for name, t in held.tensors.items() if name.startswith(_WITHIN)}
+        held = replace(
+            held,
+            config=held.config[_WITHIN.rstrip(".")],
+            tensors={name.removeprefix(_WITHIN): tensor for name, tensor in own.items()},
+        )
+        metadata = metadata.get("pose_encoder", metadata)
+    encoder = PoseEncoder(config_from_dict(PoseEncoderConfig, held.config))
+    load_into(encoder, held, directory)
+    return encoder.eval(), metadata

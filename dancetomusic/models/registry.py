@@ -89,10 +89,13 @@ class TrainingEntry:
     Attributes:
         config: Dataclass of its settings.
         run: Trains by settings into the directory of a run.
+        on_set: Settings for a set of clips as ``build`` makes it, which is then the only data that
+            is needed and is called ``clips``; ``None`` where a set alone does not do.
     """
 
     config: type
     run: Callable[[Any, Path], object]
+    on_set: Mapping[str, Any] | None = None
 
 
 OWN_FAMILIES = (
@@ -188,23 +191,37 @@ def open_music_model(
     return family.open(directory, codec)
 
 
-def train(model: str, config: Path | str, overrides: dict[str, Any], output: Path | str) -> None:
+def train(
+    model: str,
+    config: Path | str | None,
+    overrides: dict[str, Any],
+    output: Path | str,
+    data: Path | str | None = None,
+) -> None:
     """Train ``model`` by the settings of a file, some of them overridden, into ``output``.
 
     Args:
         model: Name of a family.
-        config: YAML or JSON file.
+        config: YAML or JSON file; may be left out where there is ``data``.
         overrides: Values by key; ``corpus.n_pieces`` is the key ``n_pieces`` within ``corpus``.
         output: Directory of the run; a run found there is resumed.
+        data: Set of clips, by the settings of ``TrainingEntry.on_set`` where the file has no other.
 
     Raises:
-        ConfigError: If no model has this name, or the settings do not fit it.
+        ConfigError: If no model has this name, the settings do not fit it, or there is neither
+            ``config`` nor ``data``.
         DanceToMusicError: If the task refuses its data, or training cannot continue.
     """
     from dancetomusic.config import config_from_dict, load_config_values
 
     entry = find_family(model).training()
-    values = load_config_values(config)
+    if config is None and data is None:
+        raise ConfigError("there is nothing to learn from", "Give --data SET, or --config FILE.")
+    values = {} if config is None else load_config_values(config)
+    if data is not None:
+        if entry.on_set is None:
+            raise ConfigError(f"{model} does not learn from a set alone", "Give a --config.")
+        values = {**entry.on_set, **values, "clips": str(data)}
     for key, value in overrides.items():
         values = _with_value(values, key.split("."), value)
     entry.run(config_from_dict(entry.config, values), Path(output))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
-from dancetomusic.data.clip import Clip
+from dancetomusic.data.clip import ACCEPTED, Clip
 from dancetomusic.data.clip_stream import ClipStream
+from dancetomusic.data.manifest import open_manifest
 from dancetomusic.errors import InputError
 from dancetomusic.training.distributed import DistributedContext
 
@@ -59,3 +61,25 @@ class EndlessClips(Iterator[T], Generic[T]):
         """Resume from a state."""
         self.stream.load_state_dict(state)
         self._clips = None
+
+
+def validation_clips(
+    root: str, make: Callable[[Clip], T], count: int
+) -> tuple[list[T], tuple[str, ...]]:
+    """The first clips of the split ``val``, or of ``train`` where a small set has none in ``val``.
+
+    Args:
+        root: Directory of the set.
+        make: What is made of a clip.
+        count: How many at most.
+
+    Returns:
+        What was made of them, and a line that says so where they are also trained on.
+
+    Raises:
+        InputError: If there is no set, no such clip, or one is damaged.
+    """
+    has_val = ACCEPTED in open_manifest(root).counts().get("val", {})
+    stream = ClipStream(root, split="val" if has_val else "train", shuffle=False, transform=make)
+    note = f"{root} has no clip of the split val: the validation loss is of clips trained on"
+    return list(islice(stream, count)), () if has_val else (note,)

@@ -116,8 +116,8 @@ class _TrainingRun:
             show_progress(self.done, self.steps, shown=context.is_rank_zero) as progress,
             closing(self._batches()) as batches,
         ):
-            if logger.problem:
-                progress.print(logger.problem)
+            for line in filter(None, (*self.task.notes, logger.problem)):
+                progress.print(line)
             while not self._is_over():
                 if stop.requested:
                     self._save()

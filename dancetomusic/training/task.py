@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,14 @@ class TrainingTask(ABC):
         data: What it learns from.
         modules: What changes in training, by name. The loop ignores what is frozen.
         optimizers: Stepped one after the other at each step.
+        notes: What a person should know of how it begins, one line each; printed at the start.
     """
 
     config: LoopConfig
     data: TrainingSet
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, ScheduledOptimizer]
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def losses(self, optimizer: str, batch: Any, step: int) -> dict[str, Tensor]:

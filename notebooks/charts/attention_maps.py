@@ -46,7 +46,7 @@ def attention_maps(
 ) -> AttentionMaps:
     """Let a decoder read codes as if it wrote them, and note where each head looks.
 
-    The maps grow with the square of the frames; a decoder sees ``long_form.WINDOW_S`` seconds at
+    The maps grow with the square of the frames; a decoder sees ``config.window_s`` seconds at
     once. The arguments are those of ``TokenDecoder.forward``.
     """
     to_past: list[Tensor] = []

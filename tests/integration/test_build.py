@@ -29,6 +29,7 @@ from dancetomusic.data.manifest import open_manifest
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import read_frames
 from tests import spleeter_double
+from tests.dance_factory import BUILD_OPTIONS as OPTIONS
 from tests.dance_factory import small_copy
 from tests.video_factory import set_rotation, write_video
 
@@ -36,12 +37,6 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "dancetomusic.cli", "build"]
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=600, **options
-    )
 
 
 def build_in_this_process(arguments: Sequence[object]) -> int:
@@ -72,36 +67,8 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, demo_dir: Path) -> Path:
-    """Three good videos, one in a folder with a hostile name, and three that are none."""
-    folder = tmp_path_factory.mktemp("videos")
-    (folder / "-rf; ..").mkdir()
-    for clip, name, side in (
-        ("steps_128bpm", "steps.mp4", 192),
-        ("bounce_104bpm", "-rf; ../'踊り'\n$(x).mp4", 192),
-        ("steps_128bpm", "again.mp4", 256),
-    ):
-        small_copy(demo_dir / f"{clip}.mp4", folder / name, seconds=4.1, side=side)
-    (folder / "empty.mp4").touch()
-    (folder / "text.mp4").write_text("no video")
-    whole = (folder / "steps.mp4").read_bytes()
-    (folder / "broken.mp4").write_bytes(whole[: len(whole) // 2])
-    return folder
-
-
-OPTIONS = ("--max_seq_len", "2", "--separator", "hpss", "--workers", "2")
 SERIAL = (*OPTIONS[:-2], "--engine", "serial")
 LOADED = ["tests.integration.test_build", "dancetomusic.builder.batch", "mediapipe", "torch"]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
-    output = tmp_path_factory.mktemp("set") / "set"
-    result = run("--input_folder", folder, "--output_path", output, *OPTIONS)
-    assert result.returncode == 0, result.stderr
-    assert not (output / ".work").exists()
-    return output
 
 
 @pytest.fixture(scope="module")

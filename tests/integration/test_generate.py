@@ -17,7 +17,7 @@ from dancetomusic.errors import InputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.loudness import integrated_loudness
-from dancetomusic.models.pose2audio.long_form import HOP_S, WINDOW_S
+from dancetomusic.models.pose2audio.long_form import hop_seconds
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.pose.files import load_poses
@@ -174,7 +174,8 @@ def test_windows_join_without_a_seam(model, demo_dir):
     long = type(poses)(repeats[0], np.tile(poses.present, 3), repeats[1], poses.fps)
     music = model.generate(long)
     sound, rate = music.waveform.samples[0], music.waveform.sample_rate
-    joints = np.arange(WINDOW_S, music.waveform.duration_s - 1, HOP_S)
+    window_s = model.model.network.config.decoder.window_s
+    joints = np.arange(window_s, music.waveform.duration_s - 1, hop_seconds(window_s))
     elsewhere = np.random.default_rng(0).uniform(1, music.waveform.duration_s - 1, 500)
 
     def level(times, width_s=0.05):

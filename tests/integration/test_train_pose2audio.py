@@ -19,11 +19,14 @@ from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, Spec
 from dancetomusic.config import config_to_dict
 from dancetomusic.data.clip import clip_directory, write_record
 from dancetomusic.data.manifest import write_manifest
-from dancetomusic.errors import CheckpointError, ConfigError, InputError
+from dancetomusic.errors import CheckpointError, ConfigError, InputError, OutputError
+from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.models.pose2audio.score_data import ScoreCorpusConfig
 from dancetomusic.models.pose2audio.training import Pose2AudioTask, train_pose2audio
-from dancetomusic.models.pose2audio.training_data import Pose2AudioTrainingConfig
+from dancetomusic.models.pose2audio.training_config import Pose2AudioTrainingConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
+from dancetomusic.pose.files import load_poses
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
 from dancetomusic.training.distributed import distributed_context
@@ -311,3 +314,98 @@ def test_a_checkpoint_of_another_schema_is_refused(config, run, tmp_path):
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):
         Pose2AudioTrainingConfig(**values)
+
+
+@pytest.fixture(scope="module")
+def with_scores(config):
+    """Pieces of the arranger are all there is, and the music of the two dances is arranged."""
+    return replace(
+        config, grooves=None, scores=ScoreCorpusConfig(n_pieces=3, seconds=8.0),
+        score_validation=ScoreCorpusConfig(n_pieces=2, seconds=8.0, seed=1), no_score_share=0.2,
+        max_steps=25, batch_size=4,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored(with_scores, tmp_path_factory):
+    """The directory of a run on scores."""
+    output = tmp_path_factory.mktemp("scored")
+    train_pose2audio(with_scores, output)
+    return output
+
+
+@pytest.mark.slow
+def test_it_learns_to_play_a_score(with_scores, scored):
+    metrics = log_of(scored)[-1]["validation"]
+    for kind in ("score", "unheard"):
+        for book in ("book_0", "book_1"):
+            assert metrics[f"{kind}_{book}"] > 0 and metrics[f"{kind}_without_score_{book}"] > 0
+    assert metrics["loss"] == pytest.approx(
+        np.mean([metrics["score_book_0"], metrics["score_book_1"]])
+    )
+    model = Pose2Audio.from_pretrained(scored)
+    assert model.config.decoder.score
+    assert model.decoder.score.out.weight.abs().max() > 0.01  # it was zero
+    task = task_of(with_scores, scored)
+    for item in [*task.data.music, *task.data.paired]:
+        assert item.notes.given.all() and item.notes.start_s.size > 10
+        held_out = {8 + 1}, {35 + 1}
+        assert item.notes.instruments[0] not in held_out[0]
+        assert item.notes.instruments[1] not in held_out[1]
+    for item in task.held_out["unheard"].music:
+        assert item.notes.instruments[:2].tolist() == [8 + 1, 35 + 1]
+
+
+@pytest.mark.slow
+def test_scores_are_rendered_once_and_parts_of_them_withheld(with_scores, scored, tmp_path):
+    kept = {file: file.stat().st_mtime_ns for file in scored.rglob("*.npz")}
+    assert {file.parent.name for file in kept} > {"scores", "held_out_scores", "held_out_kits"}
+    shared = replace(with_scores, prepared=str(scored), no_part_share=0.5)
+    task = task_of(shared, tmp_path / "run")
+    assert {file: file.stat().st_mtime_ns for file in scored.rglob("*.npz")} == kept
+    batches = [task.data.batch(step, range(4)) for step in range(20)]
+    given = torch.cat([batch.roll[:, 0, :4] for batch in batches])
+    assert set(given.unique().tolist()) == {0.0, 1.0}
+    assert 0.1 < float((given.sum(1) == 0).float().mean()) < 0.5
+    instruments = torch.cat([batch.instruments for batch in batches])
+    assert not instruments[given == 0].any() and instruments[given == 1].any()
+    # The held-out windows have the whole score.
+    assert task.held_out["score"].batch(0, range(4)).roll[:, 0, :4].all()
+
+
+@pytest.mark.slow
+def test_the_composed_score_is_played_by_the_instrument(scored, demo_dir, tmp_path):
+    """No step by hand, and the notes that were played are written."""
+    model = DanceToMusic.from_pretrained(scored)
+    assert model.model.options.score and "house" in model.styles
+    poses = load_poses(demo_dir / "steps_128bpm.npz")
+    music = model.generate(poses, style="house", key="A minor", seed=1)
+    assert music.score is not None and music.score.key == "A minor" and music.codes is not None
+    music.save(tmp_path / "out.mid")
+    assert "house in A minor" in music.about
+    other = model.generate(poses, style="house", key="A minor", seed=1, programs={"bass": 32})
+    assert not np.array_equal(music.codes.codes, other.codes.codes)
+    for refused in ({"soundfont": "any.sf2"}, {"style": "none"}, {"programs": {"flute": 1}}):
+        with pytest.raises(InputError):
+            model.check(refused)
+    with pytest.raises(OutputError):
+        model.check_outputs([tmp_path / "a.wav"], tmp_path / "stems")
+
+
+@pytest.mark.slow
+def test_a_decoder_without_score_goes_on_with_one(config, with_scores, run, tmp_path):
+    start = train_pose2audio(replace(config, max_steps=1), run)
+    again = replace(with_scores, start_from=str(run), n_codebooks=4)
+    task = task_of(again, tmp_path / "again")
+    (note,) = task.notes
+    assert "another number of codebooks" in note
+    size = start.config.decoder.codebook_size
+    ours, theirs = task.decoder, start.decoder
+    torch.testing.assert_close(
+        ours.heads.weight[: 2 * size], theirs.heads.weight, atol=1e-3, rtol=1
+    )
+    with torch.no_grad():
+        ours.eval()
+        batch = task.held_out["score"].batch(0, range(2))
+        silent = replace(batch, roll=torch.zeros_like(batch.roll))
+        torch.testing.assert_close(task.logits(batch)[0], task.logits(silent)[0])

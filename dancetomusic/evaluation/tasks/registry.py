@@ -24,6 +24,7 @@ TASKS = {
     "wavenet": Task("wavenet", "Measure whether a WaveNet's sound depends on the movement."),
     "motion_loudness": Task("motion_loudness", "Score how the sampler's loudness follows motion."),
     "score": Task("score", "Score what is written for a dance: form, energy, hits."),
+    "memory": Task("memory", "Measure what the pose memory is worth to Pose2Audio."),
     "dance": Task("dance", "Score dances made for held-out songs."),
     "insert": Task("insert", "Copy sections of reports into documents."),
 }

@@ -1,6 +1,6 @@
 """Codes sampled without end: one window plays, and the next reads along before it takes over.
 
-The decoder was trained on windows of six seconds. The next window begins while the last one plays
+The decoder was trained on windows of a few seconds. The next window begins while the last one plays
 and is given the codes that are played, one by one; when the last one is full it continues from
 there. So no step costs more than two, and there is no seam: a window has the context that it would
 have had from ``TokenDecoder.generate`` with a prefix.
@@ -14,7 +14,6 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from dancetomusic.errors import CheckpointError
-from dancetomusic.models.pose2audio.long_form import WINDOW_S
 from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
@@ -62,7 +61,7 @@ class CodeStream:
             self._unconditional = decoder.embed_rhythm(silence)[:, self.reach : self.reach + 1]
         self._generator = torch.Generator().manual_seed(seed)
         self._stepper = OnnxTokenDecoder(decoder, weight_bits=weight_bits).stepper
-        self._length = round(WINDOW_S * config.frame_rate)
+        self._length = round(config.window_s * config.frame_rate)
         self._context = round(CONTEXT_S * config.frame_rate)
         self._windows = [decoder.start_live(self._length) for _ in range(2)]
         self.reset()

@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-WINDOW_S = 6
-"""What the decoder was trained on, in whole seconds."""
-HOP_S = 3
-"""Newly written in each further window; the rest is context."""
+from dancetomusic.models.pose2audio.score_condition import ScoreRoll
+
+
+def hop_seconds(window_s: int) -> int:
+    """What is newly written in each window but the first; the rest is context."""
+    return max(1, window_s // 2)
 
 
 def generate_codes(
@@ -23,7 +25,9 @@ def generate_codes(
     *,
     frame_rate: float,
     memory_rate: float,
+    window_s: int,
     seed: int,
+    score: ScoreRoll | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Int64[np.ndarray, "codebooks frames"]:
     """Write codes for every frame of ``rhythm``; the working memory does not grow with it.
@@ -35,7 +39,9 @@ def generate_codes(
         memory_mask: Where ``memory`` is valid.
         frame_rate: Code frames a second.
         memory_rate: Memory positions a second.
+        window_s: What the decoder writes at once, in whole seconds.
         seed: The same seed gives the same codes.
+        score: Piano roll of the whole piece, for a decoder that plays one.
         on_progress: Called with the share done.
     """
     n_frames = rhythm.shape[0]
@@ -43,19 +49,20 @@ def generate_codes(
     done = np.zeros((0, 0), np.int64)
     start_s = 0
     while done.shape[1] < n_frames:
-        start, end = (round(s * frame_rate) for s in (start_s, start_s + WINDOW_S))
-        seen = slice(round(start_s * memory_rate), round((start_s + WINDOW_S) * memory_rate))
+        start, end = (round(s * frame_rate) for s in (start_s, start_s + window_s))
+        seen = slice(round(start_s * memory_rate), round((start_s + window_s) * memory_rate))
         prefix = torch.from_numpy(done[None, :, start:]) if done.size else None
         window = generate(
             torch.from_numpy(rhythm[None, start:end]),
             memory[:, seen],
             memory_mask[:, seen],
             prefix_codes=prefix,
+            score=None if score is None else score.window(slice(start, end)),
             generator=source,
         )[0].numpy()
         fresh = window[:, done.shape[1] - start :] if done.size else window
         done = np.concatenate([done, fresh], axis=1) if done.size else fresh
-        start_s += HOP_S
+        start_s += hop_seconds(window_s)
         if on_progress is not None:
             on_progress(done.shape[1] / n_frames)
     return done

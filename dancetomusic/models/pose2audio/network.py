@@ -45,6 +45,9 @@ class Pose2AudioConfig:
     codec_id: str
     """Identity of the codec whose codes are written."""
 
+    codec: str = "codec"
+    """Where that codec was in training: a directory, a released name or a hub id."""
+
     def __post_init__(self) -> None:
         if self.decoder.memory_dim != self.encoder.channels:
             raise ConfigError(

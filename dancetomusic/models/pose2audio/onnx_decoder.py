@@ -17,6 +17,7 @@ import dancetomusic
 from dancetomusic.errors import InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.cache import cache_directory
+from dancetomusic.models.pose2audio.score_condition import ScoreRoll
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
 from dancetomusic.nn.sampling import SamplingConfig
 
@@ -84,6 +85,7 @@ class OnnxTokenDecoder:
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
         style: Int[Tensor, " batch"] | None = None,
+        score: ScoreRoll | None = None,
         prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
         sampling: SamplingConfig | None = None,
         generator: torch.Generator | None = None,
@@ -94,6 +96,7 @@ class OnnxTokenDecoder:
             memory,
             memory_mask,
             style=style,
+            score=score,
             prefix_codes=prefix_codes,
             sampling=sampling,
             generator=generator,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dancetomusic.codec.patterns import CodePattern
 from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.pose2audio.score_condition import ScoreCondition, ScoreRoll
 from dancetomusic.models.styles import require_style
 from dancetomusic.nn.attention import KVCache
 from dancetomusic.nn.positional import rotation_table
@@ -85,9 +86,16 @@ class TokenDecoderConfig:
     styles: tuple[str, ...] = ()
     """Styles of music that can be asked for; none by default."""
 
+    window_s: int = 6
+    """Length of the music that it was trained on, and writes at once, in whole seconds."""
+
+    score: bool = False
+    """Whether it plays a score where one is given."""
+
     def __post_init__(self) -> None:
         counts = (
-            "rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads ff_mult"
+            "rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads ff_mult "
+            "window_s"
         )
         for key in counts.split():
             if getattr(self, key) < 1:
@@ -212,7 +220,8 @@ class TokenDecoder(nn.Module):
 
     A style is a bar of vectors, ``STYLE_POSITIONS`` of them, read by the phase in the bar and
     added like the rhythm: it can say directly what is played where. Those of ``ANY_STYLE`` are
-    zero and stay so, and all are zero at first. A decoder without styles has no table.
+    zero and stay so, and all are zero at first. A decoder without styles has no table. A score is
+    added likewise, see ``ScoreCondition``.
 
     Args:
         config: Its shape.
@@ -228,6 +237,7 @@ class TokenDecoder(nn.Module):
             config.rhythm_features, width, config.rhythm_span, padding=config.rhythm_span // 2
         )
         self.rhythm_out = nn.Linear(width, width)
+        self.score = ScoreCondition(width, config.rhythm_span) if config.score else None
         self.styles = (
             nn.Embedding(len(config.styles) + 1, STYLE_POSITIONS * width, padding_idx=ANY_STYLE)
             if config.styles
@@ -258,6 +268,7 @@ class TokenDecoder(nn.Module):
         *,
         style: Int[Tensor, " batch"] | None = None,
         unconditional: Bool[Tensor, " batch"] | None = None,
+        score: ScoreRoll | None = None,
     ) -> Float[Tensor, "batch codebooks frames classes"]:
         """Logits of every code, given the codes written before it.
 
@@ -270,11 +281,13 @@ class TokenDecoder(nn.Module):
             memory_mask: True where ``memory`` is valid; all of it by default.
             style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
                 all by default.
-            unconditional: Items that see neither rhythm nor memory nor style, to train guidance.
+            unconditional: Items that see neither rhythm nor memory, style or score, to train
+                guidance.
+            score: Piano roll, padded with zeros; ignored by a decoder that plays none.
         """
         steps = self.pattern.build(codes, self.config.empty)
         before = F.pad(steps, (1, -1), value=self.config.empty)
-        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional, score)
         logits = self._run(before, conditions, slice(0, before.shape[2]), None)
         return self.pattern.revert(logits.transpose(1, 2), codes.shape[2])
 
@@ -287,9 +300,10 @@ class TokenDecoder(nn.Module):
         *,
         style: Int[Tensor, " batch"] | None = None,
         unconditional: Bool[Tensor, " batch"] | None = None,
+        score: ScoreRoll | None = None,
     ) -> DecodingState:
         """Compute the conditions of ``forward`` and allocate the caches for all steps."""
-        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional)
+        conditions = self._conditions(rhythm, memory, memory_mask, style, unconditional, score)
         batch, steps, width = conditions.rhythm.shape
         heads = self.config.n_heads
         shape = (batch, heads, steps, width // heads)
@@ -367,6 +381,7 @@ class TokenDecoder(nn.Module):
         memory_mask: Bool[Tensor, "batch memory"] | None = None,
         *,
         style: Int[Tensor, " batch"] | None = None,
+        score: ScoreRoll | None = None,
         prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
         sampling: SamplingConfig | None = None,
         generator: torch.Generator | None = None,
@@ -380,6 +395,7 @@ class TokenDecoder(nn.Module):
             memory_mask: True where ``memory`` is valid; all of it by default.
             style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
                 all by default.
+            score: Piano roll of all frames.
             prefix_codes: The first frames, to be continued; returned unchanged.
             sampling: How codes are sampled; from the plain distribution by default. Guidance
                 costs a second row per item.
@@ -399,7 +415,7 @@ class TokenDecoder(nn.Module):
             if not todo:
                 return self.pattern.revert(steps, rhythm.shape[1])
             guided = sampling.cfg_scale != 1.0
-            state = self._start_guided(rhythm, memory, memory_mask, style, guided)
+            state = self._start_guided(rhythm, memory, memory_mask, style, score, guided)
             step = (stepper or self.stepper)(state)
             prompt = F.pad(steps, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
             logits = self.advance(state, prompt.repeat(1 + guided, 1, 1))
@@ -443,11 +459,12 @@ class TokenDecoder(nn.Module):
         memory: Tensor | None,
         memory_mask: Tensor | None,
         style: Tensor | None,
+        score: ScoreRoll | None,
         guided: bool,
     ) -> DecodingState:
         """``start``; guidance puts a copy of the batch that sees no conditions in front."""
         if not guided:
-            return self.start(rhythm, memory, memory_mask, style=style)
+            return self.start(rhythm, memory, memory_mask, style=style, score=score)
         unconditional = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
         return self.start(
             torch.cat([rhythm, rhythm]),
@@ -455,6 +472,7 @@ class TokenDecoder(nn.Module):
             None if memory_mask is None else torch.cat([memory_mask, memory_mask]),
             style=None if style is None else torch.cat([style, style]),
             unconditional=unconditional,
+            score=None if score is None else ScoreRoll(*(torch.cat([v, v]) for v in score)),
         )
 
     def _conditions(
@@ -464,6 +482,7 @@ class TokenDecoder(nn.Module):
         memory_mask: Tensor | None,
         style: Tensor | None,
         unconditional: Tensor | None,
+        score: ScoreRoll | None,
     ) -> Conditions:
         config, (batch, frames, _) = self.config, rhythm.shape
         if memory is None:
@@ -476,6 +495,7 @@ class TokenDecoder(nn.Module):
                 visible = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
             visible = visible & ~unconditional[:, None]
             style = None if style is None else style.masked_fill(unconditional, ANY_STYLE)
+            score = None if score is None else score.masked(unconditional)
         head_dim = config.d_model // config.n_heads
         steps_at = self.pattern.frame_of(self.pattern.n_steps(frames)).to(rhythm.device)
         memory_at = torch.arange(memory.shape[1], device=memory.device) * (
@@ -499,18 +519,24 @@ class TokenDecoder(nn.Module):
             for block in self.blocks
         ]
         return Conditions(
-            rhythm=self._rhythm_of_steps(rhythm, style, steps_at),
+            rhythm=self._embed_steps(rhythm, style, score, steps_at),
             rotation=rotation_table(steps_at, head_dim),
             keys=[keys for keys, _ in pairs],
             values=[values for _, values in pairs],
             mask=mask,
         )
 
-    def _rhythm_of_steps(self, rhythm: Tensor, style: Tensor | None, steps_at: Tensor) -> Tensor:
-        """Rhythm embedding at each step, with the style; zero features follow the last frame."""
+    def _embed_steps(
+        self, rhythm: Tensor, style: Tensor | None, score: ScoreRoll | None, steps_at: Tensor
+    ) -> Tensor:
+        """What is added at each step; zero features follow the last frame."""
         frame_of_step = steps_at.long()
         after = int(frame_of_step[-1]) + 1 - rhythm.shape[1] if len(frame_of_step) else 0
-        return self.embed_rhythm(F.pad(rhythm, (0, 0, 0, after)), style)[:, frame_of_step]
+        embedded = self.embed_rhythm(F.pad(rhythm, (0, 0, 0, after)), style)
+        if score is not None and self.score is not None:
+            padded = score._replace(columns=F.pad(score.columns, (0, 0, 0, after)))
+            embedded = embedded + self.score(padded)
+        return embedded[:, frame_of_step]
 
     def embed_rhythm(
         self,
@@ -559,6 +585,8 @@ class TokenDecoder(nn.Module):
         nn.init.normal_(self.null_memory, std=0.02)
         if self.styles is not None:
             nn.init.zeros_(self.styles.weight)
+        if self.score is not None:
+            self.score.initialise()
         # Single steps are bound by reading weights, which is fastest down the columns.
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dancetomusic.checkpoint import load_checkpoint, load_into
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.soft import SoftDecoder
-from dancetomusic.config import config_from_dict
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
+from dancetomusic.models.encoders import open_encoder
 from dancetomusic.models.pose2audio.losses import (
     Adversary,
     PerceptualLoss,
@@ -24,16 +24,16 @@ from dancetomusic.models.pose2audio.losses import (
     scheduled_logits,
 )
 from dancetomusic.models.pose2audio.network import Pose2Audio, Pose2AudioConfig
+from dancetomusic.models.pose2audio.preparation import clip_seconds
+from dancetomusic.models.pose2audio.score_condition import roll_of_notes
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
-from dancetomusic.models.pose2audio.training_data import (
-    CodeBatch,
-    Pose2AudioTrainingConfig,
-    open_windows,
-)
+from dancetomusic.models.pose2audio.training_config import Pose2AudioTrainingConfig
+from dancetomusic.models.pose2audio.training_data import CodeBatch, MusicWindows, open_windows
 from dancetomusic.models.pose_encoder.losses import rhythm_terms
-from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 from dancetomusic.training.beat_scores import beat_scores
 from dancetomusic.training.dataset import to_device
@@ -45,6 +45,17 @@ from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, schedul
 from dancetomusic.types import POSE_FPS, CodeSequence
 
 VALIDATION_BATCHES = 4
+ON_SET = {
+    "grooves": None,
+    "paired_share": 1.0,
+    "window_s": None,
+    "start_from": "pose2audio",
+    "max_steps": 1000,
+    "learning_rate": 3e-4,
+    "warmup_steps": 50,
+    "ema_decay": 0.99,
+}
+"""On a set of clips: the released model is trained further, on nothing else."""
 
 
 class Pose2AudioTask(TrainingTask):
@@ -66,17 +77,20 @@ class Pose2AudioTask(TrainingTask):
     def __init__(
         self, config: Pose2AudioTrainingConfig, output: Path, context: DistributedContext
     ) -> None:
+        if config.window_s is None:
+            assert config.clips is not None
+            config = replace(config, window_s=clip_seconds(config.clips))
         self.config, self.device = config, context.device
         self.codec = load_codec(config.codec, config.n_codebooks)
-        held = load_checkpoint(config.pose_encoder, model="pose_encoder")
-        self.encoder = PoseEncoder(config_from_dict(PoseEncoderConfig, held.config))
-        load_into(self.encoder, held, config.pose_encoder)
+        encoder, self.encoder_metadata = open_encoder(config.pose_encoder)
+        self.encoder = PoseEncoder(replace(encoder.config, frame_rate=self.codec.frame_rate))
+        self.encoder.load_state_dict(encoder.state_dict())
         self.encoder.eval().requires_grad_(False)
-        self.encoder_metadata = held.metadata
-        self.decoder = make_decoder(config, self.codec, self.encoder.config.channels)
-        self.data, self.held_out = open_windows(
-            config, output, context, self.codec, self.encoder, held.sha256, self.decoder.config
+        self.decoder, started = make_decoder(config, self.codec, encoder.config.channels)
+        self.data, self.held_out, notes = open_windows(
+            config, output, context, self.codec, self.encoder, self.decoder.config
         )
+        self.notes = (*started, *notes)
         self.decoder.to(self.device)
         self.modules: dict[str, nn.Module] = {"decoder": self.decoder}
         self.optimizers: dict[str, ScheduledOptimizer] = {}
@@ -164,30 +178,52 @@ class Pose2AudioTask(TrainingTask):
             past = codes.masked_fill(batch.hidden[:, None], self.decoder.config.empty)
             return self.decoder(
                 past, batch.rhythm, memory, memory_mask,
-                style=batch.style, unconditional=batch.unconditional,
+                style=batch.style, unconditional=batch.unconditional, score=batch.score,
             )  # fmt: skip
 
         return scheduled_logits(logits_of, batch.codes, self.config.teacher_forcing_ratio), terms
 
     def validate(self) -> dict[str, float]:
-        """Loss on held-out drummers, kits and basses; the same windows each time."""
+        """Losses on held-out music, the same windows each time; ``loss`` is of the first kind.
+
+        Of music whose score is known, those without it are ``without_score``.
+        """
+        metrics: dict[str, float] = {}
+        for kind, windows in self.held_out.items():
+            for suffix in ("", "without_score") if kind else ("",):
+                name = "_".join(filter(None, (kind, suffix)))
+                losses = self._losses_on(windows, with_score=not suffix)
+                metrics.setdefault("loss", float(losses.mean()))
+                metrics |= {
+                    "_".join(filter(None, (name, book))): float(loss)
+                    for book, loss in _named(losses).items()
+                }
+        return metrics
+
+    def _losses_on(self, windows: MusicWindows, *, with_score: bool) -> Float[Tensor, " codebooks"]:
         found = []
         for number in range(VALIDATION_BATCHES):
-            batch = self.held_out.batch(number, range(self.config.batch_size))
+            batch = windows.batch(number, range(self.config.batch_size))
             batch = to_device(batch, self.device)
-            logits = self.decoder(batch.codes, batch.rhythm, style=batch.style)
+            logits = self.decoder(
+                batch.codes, batch.rhythm, batch.memory, batch.memory_mask, style=batch.style,
+                score=batch.score if with_score else None,
+            )  # fmt: skip
             found.append(codebook_losses(logits, batch.codes))
-        losses = torch.stack(found).mean(0)
-        named = {name: float(loss) for name, loss in _named(losses).items()}
-        return {"loss": float(np.mean(list(named.values()))), **named}
+        return torch.stack(found).mean(0)
 
     def log_samples(self, logger: Logger, step: int) -> dict[str, float]:
-        """Play on the rhythm of a held-out piece, and track the beats of what is played."""
+        """Play on rhythm and score of a held-out piece, and track the beats of what is played."""
         frames = round(self.config.shown_s * self.codec.frame_rate)
-        rhythm = self.held_out.music[0].rhythm[:frames]
+        item = next(iter(self.held_out.values())).music[0]
+        rhythm = item.rhythm[:frames]
+        score = None
+        if self.decoder.config.score:
+            score = roll_of_notes(item.notes, self.codec.frame_rate, len(rhythm)).to(self.device)
         generator = torch.Generator(self.device).manual_seed(self.config.seed)
         codes = self.decoder.generate(
             torch.from_numpy(rhythm)[None].to(self.device),
+            score=score,
             sampling=SamplingConfig(top_k=250),
             generator=generator,
         )
@@ -203,8 +239,11 @@ class Pose2AudioTask(TrainingTask):
 
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write encoder and decoder as one Pose2Audio checkpoint."""
+        codec = self.config.codec
+        if Path(codec).exists():
+            codec = str(Path(codec).resolve())
         model = Pose2Audio(
-            Pose2AudioConfig(self.encoder.config, self.decoder.config, self.codec.identity)
+            Pose2AudioConfig(self.encoder.config, self.decoder.config, self.codec.identity, codec)
         )
         model.encoder.load_state_dict(self.encoder.state_dict())
         model.decoder.load_state_dict(self.decoder.state_dict())
@@ -215,12 +254,24 @@ def _named(losses: Float[Tensor, " codebooks"]) -> dict[str, Tensor]:
     return {f"book_{number}": loss for number, loss in enumerate(losses)}
 
 
-def make_decoder(config: Pose2AudioTrainingConfig, codec: Codec, memory_dim: int) -> TokenDecoder:
+def make_decoder(
+    config: Pose2AudioTrainingConfig, codec: Codec, memory_dim: int
+) -> tuple[TokenDecoder, tuple[str, ...]]:
     """A new decoder, with the weights of ``start_from`` if it is given.
 
+    Returns:
+        The decoder, and what is to be said of how it begins.
+
     Raises:
-        CheckpointError: If those are of another codec or shape.
+        CheckpointError: If those are of another shape.
     """
+    start = None
+    if config.start_from is not None:
+        start = Pose2Audio.from_pretrained(locate_checkpoint(config.start_from))
+    styles = config.styles
+    if styles is None:
+        styles = start.config.decoder.styles if start else ()
+    assert config.window_s is not None
     decoder = TokenDecoder(
         TokenDecoderConfig(
             rhythm_features=len(RHYTHM_FEATURES),
@@ -234,31 +285,40 @@ def make_decoder(config: Pose2AudioTrainingConfig, codec: Codec, memory_dim: int
             causal=config.causal,
             dropout=config.dropout,
             frame_rate=codec.frame_rate,
-            styles=config.styles,
+            styles=styles,
+            window_s=config.window_s,
+            score=bool(config.scores.n_pieces),
         )
     )
-    if config.start_from is not None:
-        start = Pose2Audio.from_pretrained(config.start_from)
-        if start.config.codec_id != codec.identity:
-            raise CheckpointError(
-                f"{config.start_from} writes codes of {start.config.codec_id},"
-                f" not of {codec.identity}",
-                "Train on its own codec, or without start_from.",
-            )
-        take_weights(decoder, start.decoder, config.start_from)
-    return decoder
+    if start is None:
+        return decoder, ()
+    own = start.config.codec_id == codec.identity
+    shared = min(config.n_codebooks, start.config.decoder.n_codebooks) if own else 0
+    take_weights(decoder, start.decoder, str(config.start_from), shared)
+    if shared == config.n_codebooks:
+        return decoder, (f"training starts from {config.start_from}",)
+    other = "number of codebooks" if own else "codec"
+    note = f"training starts from {config.start_from}, which has another {other}: its layers are "
+    return decoder, (f"{note}taken, and codes are embedded and predicted by new weights",)
 
 
-def take_weights(decoder: TokenDecoder, start: TokenDecoder, origin: str) -> None:
+def take_weights(
+    decoder: TokenDecoder, start: TokenDecoder, origin: str, shared_codebooks: int
+) -> None:
     """Start with the weights of a trained decoder.
 
     Of more layers than are needed, evenly spaced ones are taken; memory layers that are not
-    needed are left out, and a table of other styles is initialised.
+    needed are left out, and a table of other styles is initialised, as are what a decoder without
+    score lacks, and the embedding and the output of codes from codebook ``shared_codebooks`` on.
 
     Raises:
         CheckpointError: If it has fewer layers or another width.
     """
     ours, theirs = decoder.config, start.config
+    rows_of_codes = {
+        "embedding.weight": shared_codebooks * (ours.codebook_size + 1),
+        "heads.weight": shared_codebooks * ours.codebook_size,
+    }
     spaced = np.linspace(0, theirs.n_layers - 1, ours.n_layers).round().astype(int)
     sources = {f"blocks.{n}.": f"blocks.{layer}." for n, layer in enumerate(spaced)}
     held = start.state_dict()
@@ -266,14 +326,19 @@ def take_weights(decoder: TokenDecoder, start: TokenDecoder, origin: str) -> Non
     for name, tensor in decoder.state_dict().items():
         if name.startswith("styles.") and ours.styles != theirs.styles:
             continue
+        if name.startswith("score.") and not theirs.score:
+            continue
         prefix = ".".join(name.split(".")[:2]) + "."
-        source = name.replace(prefix, sources.get(prefix, prefix), 1)
-        if ours.n_layers > theirs.n_layers or held.get(source, tensor[:0]).shape != tensor.shape:
+        source = held.get(name.replace(prefix, sources.get(prefix, prefix), 1), tensor[:0])
+        if name in rows_of_codes and source.shape[1:] == tensor.shape[1:]:
+            rows = rows_of_codes[name]
+            source = torch.cat([source[:rows], tensor[rows:]])
+        if ours.n_layers > theirs.n_layers or source.shape != tensor.shape:
             raise CheckpointError(
                 f"the decoder of {origin} has another shape",
-                "Give its d_model, n_heads and n_codebooks, and at most its n_layers.",
+                "Give its d_model and n_heads, and at most its n_layers.",
             )
-        taken[name] = held[source]
+        taken[name] = source
     decoder.load_state_dict(taken, strict=False)
 
 
@@ -287,4 +352,4 @@ def train_pose2audio(config: Pose2AudioTrainingConfig, output: Path | str) -> Po
     return Pose2Audio.from_pretrained(output)
 
 
-TRAINING = TrainingEntry(Pose2AudioTrainingConfig, train_pose2audio)
+TRAINING = TrainingEntry(Pose2AudioTrainingConfig, train_pose2audio, ON_SET)

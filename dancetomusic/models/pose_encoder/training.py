@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
+from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.config import config_to_dict
 from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.errors import CheckpointError
+from dancetomusic.models.encoders import open_encoder
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
@@ -25,13 +27,17 @@ from dancetomusic.models.pose_encoder.training_data import (
     PoseEncoderTrainingConfig,
     RhythmBatch,
     RhythmSource,
+    no_beats,
     procedural_sources,
+    source_of_clip,
     source_of_dance,
     training_dances,
 )
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.training.beat_scores import beat_scores, mean_scores
+from dancetomusic.training.clips import EndlessClips, validation_clips
 from dancetomusic.training.dataset import mean_losses
+from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
 from dancetomusic.training.loop import run_training
 from dancetomusic.training.pictures import draw_rhythm
@@ -39,6 +45,16 @@ from dancetomusic.training.task import TrainingTask, scheduled_adamw
 from dancetomusic.types import POSE_FPS, PoseSequence
 
 LOGGED_S = 10.0
+ON_SET = {
+    "start_from": "pose2audio",
+    "n_procedural": 100,
+    "crop_s": 8.0,
+    "max_clip_s": 8.0,
+    "max_steps": 500,
+    "learning_rate": 5e-4,
+    "warmup_steps": 50,
+}
+"""On a set of clips: the released encoder is trained further, on crops no longer than clips are."""
 
 
 class PoseEncoderTask(TrainingTask):
@@ -46,7 +62,7 @@ class PoseEncoderTask(TrainingTask):
 
     Args:
         config: The settings.
-        device: Where the encoder is trained.
+        context: The processes that train together.
 
     Raises:
         InputError: If the data is missing, malformed, or holds poses that are not finite.
@@ -55,27 +71,53 @@ class PoseEncoderTask(TrainingTask):
 
     config: PoseEncoderTrainingConfig
 
-    def __init__(self, config: PoseEncoderTrainingConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: PoseEncoderTrainingConfig, context: DistributedContext) -> None:
+        self.config, self.device = config, context.device
         self.dances = training_dances(config)
-        procedural = partial(procedural_sources, duration_s=2 * config.crop_s)
+        procedural = []
+        if config.procedural_share:
+            length_s = 2 * config.crop_s
+            procedural = procedural_sources(config.n_procedural, length_s, config.seed)
+        clips = None
+        if config.clips is not None:
+            clips = EndlessClips(config.clips, source_of_clip, config.seed, context)
+            clips.try_one()
         self.data = DanceCrops(
             config,
             [source_of_dance(dance) for dance in self.dances],
-            procedural(config.n_procedural, seed=config.seed) if config.procedural_share else [],
+            procedural,
+            clips,
         )
-        if config.data is None:
-            self.held_out = DanceCrops(config, [], procedural(8, seed=config.seed + 1))
-        else:
-            val = [source_of_dance(dance) for dance in load_dances(config.data, split="val")]
-            self.held_out = DanceCrops(replace(config, procedural_share=0.0), val, [])
+        self.held_out = self._held_out()
         self.encoder = PoseEncoder(config.model)
         if config.start_from is not None:
-            held = load_checkpoint(config.start_from, model="pose_encoder")
-            load_into(self.encoder, held, config.start_from)
-        self.encoder.to(device)
+            start = open_encoder(config.start_from)[0]
+            try:
+                self.encoder.load_state_dict(start.state_dict())
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"the encoder of {config.start_from} has another shape",
+                    "Set model to its channels, dilations, kernel and legs_only.",
+                ) from error
+        self.encoder.to(self.device)
         self.modules = {"encoder": self.encoder}
         self.optimizers = {"encoder": scheduled_adamw(self.encoder.parameters(), config)}
+
+    def _held_out(self) -> DanceCrops:
+        config = self.config
+        if config.data is None and config.clips is None:
+            others = procedural_sources(8, 2 * config.crop_s, config.seed + 1)
+            return DanceCrops(config, [], others)
+        if config.data is not None:
+            val = [source_of_dance(dance) for dance in load_dances(config.data, split="val")]
+        else:
+            assert config.clips is not None
+            count = config.validation_crops
+            found, self.notes = validation_clips(config.clips, source_of_clip, count)
+            val = [source for source in found if source is not None]
+            if not val:
+                raise no_beats(config.clips)
+        return DanceCrops(replace(config, procedural_share=0.0), val, [])
 
     def weight(self, batch: RhythmBatch) -> float:
         """Frames in which a dancer is seen."""
@@ -145,8 +187,8 @@ def train_pose_encoder(config: PoseEncoderTrainingConfig, output: Path | str) ->
     Raises:
         DanceToMusicError: See ``PoseEncoderTask`` and ``run_training``.
     """
-    run_training(lambda context: PoseEncoderTask(config, context.device), config, output)
+    run_training(lambda context: PoseEncoderTask(config, context), config, output)
     return load_pose_encoder(output)
 
 
-TRAINING = TrainingEntry(PoseEncoderTrainingConfig, train_pose_encoder)
+TRAINING = TrainingEntry(PoseEncoderTrainingConfig, train_pose_encoder, ON_SET)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,14 +20,16 @@ from dancetomusic.data.augment import (
     vary_pose,
 )
 from dancetomusic.data.captures import CAPTURES, capture_disjoint
+from dancetomusic.data.clip import Clip
 from dancetomusic.data.dance import Dance, fully_visible, require_beats
 from dancetomusic.data.figures import hold_out
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.errors import ConfigError
+from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.pose_encoder.network import PoseEncoderConfig
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
+from dancetomusic.training.clips import EndlessClips
 from dancetomusic.training.config import LoopConfig, check_ranges
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
@@ -44,7 +48,9 @@ class PoseEncoderTrainingConfig(LoopConfig):
     augment: PoseAugmentConfig = field(default_factory=PoseAugmentConfig)
     """How real dances are varied; procedural ones are varied likewise."""
     data: str | None = None
-    """Folder of the dances (``data/tang2018.py``); none for procedural ones alone."""
+    """Folder of the dances (``data/tang2018.py``); none for procedural ones and clips."""
+    clips: str | None = None
+    """Set of clips whose ``train`` split takes the dances' place."""
     qualities: tuple[str, ...] = ("A", "B", "C")
     """Synchronisation qualities to learn from."""
     hold_out: str | None = None
@@ -52,7 +58,8 @@ class PoseEncoderTrainingConfig(LoopConfig):
     ``data.figures.figure_blocks``, or ``captures`` for every take of motion capture that also
     occurs in a dance of ``val``."""
     start_from: str | None = None
-    """Checkpoint of an encoder of the same shape to start from."""
+    """Checkpoint with an encoder of the same shape to start from: of ``pose_encoder``, or of
+    ``pose2audio``."""
     procedural_share: float = 0.35
     """Share of crops from procedural dancers."""
     n_procedural: int = 300
@@ -86,8 +93,10 @@ class PoseEncoderTrainingConfig(LoopConfig):
             shares="procedural_share short_share",
             counts="n_procedural validation_crops",
         )
-        if self.data is None and self.procedural_share < 1:
-            raise ConfigError("no data is named", "Give data, or procedural_share: 1.0.")
+        if self.data is not None and self.clips is not None:
+            raise ConfigError("data and clips are both named", "Give one of them.")
+        if self.data is None and self.clips is None and self.procedural_share < 1:
+            raise ConfigError("no data is named", "Give clips, data, or procedural_share: 1.0.")
         if not 0 < self.min_clip_s <= self.max_clip_s <= self.crop_s:
             raise ConfigError("clip lengths are out of order", "Give min ≤ max ≤ crop.")
 
@@ -138,14 +147,32 @@ def source_of_dance(dance: Dance) -> RhythmSource:
         InputError: If its beats are fewer than two, or do not increase.
     """
     require_beats(dance)
-    poses = dance.poses
+    return _source(dance.poses, dance.beat_times, dance.beats_per_bar, known=dance.downbeat_known)
+
+
+def source_of_clip(clip: Clip) -> RhythmSource | None:
+    """A clip of a set as a source, on the beats of its sound; ``None`` where they are too few."""
+    rhythm = clip.rhythm
+    if rhythm.beat_times.size < 2:
+        return None
+    # Beats before the first complete its bar, so that beat 0 is a downbeat.
+    before = np.arange(1 - rhythm.beat_numbers[0], 0)
+    earlier = rhythm.beat_times[0] + before * (rhythm.beat_times[1] - rhythm.beat_times[0])
+    return _source(
+        clip.poses, np.append(earlier, rhythm.beat_times), rhythm.beats_per_bar, known=True
+    )
+
+
+def _source(
+    poses: PoseSequence, beats: np.ndarray, beats_per_bar: int, *, known: bool
+) -> RhythmSource:
     if poses.fps != POSE_FPS:
         poses = resample_poses(poses, POSE_FPS)
     return RhythmSource(
         poses=poses,
-        beat_times=dance.beat_times,
-        beats_per_bar=dance.beats_per_bar,
-        downbeat_known=dance.downbeat_known,
+        beat_times=beats,
+        beats_per_bar=beats_per_bar,
+        downbeat_known=known,
         energy=movement_energy(poses),
         retimed=True,
     )
@@ -186,7 +213,9 @@ class DanceCrops(TrainingSet):
     Args:
         config: The settings.
         real: Recorded dances.
-        procedural: Procedural ones: ``procedural_share`` of the crops, all without ``real``.
+        procedural: Procedural ones: ``procedural_share`` of the crops, all where there is nothing
+            else.
+        clips: A stream of clips, in place of ``real``; those without beats are passed over.
     """
 
     batch_type = RhythmBatch
@@ -196,23 +225,42 @@ class DanceCrops(TrainingSet):
         config: PoseEncoderTrainingConfig,
         real: Sequence[RhythmSource],
         procedural: Sequence[RhythmSource],
+        clips: EndlessClips[RhythmSource | None] | None = None,
     ) -> None:
         self.config, self.seed = config, config.seed
-        self.real, self.procedural = real, procedural
+        self.real, self.procedural, self.clips = real, procedural, clips
         lengths = np.array([source.poses.duration_s for source in real or procedural])
-        self.shares = lengths / lengths.sum()
+        self.shares = lengths / lengths.sum()  # empty where there are only clips
         self.content_hash = hash_arrays(
             a for source in (*real, *procedural) for a in (source.poses.world, source.beat_times)
         )
         self.epoch_size = max(1, round(lengths.sum() / config.crop_s))
+        if clips is not None:
+            self.content_hash += f" {clips.stream.content_hash}"
+            self.epoch_size = clips.stream.n_clips
 
     def sample(self, rng: np.random.Generator, step: int = 0) -> Sample:
         """A random crop of a random dance."""
-        if not self.real or rng.random() < self.config.procedural_share:
+        others = self.real or self.clips is not None
+        if not others or rng.random() < self.config.procedural_share:
             source = self.procedural[int(rng.integers(len(self.procedural)))]
+        elif self.clips is not None:
+            source = _next_with_beats(self.clips)
         else:
             source = self.real[int(rng.choice(len(self.real), p=self.shares))]
         return crop_source(source, self.config, rng)
+
+
+def _next_with_beats(clips: EndlessClips[RhythmSource | None]) -> RhythmSource:
+    for source in islice(clips, clips.stream.n_clips):
+        if source is not None:
+            return source
+    raise no_beats(clips.stream.root)
+
+
+def no_beats(root: Path | str) -> InputError:
+    """What is said of a set whose clips have too few beats."""
+    return InputError(f"no clip of {root} has two beats", "Build a set of videos with music.")
 
 
 def training_dances(config: PoseEncoderTrainingConfig) -> list[Dance]:

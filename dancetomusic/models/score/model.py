@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dancetomusic.errors import InputError
@@ -58,7 +59,7 @@ class ScoreModel(MusicModel):
     ) -> None:
         self._compose = compose
         self._options = ModelOptions(
-            sampling or SamplingConfig(), sampling_fields, style_names(), score=True
+            sampling or SamplingConfig(), sampling_fields, style_names(), score=True, stems=True
         )
 
     @property
@@ -68,17 +69,7 @@ class ScoreModel(MusicModel):
 
     def check(self, choice: ScoreChoice) -> None:
         """Read the key and the files; programs are for tracks of the score that will be played."""
-        if choice.style_file is not None:
-            load_style(choice.style_file)
-        if choice.key is not None:
-            parse_key(choice.key)
-        given = () if choice.midi is None else read_midi(choice.midi).tracks
-        tracks = [track.name for track in given] or ARRANGED
-        for name in choice.programs or {}:
-            if name not in tracks:
-                raise InputError(f"there is no track {name}", f"Name one of: {', '.join(tracks)}.")
-        if choice.soundfont is not None:
-            SoundFont(choice.soundfont)
+        check_choice(choice)
 
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
@@ -86,35 +77,68 @@ class ScoreModel(MusicModel):
         """Plan, arrange, play and mix."""
         choice = conditions.score
         with stages.stage("score"):
-            style, reason = _style(conditions)
-            score = self._score(conditions, style, sampling)
+            written = write_score(conditions, sampling, self._compose)
         with stages.stage("sound"):
             stems = perform(
-                score,
-                style,
-                soundfont=choice.soundfont,
-                programs=choice.programs,
+                written.score, written.style, soundfont=choice.soundfont, programs=choice.programs
             )
             mix = sum_stems(stems)
-        key = f" in {score.key}" if score.key else ""
-        return Sound(mix, None, score, stems, f"{style.name}{key}: {reason}")
-
-    def _score(self, conditions: Conditions, style: Style, sampling: SamplingConfig) -> Score:
-        rhythm, choice = conditions.rhythm, conditions.score
-        clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
-        if choice.midi is not None:
-            return score_from_midi(choice.midi, clock)
-        plan = make_plan(clock, rhythm, conditions.dancers)
-        return self._compose(clock, plan, style, choice.key, conditions.seed, sampling)
+        return Sound(mix, None, written.score, stems, written.about)
 
 
-def _style(conditions: Conditions) -> tuple[Style, str]:
-    """The style asked for, or the one that suits the dance best, and why."""
-    asked = conditions.score.style_file or conditions.style
+def check_choice(choice: ScoreChoice) -> None:
+    """Refuse a style, key, file or track that ``write_score`` or the sampler would.
+
+    Raises:
+        InputError: If one is unusable.
+    """
+    if choice.style_file is not None:
+        load_style(choice.style_file)
+    if choice.key is not None:
+        parse_key(choice.key)
+    given = () if choice.midi is None else read_midi(choice.midi).tracks
+    tracks = [track.name for track in given] or ARRANGED
+    for name in choice.programs or {}:
+        if name not in tracks:
+            raise InputError(f"there is no track {name}", f"Name one of: {', '.join(tracks)}.")
+    if choice.soundfont is not None:
+        SoundFont(choice.soundfont)
+
+
+@dataclass(frozen=True)
+class WrittenScore:
+    """A score for a dance, the style that it is played in, and what was chosen in one line."""
+
+    score: Score
+    style: Style
+    about: str
+
+
+def write_score(
+    conditions: Conditions, sampling: SamplingConfig, compose: Compose = arrange_by_rules
+) -> WrittenScore:
+    """The score that is given, or one that is planned and composed for the dance.
+
+    Args:
+        conditions: Its style is the one asked for, or the one that suits the dance best.
+        sampling: Of the composer.
+        compose: Writes the score.
+    """
+    rhythm, choice = conditions.rhythm, conditions.score
+    asked = choice.style_file or conditions.style
     if asked is not None:
-        return load_style(asked), "as asked"
-    chosen = choose_style(conditions.rhythm)
-    return load_style(chosen.name), chosen.reason
+        style, reason = load_style(asked), "as asked"
+    else:
+        chosen = choose_style(rhythm)
+        style, reason = load_style(chosen.name), chosen.reason
+    clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
+    if choice.midi is not None:
+        score = score_from_midi(choice.midi, clock)
+    else:
+        plan = make_plan(clock, rhythm, conditions.dancers)
+        score = compose(clock, plan, style, choice.key, conditions.seed, sampling)
+    key = f" in {score.key}" if score.key else ""
+    return WrittenScore(score, style, f"{style.name}{key}: {reason}")
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from dancetomusic.models.pose2audio.long_form import HOP_S, WINDOW_S, generate_codes
+from dancetomusic.models.pose2audio.long_form import generate_codes, hop_seconds
 
 
 class Recorder:
@@ -10,7 +11,7 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, rhythm, memory, memory_mask, *, prefix_codes, generator):
+    def __call__(self, rhythm, memory, memory_mask, *, prefix_codes, score, generator):
         self.calls.append((rhythm, memory, prefix_codes))
         number = rhythm[:, :, 0].long()
         codes = torch.stack([number, number * 2], dim=1)
@@ -19,14 +20,14 @@ class Recorder:
         return codes
 
 
-def run(n_frames, n_memory):
+def run(n_frames, n_memory, window_s=6):
     recorder, progress = Recorder(), []
     rhythm = np.arange(n_frames, dtype=np.float32)[:, None].repeat(9, axis=1)
     memory = torch.arange(n_memory, dtype=torch.float32)[None, :, None]
     mask = torch.ones(1, n_memory, dtype=torch.bool)
     codes = generate_codes(
-        recorder, rhythm, memory, mask, frame_rate=75.0, memory_rate=12.0, seed=0,
-        on_progress=progress.append,
+        recorder, rhythm, memory, mask, frame_rate=75.0, memory_rate=12.0, window_s=window_s,
+        seed=0, on_progress=progress.append,
     )  # fmt: skip
     return codes, recorder.calls, progress
 
@@ -39,12 +40,15 @@ def test_every_frame_is_written_once_and_in_order():
         assert progress[-1] == 1.0
 
 
-def test_windows_go_on_from_the_codes_before_and_see_their_own_dance():
-    _, calls, _ = run(2000, 320)
+@pytest.mark.parametrize("window_s", [1, 5, 6, 20])
+def test_windows_go_on_from_the_codes_before_and_see_their_own_dance(window_s):
+    codes, calls, _ = run(2000, 320, window_s)
+    hop_s = hop_seconds(window_s)
+    assert np.array_equal(codes[0], np.arange(2000))
     for number, (rhythm, memory, prefix) in enumerate(calls):
-        start_s = number * HOP_S
+        start_s = number * hop_s
         assert rhythm[0, 0, 0] == start_s * 75
         assert memory[0, 0, 0] == start_s * 12
-        assert rhythm.shape[1] <= WINDOW_S * 75
+        assert rhythm.shape[1] <= window_s * 75
         if number:
-            assert prefix.shape[2] == (WINDOW_S - HOP_S) * 75
+            assert prefix.shape[2] == (window_s - hop_s) * 75

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from dancetomusic.config import config_from_dict, config_to_dict, load_config_values
+from dancetomusic.data.clip import clip_directory, load_clip
 from dancetomusic.data.dance import Dance
+from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
@@ -28,10 +30,12 @@ from dancetomusic.models.pose_encoder.training_data import (
     DanceCrops,
     PoseEncoderTrainingConfig,
     procedural_sources,
+    source_of_clip,
     source_of_dance,
 )
 from dancetomusic.models.registry import train
 from dancetomusic.types import PoseSequence
+from tests.clip_factory import add_clip
 
 TINY = PoseEncoderConfig(
     channels=16, dilations=(1, 2), dropout=0.0, tempo_dropout=0.0, gain_spread=0.0
@@ -265,3 +269,29 @@ def test_shipped_settings_load(repository):
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError):
         PoseEncoderTrainingConfig(**values)
+
+
+def test_a_clip_of_a_set_is_a_source_whose_beat_0_is_a_downbeat(tmp_path):
+    record = add_clip(tmp_path, "video")
+    clip = load_clip(clip_directory(tmp_path, record.key))
+    times = np.array([0.1, 0.4, 0.7, 1.0])
+    rhythm = dataclasses.replace(clip.rhythm, beat_times=times, beat_numbers=np.array([3, 4, 1, 2]))
+    source = source_of_clip(dataclasses.replace(clip, rhythm=rhythm))
+    np.testing.assert_allclose(source.beat_times, [-0.5, -0.2, *times])
+    assert source.beats_per_bar == 4 and source.beat_times[4] == 0.7
+    alone = dataclasses.replace(rhythm, beat_times=times[:1], beat_numbers=np.array([1]))
+    assert source_of_clip(dataclasses.replace(clip, rhythm=alone)) is None
+
+
+def test_it_learns_from_clips_and_from_nothing_else(tmp_path):
+    for number in range(3):
+        add_clip(tmp_path / "set", f"video {number}", split="train")
+    write_manifest(tmp_path / "set")
+    settings = dataclasses.replace(
+        SETTINGS, clips=str(tmp_path / "set"), procedural_share=0.0, max_steps=2
+    )
+    train_pose_encoder(settings, tmp_path / "run")
+    metadata = json.loads((tmp_path / "run" / "config.json").read_text())["metadata"]
+    assert len(metadata["data"].split()[1]) == 64
+    with pytest.raises(ConfigError, match="both named"):
+        dataclasses.replace(settings, data="dances")
