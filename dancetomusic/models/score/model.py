@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dancetomusic.errors import InputError
@@ -31,13 +32,15 @@ class ScoreModel(MusicModel):
 
     @property
     def options(self) -> ModelOptions:
-        """Style, key, score, SoundFont and programs; nothing is sampled from logits."""
+        """Style, key, energy, score, SoundFont and programs; nothing is sampled from logits."""
         return ModelOptions(SamplingConfig(), (), style_names(), score=True)
 
     def check(self, choice: ScoreChoice) -> None:
         """Read the key and the files; programs are for tracks of the score that will be played."""
         if choice.key is not None:
             parse_key(choice.key)
+        if not -1 <= choice.energy <= 1:
+            raise InputError(f"energy is {choice.energy:g}", "Give -1 (calmer) to 1 (livelier).")
         given = () if choice.midi is None else read_midi(choice.midi).tracks
         tracks = [track.name for track in given] or ARRANGED
         for name in choice.programs or {}:
@@ -70,7 +73,7 @@ class ScoreModel(MusicModel):
         clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
         if choice.midi is not None:
             return score_from_midi(choice.midi, clock)
-        plan = make_plan(clock, rhythm, conditions.dancers)
+        plan = replace(make_plan(clock, rhythm, conditions.dancers), push=choice.energy)
         return arrange(clock, plan, style, choice.key, conditions.seed)
 
 

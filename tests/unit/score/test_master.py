@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dancetomusic.errors import InputError
 from dancetomusic.io.loudness import frame_hop, integrated_loudness, true_peak, true_peaks
 from dancetomusic.score.gain import with_gain_db
-from dancetomusic.score.master import glue_db, limiting_db, master
+from dancetomusic.score.master import glue_db, limiting_db, master, master_stems
 from dancetomusic.types import Waveform
 
 RATE = 44_100
@@ -258,3 +258,18 @@ def test_two_minutes_take_two_seconds() -> None:
     start = time.process_time()
     master(sound)
     assert sound.duration_s / (time.process_time() - start) > 60
+
+
+def test_mastered_stems_add_up_to_the_mastered_sum():
+    loud, quiet = drums(gain_db=6.0), drums(every_s=0.3, gain_db=-9.0)
+    together = Waveform(loud.samples + quiet.samples, RATE)
+    stems = master_stems({"a": loud, "b": quiet}, -14.0)
+    assert list(stems) == ["a", "b"]
+    total = stems["a"].samples + stems["b"].samples
+    assert np.abs(total - master(together, -14.0).samples).max() < 1e-5
+    unmastered = master_stems({"a": loud}, None)["a"]
+    assert np.array_equal(unmastered.samples, loud.samples)
+    silence = Waveform(np.zeros((2, RATE), np.float32), RATE)
+    assert not master_stems({"a": silence})["a"].samples.any()
+    with pytest.raises(InputError):
+        master_stems({})
