@@ -69,6 +69,8 @@ def test_the_seed_decides_and_a_given_score_is_played(model, poses, music, tmp_p
     ("choices", "message"),
     [
         ({"key": "H"}, "key is 'H'"),
+        ({"energy": 1.5}, "energy is 1.5"),
+        ({"energy": float("nan")}, "energy is nan"),
         ({"midi": __file__}, "no MIDI file"),
         ({"soundfont": __file__}, "no usable SoundFont"),
         ({"programs": {"flute": 3}}, "no track flute"),
@@ -80,6 +82,17 @@ def test_a_choice_that_cannot_be_is_refused_before_any_work(model, choices, mess
         model.check(choices)
     with pytest.raises(InputError, match=message):
         model.generate("absent.mp4", **choices)
+
+
+def test_energy_decides_how_much_is_played(model, poses, music):
+    asked = {"bpm": 120.0, "style": "house", "key": "A minor", "loudness_lufs": None}
+
+    def n_notes(score):
+        return sum(len(track.notes) for track in score.tracks)
+
+    calm, lively = (model.generate(poses, energy=energy, **asked).score for energy in (-1.0, 1.0))
+    assert 1.5 * n_notes(calm) < n_notes(music.score) < n_notes(lively)
+    assert [s.name for s in calm.sections] == [s.name for s in lively.sections]
 
 
 def test_a_codec_is_refused():
