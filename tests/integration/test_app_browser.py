@@ -57,7 +57,8 @@ def opened(address: str, *arguments: str, width: int = 1280, **options) -> Itera
     trouble: list[str] = []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments])
-        page = browser.new_page(viewport={"width": width, "height": 860}, **options)
+        context = browser.new_context(viewport={"width": width, "height": 860}, **options)
+        page = context.new_page()
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on(
             "request",
@@ -552,9 +553,9 @@ def test_the_address_leads_back_to_the_takes(server, dances):
             assert beats_shown(tab)[0].tolist() == pytest.approx(shown, abs=2e-4)
             assert tab.inner_text("#make-note") == ""
             until(tab, "document.querySelector('#video').readyState > 2")
+            tab.check("#loop")
             tab.click("#play")
-            until(tab, "document.querySelector('#video').currentTime > 0.5")
-            assert max(in_studio(tab, LEVELS)) > 0.01
+            until(tab, f"{LEVEL}.then((level) => level > 0.01)")
             tab.click("#play")
 
         page.reload()
