@@ -58,8 +58,8 @@ def new_client(address: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def send_video(client: httpx.Client, content: bytes) -> httpx.Response:
-    return client.post("/api/clips", content=content)
+def send_video(client: httpx.Client, content: bytes, name: str = "") -> httpx.Response:
+    return client.post("/api/clips", content=content, params={"name": name} if name else None)
 
 
 def follow(client: httpx.Client, job: str) -> dict[str, Any]:
@@ -80,6 +80,13 @@ def make_take(client: httpx.Client, clip: str, **wish: Any) -> dict[str, Any]:
 def read_rhythm(client: httpx.Client, clip: str, **wish: Any) -> dict[str, Any]:
     """The final state of reading a clip's rhythm, likewise."""
     return _run(client, f"/api/clips/{clip}/rhythm", wish)
+
+
+def get_file(client: httpx.Client, take: str, **wish: Any) -> httpx.Response:
+    """A file made of a take."""
+    state = _run(client, f"/api/takes/{take}/files", wish)
+    assert state["state"] == "done", state
+    return client.get(state["result"]["url"])
 
 
 def _run(client: httpx.Client, path: str, wish: dict[str, Any]) -> dict[str, Any]:

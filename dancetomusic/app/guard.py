@@ -64,13 +64,16 @@ class Guard:
     """ASGI middleware in front of everything else.
 
     Args:
-        app: What is guarded.
+        app: What is guarded; it sees paths without ``root_path``.
         token: What a visitor must know; ``None`` on loopback, where nobody else can visit.
+        root_path: Path under which a proxy serves the page, whether it takes it out of requests
+            or not.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None = None, root_path: str = "") -> None:
         self.app = app
         self._token = token
+        self._root_path = f"/{root_path.strip('/')}".rstrip("/")
         self._secret = secrets.token_bytes(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +81,11 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if self._root_path and scope["path"] == self._root_path:  # links are relative to /…/
+            await _send_response(send, 307, {**HEADERS, "Location": f"{self._root_path}/"}, b"")
+            return
+        if scope["path"].startswith(f"{self._root_path}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self._root_path)}
         headers = Headers(scope=scope)
         try:
             self._check_host(headers)
@@ -130,7 +138,8 @@ class Guard:
     def _new_cookie(self, headers: Headers) -> str:
         name = secrets.token_urlsafe(16)
         secure = "; Secure" if headers.get("x-forwarded-proto") == "https" else ""
-        return f"{COOKIE}={name}.{self._sign(name)}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        value = f"{COOKIE}={name}.{self._sign(name)}"
+        return f"{value}; Path={self._root_path}/; HttpOnly; SameSite=Strict{secure}"
 
     def _is_open(self, scope: Scope, headers: Headers) -> bool:
         """Whether no session is needed: no token is set, or the request carries it."""
@@ -148,7 +157,8 @@ class Guard:
             raise Refusal(
                 401, "the token is missing or wrong", "Open the page with ?token=… once more."
             )
-        answer = {**HEADERS, "Location": "/", "Set-Cookie": self._new_cookie(headers)}
+        home = f"{self._root_path}/"
+        answer = {**HEADERS, "Location": home, "Set-Cookie": self._new_cookie(headers)}
         await _send_response(send, 303, answer, b"")
 
 

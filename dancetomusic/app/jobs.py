@@ -107,6 +107,10 @@ class JobQueue:
         left = max(self._usual_s - spent, 0.5 * spent)
         return max(1.0, left + (n_jobs - 1) * self._usual_s)
 
+    def unfinished_on(self, source: str) -> list[Job]:
+        """Jobs that wait or run for a video, the one at work first."""
+        return [job for job in self._unfinished if job.request.get("source") == source]
+
     def require_idle(self, client: str) -> None:
         """Refuse a client that has a job already.
 
@@ -120,6 +124,7 @@ class JobQueue:
                     "your last job is not done yet",
                     "Wait for it, or cancel it.",
                     retry_after_s=self.wait_s(position),
+                    job=job.id,
                 )
 
     def submit(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dancetomusic.errors import ConfigError, DanceToMusicError
 
 MIN_TOKEN_LENGTH = 16
+TAKEN = "Give .mp4, .mov, .mkv, .webm, .avi, .ts, .mts, .mpg, .flv or .ogv."
+"""Containers that are taken; ``uploads`` knows them by their first bytes, ``probe`` by FFmpeg."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Limits:
         pixels: Size of its pictures, width times height.
         waiting_jobs: Jobs in line behind the one at work.
         live_sessions: Cameras played to at a time.
-        keep_s: How long a video and its music are kept, in seconds.
+        keep_s: How long a video and its music are kept after the last job, in seconds.
         absent_s: How long a job continues with nobody watching it, in seconds.
         idle_s: How long a sender may be silent, in seconds.
 
@@ -52,11 +54,19 @@ class Refusal(DanceToMusicError):
         problem: What is wrong.
         remedy: What to do about it.
         retry_after_s: When to ask again, in seconds, where that helps.
+        job: Id of the client's own job that stands in the way.
     """
 
     def __init__(
-        self, status: int, problem: str, remedy: str, *, retry_after_s: float | None = None
+        self,
+        status: int,
+        problem: str,
+        remedy: str,
+        *,
+        retry_after_s: float | None = None,
+        job: str | None = None,
     ) -> None:
         super().__init__(problem, remedy)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.job = job

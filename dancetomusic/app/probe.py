@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dancetomusic.app.limits import Limits, Refusal
+from dancetomusic.app.limits import TAKEN, Limits, Refusal
 from dancetomusic.errors import DanceToMusicError
 
 MAX_MEMORY_BYTES = 4 * 2**30
 MAX_CPU_S = 20
-CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts")
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "flv", "ogg")
 """FFmpeg's names of the containers that are taken."""
 
 SHOWN_NAME = "the file"
@@ -61,7 +61,7 @@ def examine(path: Path, limits: Limits) -> dict[str, Any]:
             raise Refusal(
                 415,
                 f"{SHOWN_NAME} is in {source.container.format.long_name}",
-                "Give .mp4, .mov, .mkv, .webm, .avi or .ts.",
+                TAKEN,
             )
         _require_pixels(source.stream.width * source.stream.height, limits)
         whole_s = declared_length(source.container) / 1e6

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
@@ -28,7 +31,7 @@ from dancetomusic.app.jobs import Job, JobQueue, State, Worker
 from dancetomusic.app.limits import Limits, Refusal
 from dancetomusic.app.live_socket import MAX_MESSAGE_BYTES, LiveSessions, StreamingEngine
 from dancetomusic.app.uploads import Clip, Clips, file_name
-from dancetomusic.app.worker import SKELETON, SKELETON_RANGE, SOUND
+from dancetomusic.app.worker import HEARD, SCORE, SKELETON, SKELETON_RANGE, SOUND
 from dancetomusic.errors import ConfigError
 from dancetomusic.pose.landmarks import BONES, LANDMARK_NAMES
 
@@ -37,6 +40,8 @@ _SWEEP_S = 20.0
 _FOLDER_PREFIX = "dancetomusic-app-"
 _JOB_TIMEOUT_S, _JOB_TIMEOUT_PER_S = 120.0, 30.0
 _STOP_S = 3
+_KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
+"""Of files that never change."""
 
 
 class RhythmRequest(BaseModel):
@@ -60,6 +65,8 @@ class TakeRequest(RhythmRequest):
     temperature: float | None = Field(None, ge=0.0, le=2.0)
     cfg_scale: float | None = Field(None, ge=1.0, le=8.0)
     style: str | None = Field(None, max_length=100)
+    key: str | None = Field(None, max_length=20)
+    energy: float | None = Field(None, ge=-1.0, le=1.0)
     bpm: float | None = Field(None, ge=40.0, le=240.0)
 
     @model_validator(mode="after")
@@ -70,19 +77,21 @@ class TakeRequest(RhythmRequest):
 
 
 class FileRequest(BaseModel):
-    """How a take is to be written."""
+    """What of a take is to be written: its sound, the video with it, its stems or its notes."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    format: Literal["wav", "mp4"]
+    format: Literal["wav", "mp4", "zip", "mid"]
     name: str = Field("dance", max_length=1000)
     mix: float = Field(0.0, ge=0.0, le=1.0)
-    skeleton: bool = False
+    levels: dict[str, Annotated[float, Field(ge=0.0, le=2.0)]] = {}
+    """Gains of tracks in the mix; 1 for those that are not named."""
 
 
 def create_app(
     *,
     token: str | None = None,
+    root_path: str = "",
     limits: Limits | None = None,
     checkpoint: str | None = None,
     live_checkpoint: str | None = None,
@@ -93,6 +102,7 @@ def create_app(
 
     Args:
         token: What a visitor must know; needed where others than this machine can reach it.
+        root_path: Path under which a proxy serves it.
         limits: What it gives at most.
         checkpoint: Model of the upload page, a directory or a released name.
         live_checkpoint: Model of the live page, likewise.
@@ -136,7 +146,10 @@ def create_app(
     async def play_live(socket: WebSocket) -> None:
         await live.serve(socket, socket.scope["session"])
 
-    return Guard(app, token)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and "GET" in route.methods:
+            route.methods.add("HEAD")
+    return Guard(app, token, root_path)
 
 
 def serve(
@@ -174,11 +187,17 @@ def serve(
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port)
         listener = socket.create_server((host, port), family=family)
+    except socket.gaierror as error:
+        raise ConfigError(
+            f"there is no host {host}", "Give --host an address of this machine, or leave it out."
+        ) from error
     except OSError as error:
+        option = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
         raise ConfigError(
             f"cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})",
-            "Choose another --port.",
+            f"Choose another {option}.",
         ) from error
     with listener:
         shown = f"[{host}]" if ":" in host else host
@@ -214,10 +233,15 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
     uploading: set[str] = set()
 
     @app.post("/api/clips", status_code=201)
-    async def receive_clip(request: Request) -> dict[str, Any]:
-        """The body is the file itself."""
+    async def receive_clip(request: Request, name: str = "") -> dict[str, Any]:
+        """The body is the file itself; ``name`` is what its client calls it."""
         client: str = request.scope["session"]
-        queue.require_idle(client)
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise Refusal(
+                415,
+                "the video is wrapped in a form",
+                "Send the file itself: curl --data-binary @dance.mp4, not -F.",
+            )
         if client in uploading:
             raise Refusal(
                 429, "you are uploading already", "Wait until it is done.", retry_after_s=5.0
@@ -226,11 +250,35 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
         uploading.add(client)
         try:
             clip = await _clips(request).receive(
-                request.stream(), int(length) if length.isdecimal() else None
+                request.stream(),
+                int(length) if length.isdecimal() else None,
+                client=client,
+                shown=name,
             )
         finally:
             uploading.discard(client)
-        return {"id": clip.id, **clip.video}
+        return _describe(clip)
+
+    @app.get("/api/clips/{name}")
+    async def show_clip(request: Request, name: str) -> dict[str, Any]:
+        """All that is known of a video, for a page that comes back to it."""
+        clip = _clips(request).find(name)
+        jobs = queue.unfinished_on(str(clip.source))
+        return {
+            **_describe(clip),
+            "analysis": clip.analysis,
+            "takes": [
+                {**take.result, "take": take_id, "wish": take.wish}
+                for take_id, take in clip.takes.items()
+                if take.result
+            ],
+            "jobs": [{"job": job.id, "work": job.request["work"]} for job in jobs],
+        }
+
+    @app.get("/api/clips/{name}/video")
+    async def give_video(request: Request, name: str) -> FileResponse:
+        clip = _clips(request).find(name)
+        return FileResponse(clip.source, media_type=clip.media_type, headers=_KEPT)
 
     @app.delete("/api/clips/{name}", status_code=204)
     async def forget_clip(request: Request, name: str) -> None:
@@ -242,8 +290,12 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
     @app.post("/api/clips/{name}/rhythm", status_code=202)
     async def read_rhythm(request: Request, name: str, wish: RhythmRequest) -> dict[str, str]:
         clip = _clips(request).find(name)
+
+        def keep(result: dict[str, Any]) -> None:
+            clip.analysis = result
+
         work = {"work": "rhythm", **wish.model_dump()}
-        return _submit(queue, request, clip, work, {}, lambda: None)
+        return _submit(queue, request, clip, work, keep, lambda: None)
 
     @app.get("/api/clips/{name}/skeleton")
     async def give_clip_skeleton(request: Request, name: str) -> FileResponse:
@@ -259,40 +311,62 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
         if wish.beats is not None:
             require_beats(wish.beats, clip.video["duration_s"])
         queue.require_idle(request.scope["session"])
-        take, folder = clip.new_take()
+        take_id, take = clip.new_take(wish.model_dump())
+
+        def keep(result: dict[str, Any]) -> None:
+            take.result = dict(result)
+            result |= {"take": take_id, "wish": take.wish}
 
         def discard() -> None:
-            del clip.takes[take]
-            shutil.rmtree(folder, ignore_errors=True)
+            del clip.takes[take_id]
+            shutil.rmtree(take.folder, ignore_errors=True)
 
-        work = {"work": "take", "folder": str(folder), **wish.model_dump()}
-        return _submit(queue, request, clip, work, {"take": take}, discard)
+        work = {"work": "take", "folder": str(take.folder), **take.wish}
+        return _submit(queue, request, clip, work, keep, discard)
 
 
 def _add_takes(app: FastAPI, queue: JobQueue) -> None:
     @app.post("/api/takes/{name}/files", status_code=202)
     async def start_file(request: Request, name: str, wish: FileRequest) -> dict[str, str]:
-        clip, folder = _clips(request).find_take(name)
+        clip, take = _clips(request).find_take(name)
+        tracks = take.result["tracks"]
+        if wish.format in ("zip", "mid") and not tracks:
+            raise Refusal(422, "this take has no score", "Ask for wav or mp4.")
+        for track in wish.levels.keys() - set(tracks):
+            raise Refusal(
+                422, f"there is no track {track}", f"Name of: {', '.join(tracks) or 'none'}."
+            )
         queue.require_idle(request.scope["session"])
         file, target = clip.new_file(file_name(wish.name, f".{wish.format}"))
-
         work = {
             "work": "file",
-            "folder": str(folder),
+            "folder": str(take.folder),
             "target": str(target),
             "mix": wish.mix,
-            "skeleton": wish.skeleton,
+            "levels": {track: wish.levels.get(track, 1.0) for track in tracks},
         }
-        answer = {"url": f"/api/files/{file}"}
-        return _submit(queue, request, clip, work, answer, lambda: clip.drop_file(file))
+
+        def keep(result: dict[str, Any]) -> None:
+            result["url"] = f"api/files/{file}"
+
+        return _submit(queue, request, clip, work, keep, lambda: clip.drop_file(file))
 
     @app.get("/api/takes/{name}/sound")
     async def give_sound(request: Request, name: str) -> FileResponse:
-        return FileResponse(_clips(request).find_take(name)[1] / SOUND, media_type="audio/wav")
+        return _of_take(request, name, SOUND, "audio/wav")
+
+    @app.get("/api/takes/{name}/stems/{number}")
+    async def give_stem(request: Request, name: str, number: int) -> FileResponse:
+        """A track as it stands in the mastered mix; together they are the sound."""
+        return _of_take(request, name, HEARD.format(number), "audio/flac")
+
+    @app.get("/api/takes/{name}/score")
+    async def give_score(request: Request, name: str) -> FileResponse:
+        return _of_take(request, name, SCORE, "application/json")
 
     @app.get("/api/takes/{name}/skeleton")
     async def give_skeleton(request: Request, name: str) -> FileResponse:
-        return FileResponse(_clips(request).find_take(name)[1] / SKELETON)
+        return _of_take(request, name, SKELETON, "application/octet-stream")
 
     @app.get("/api/files/{name}")
     async def give_file(request: Request, name: str) -> FileResponse:
@@ -300,9 +374,11 @@ def _add_takes(app: FastAPI, queue: JobQueue) -> None:
         return FileResponse(path, filename=shown)
 
     @app.get("/api/jobs/{name}")
-    async def watch_job(name: str) -> StreamingResponse:
+    async def watch_job(request: Request, name: str) -> Response:
         """Server-sent events; the job is cancelled when nobody listens any more."""
         job = queue.find(name)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
 
         async def events() -> AsyncIterator[str]:
             async for state in queue.watch(job):
@@ -320,15 +396,16 @@ def _submit(
     request: Request,
     clip: Clip,
     work: dict[str, Any],
-    made: dict[str, str],
+    keep: Callable[[dict[str, Any]], None],
     discard: Callable[[], None],
 ) -> dict[str, str]:
-    """Queue work on a clip; its result is joined by ``made``, its failure discards that."""
+    """Queue work on a clip; its result is kept, and may be added to; its failure discards."""
 
     def end(job: Job) -> None:
         clip.users -= 1
+        clip.used_at = time.monotonic()
         if job.state == State.done:
-            job.result |= made
+            keep(job.result)
         else:
             discard()
 
@@ -349,6 +426,17 @@ def _submit(
 def _clips(request: Request) -> Clips:
     clips: Clips = request.app.state.clips
     return clips
+
+
+def _describe(clip: Clip) -> dict[str, Any]:
+    return {"id": clip.id, "name": clip.name, **clip.video}
+
+
+def _of_take(request: Request, name: str, file: str, media_type: str) -> FileResponse:
+    path = _clips(request).find_take(name)[1].folder / file
+    if not path.is_file():
+        raise Refusal(404, "this take has none", "Look at its tracks.")
+    return FileResponse(path, media_type=media_type, headers=_KEPT)
 
 
 def _remove_abandoned() -> None:
@@ -376,9 +464,10 @@ async def _answer_refusal(_request: Request, error: Exception) -> Response:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(ceil(error.retry_after_s))
-    return JSONResponse(
-        {"problem": error.problem, "remedy": error.remedy}, error.status, headers=headers
-    )
+    body = {"problem": error.problem, "remedy": error.remedy}
+    if error.job is not None:
+        body["job"] = error.job
+    return JSONResponse(body, error.status, headers=headers)
 
 
 async def _answer_invalid(_request: Request, error: Exception) -> Response:

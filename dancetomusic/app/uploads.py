@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import shutil
@@ -18,13 +19,31 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dancetomusic.app.limits import Limits, Refusal
+from starlette.requests import ClientDisconnect
+
+from dancetomusic.app.limits import TAKEN, Limits, Refusal
+
+logger = logging.getLogger(__name__)
 
 _PROBES_AT_ONCE = 2
 _PROBE_TIMEOUT_S = 60.0
-_SNIFF_BYTES = 192
+_SNIFF_BYTES = 200
 _NAME_LENGTH = 80
-_TAKEN = "Give .mp4, .mov, .mkv, .webm, .avi or .ts."
+
+
+@dataclass
+class Take:
+    """Music that was made for a clip, or is being made.
+
+    Attributes:
+        folder: Holds its sounds.
+        wish: What it was asked to be like.
+        result: What the worker says of it; empty until it is done.
+    """
+
+    folder: Path
+    wish: dict[str, Any]
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -33,33 +52,41 @@ class Clip:
 
     Attributes:
         id: What the client knows it by; not guessable.
+        client: Who sent it.
+        name: What its client calls it; only ever shown.
         folder: Holds the video and all that is made of it.
+        used_at: Monotonic time of the upload or the last job, in seconds.
+        media_type: Of its container.
         video: What ``probe`` found.
-        made_at: Monotonic time of the upload, in seconds.
         users: Requests that work on it; it is not forgotten meanwhile.
         files: What can be fetched: id → path and the name that it is given.
-        takes: What was made for it: id → the folder of a take.
+        analysis: The rhythm that was read last, if one was.
+        takes: What was made for it, by id.
     """
 
     id: str
+    client: str
+    name: str
     folder: Path
-    made_at: float
+    used_at: float
+    media_type: str = ""
     video: dict[str, Any] = field(default_factory=dict)
     users: int = 0
     files: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    takes: dict[str, Path] = field(default_factory=dict)
+    analysis: dict[str, Any] | None = None
+    takes: dict[str, Take] = field(default_factory=dict)
 
     @property
     def source(self) -> Path:
         """The uploaded file; it has no suffix, so only its content says what it is."""
         return self.folder / "source"
 
-    def new_take(self) -> tuple[str, Path]:
-        """An id and an empty folder for the next take."""
+    def new_take(self, wish: dict[str, Any]) -> tuple[str, Take]:
+        """An id for the next take, and the take with an empty folder."""
         name = secrets.token_urlsafe(16)
-        self.takes[name] = self.folder / f"take_{name}"
-        self.takes[name].mkdir()
-        return name, self.takes[name]
+        take = self.takes[name] = Take(self.folder / f"take_{name}", wish)
+        take.folder.mkdir()
+        return name, take
 
     def new_file(self, shown: str) -> tuple[str, Path]:
         """An id and a path for the next file to fetch, which its client will know as ``shown``."""
@@ -90,25 +117,34 @@ class Clips:
     def __len__(self) -> int:
         return len(self._clips)
 
-    async def receive(self, body: AsyncIterator[bytes], declared_bytes: int | None) -> Clip:
+    async def receive(
+        self,
+        body: AsyncIterator[bytes],
+        declared_bytes: int | None,
+        *,
+        client: str = "",
+        shown: str = "",
+    ) -> Clip:
         """Store a video and look at it; on any failure nothing of it stays.
 
         Args:
             body: The file in pieces.
             declared_bytes: Its size by the request, if it says one.
+            client: Who sends it; where room is needed, the oldest of the client's own go.
+            shown: What the client calls it.
 
         Raises:
-            Refusal: If it is too large or long, no video, or there is no room.
+            Refusal: If it is too large or long, no video, broke off, or there is no room.
         """
         if declared_bytes is not None and declared_bytes > self._limits.upload_bytes:
             raise self._too_large()
-        self._require_room(declared_bytes or 0)
-        name = secrets.token_urlsafe(16)
-        clip = Clip(name, self._folder / secrets.token_hex(16), time.monotonic(), users=1)
+        self._require_room(declared_bytes or 0, client)
+        name, folder = secrets.token_urlsafe(16), self._folder / secrets.token_hex(16)
+        clip = Clip(name, client, file_name(shown, ""), folder, time.monotonic(), users=1)
         clip.folder.mkdir()
         self._clips[name] = clip
         try:
-            await self._store(body, clip.source)
+            clip.media_type = await self._store(body, clip.source)
             clip.video = await self._probe(clip.source)
         except BaseException:
             self.forget(clip)
@@ -127,14 +163,14 @@ class Clips:
             raise _gone("video")
         return self._clips[name]
 
-    def find_take(self, name: str) -> tuple[Clip, Path]:
-        """The clip and folder of the take with this id.
+    def find_take(self, name: str) -> tuple[Clip, Take]:
+        """The clip and the finished take with this id.
 
         Raises:
             Refusal: If there is none (any more).
         """
         for clip in self._clips.values():
-            if name in clip.takes:
+            if name in clip.takes and clip.takes[name].result:
                 return clip, clip.takes[name]
         raise _gone("take")
 
@@ -157,13 +193,17 @@ class Clips:
     def forget_old(self) -> None:
         """Delete what nobody works on and was kept for long enough."""
         for clip in list(self._clips.values()):
-            if not clip.users and time.monotonic() - clip.made_at > self._limits.keep_s:
+            if not clip.users and time.monotonic() - clip.used_at > self._limits.keep_s:
                 self.forget(clip)
 
-    def _require_room(self, needed_bytes: int) -> None:
-        used = sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
-        if used + needed_bytes > self._limits.stored_bytes:
-            oldest = min((clip.made_at for clip in self._clips.values()), default=0.0)
+    def _require_room(self, needed_bytes: int, client: str) -> None:
+        idle = [clip for clip in self._clips.values() if clip.client == client and not clip.users]
+        own = sorted(idle, key=lambda clip: clip.used_at)
+        while self._stored_bytes() + needed_bytes > self._limits.stored_bytes:
+            if own:
+                self.forget(own.pop(0))
+                continue
+            oldest = min((clip.used_at for clip in self._clips.values()), default=0.0)
             raise Refusal(
                 429,
                 "this server is full",
@@ -171,7 +211,11 @@ class Clips:
                 retry_after_s=max(1.0, oldest + self._limits.keep_s - time.monotonic()),
             )
 
-    async def _store(self, body: AsyncIterator[bytes], target: Path) -> None:
+    def _stored_bytes(self) -> int:
+        return sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
+
+    async def _store(self, body: AsyncIterator[bytes], target: Path) -> str:
+        """Write the file; gives its media type."""
         start, size = b"", 0
         with target.open("wb") as file:
             async for piece in _unless_silent(body, self._limits.idle_s):
@@ -180,13 +224,15 @@ class Clips:
                     raise self._too_large()
                 if len(start) < _SNIFF_BYTES:
                     start += piece[:_SNIFF_BYTES]
-                    if len(start) >= _SNIFF_BYTES and not looks_like_video(start):
+                    if len(start) >= _SNIFF_BYTES and not media_type(start):
                         raise _not_video()
                 await asyncio.to_thread(file.write, piece)
         if not size:
             raise Refusal(422, "the file is empty", "Copy or export the video again.")
-        if not looks_like_video(start):
+        found = media_type(start)
+        if not found:
             raise _not_video()
+        return found
 
     async def _probe(self, path: Path) -> dict[str, Any]:
         async with self._probes:
@@ -225,17 +271,22 @@ class Clips:
         )
 
 
-def looks_like_video(start: bytes) -> bool:
-    """Whether a file that starts with ``start`` is in a container that is taken.
+def media_type(start: bytes) -> str:
+    """Of the container of a file that starts with ``start``; empty for one that is not taken.
 
-    A cheap look at the first 192 bytes before anything is decoded.
+    A cheap look at the first 200 bytes before anything is decoded.
     """
-    return (
-        start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # ISO 14496-12
-        or start[:4] == b"\x1aE\xdf\xa3"  # RFC 8794: EBML
-        or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
-        or (start[:1] == b"G" and start[188:189] == b"G")  # ISO 13818-1: sync bytes
-    )
+    packets = [(0, 188), (4, 196)]  # of MPEG-TS, and of AVCHD, which puts a time before each
+    known = {
+        "video/mp4": start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
+        "video/webm": start[:4] == b"\x1aE\xdf\xa3",  # RFC 8794: EBML
+        "video/x-msvideo": start[:4] == b"RIFF" and start[8:12] == b"AVI ",
+        "video/mp2t": any(start[a : a + 1] == start[b : b + 1] == b"G" for a, b in packets),
+        "video/mpeg": start[:4] == b"\0\0\1\xba",  # ISO 13818-1: pack header
+        "video/x-flv": start[:4] == b"FLV\1",
+        "video/ogg": start[:4] == b"OggS",  # RFC 3533
+    }
+    return next((name for name, fits in known.items() if fits), "")
 
 
 def file_name(wish: str, suffix: str) -> str:
@@ -248,18 +299,23 @@ def file_name(wish: str, suffix: str) -> str:
 
 
 async def _unless_silent(body: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
-    pieces = aiter(body)
+    pieces, size = aiter(body), 0
     while True:
         try:
-            yield await asyncio.wait_for(anext(pieces), idle_s)
+            piece = await asyncio.wait_for(anext(pieces), idle_s)
+            size += len(piece)
+            yield piece
         except StopAsyncIteration:
             return
+        except ClientDisconnect:
+            logger.warning("an upload broke off after %d bytes", size)
+            raise Refusal(400, "the upload broke off", "Send it again.") from None
         except TimeoutError:
             raise Refusal(408, "nothing more of the file arrived", "Send it again.") from None
 
 
 def _not_video() -> Refusal:
-    return Refusal(415, "the file is in no video format that is accepted", _TAKEN)
+    return Refusal(415, "the file is in no video format that is accepted", TAKEN)
 
 
 def _gone(what: str) -> Refusal:

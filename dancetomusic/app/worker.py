@@ -12,22 +12,25 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dancetomusic.app.probe import without_path
-from dancetomusic.errors import DanceToMusicError, InputError, OutputError, VideoError
+from dancetomusic.errors import DanceToMusicError, InputError, VideoError
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.types import POSE_FPS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dancetomusic.generate.one import DanceToMusic
+    from dancetomusic.generate.result import Music
+    from dancetomusic.score.notes import Score
     from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 Progress = Callable[[str, float], None]
@@ -36,6 +39,11 @@ MAX_MEMORY_BYTES = 24 * 2**30
 """Of address space, most of which is never touched."""
 
 SOUND = "sound.wav"
+SCORE, MIDI = "score.json", "score.mid"
+STEM = "stem_{}.flac"
+"""A track as it stands in the mix, before it is mastered; all are turned down alike to fit."""
+HEARD = "heard_{}.flac"
+"""A track as it stands in the mastered mix, likewise."""
 SKELETON = "skeleton.bin"
 POSES = "poses_{}.npz"
 DANCERS = "dancers_{}"
@@ -140,6 +148,8 @@ def make_take(
     temperature: float | None,
     cfg_scale: float | None,
     style: str | None,
+    key: str | None,
+    energy: float | None,
     beats_from: str,
     dancers: int,
     reading: int,
@@ -147,7 +157,7 @@ def make_take(
     bpm: float | None,
     on_progress: Progress,
 ) -> dict[str, Any]:
-    """Write a take's sound and skeletons into ``folder``; gives what a page draws of it.
+    """Write a take's sound, skeletons and score into ``folder``; gives what a page says of it.
 
     It is played on ``beats``, or at ``bpm``, or on one of the readings of the video.
 
@@ -155,7 +165,6 @@ def make_take(
         DanceToMusicError: As ``read_rhythm`` and ``DanceToMusic.generate`` do.
     """
     from dancetomusic.io.audio import write_wav
-    from dancetomusic.pose.files import save_poses
     from dancetomusic.rhythm.beats import track_from_beats
 
     people = _dancers(source, dancers, on_progress)
@@ -180,16 +189,17 @@ def make_take(
         temperature=temperature,
         cfg_scale=cfg_scale,
         style=style,
+        key=key,
+        energy=energy,
         on_progress=on_progress,
     )
     target = Path(folder)
-    for number, poses in enumerate(music.dancers):
-        save_poses(target / POSES.format(number), poses)
     write_skeletons(target / SKELETON, music.dancers)
     write_wav(target / SOUND, music.waveform)
     rhythm = music.rhythm
     return {
-        **_beats_of(music.rhythm),
+        **_beats_of(rhythm),
+        **_write_score(target, music),
         "energy": [round(float(value), 3) for value in rhythm.energy],
         "energy_rate": rhythm.energy_rate,
         "duration_s": music.waveform.duration_s,
@@ -200,11 +210,98 @@ def make_take(
     }
 
 
+def _write_score(folder: Path, music: Music) -> dict[str, Any]:
+    """Write notes and stems, if there are any; gives style, key, and what the tracks are.
+
+    ``stem_gain`` brings the tracks as they are heard to the level of the sound.
+    """
+    from dancetomusic.score.master import master_stems
+
+    if music.score is None:
+        return {"style": "", "key": "", "about": music.about, "tracks": [], "stem_gain": 1.0}
+    music.save(folder / MIDI)
+    (folder / SCORE).write_text(json.dumps(describe_score(music.score, music.dancers)))
+    _write_stems(folder, STEM, music.stems, bits=24)
+    return {
+        "style": music.score.style,
+        "key": music.score.key,
+        "about": music.about,
+        "tracks": list(music.stems),
+        "stem_gain": _write_stems(folder, HEARD, master_stems(music.stems), bits=16),
+    }
+
+
+def _write_stems(
+    folder: Path, name: str, stems: Mapping[str, Waveform], *, bits: Literal[16, 24]
+) -> float:
+    """Write stems within full scale, turned down by one factor; gives its inverse."""
+    import numpy as np
+
+    from dancetomusic.io.audio import write_audio
+    from dancetomusic.types import Waveform
+
+    gain = max(1.0, *(float(np.abs(stem.samples).max(initial=0)) for stem in stems.values()))
+    for number, stem in enumerate(stems.values()):
+        quieter = Waveform(stem.samples / np.float32(gain), stem.sample_rate)
+        write_audio(folder / name.format(number), quieter, bits=bits)
+    return gain
+
+
+def describe_score(score: Score, dancers: Sequence[PoseSequence]) -> dict[str, Any]:
+    """A score for a page to draw, with the hits of the dance; all times in seconds.
+
+    Returns:
+        ``sections`` as ``[name, start, end]``, ``tracks`` as ``{"name", "is_drum", "notes"}``, each
+        note as ``[start, end, pitch, velocity]``, ``hits`` as ``[time, strength]``.
+    """
+    import numpy as np
+
+    from dancetomusic.pose.hits import find_hits
+
+    clock, hits = score.clock, find_hits(dancers)
+    bars = np.append(clock.seconds(clock.bar_starts.astype(float)), clock.duration_s)
+    bars = bars.clip(0, clock.duration_s).round(3).tolist()
+    tracks = []
+    for track in score.tracks:
+        notes = score.audible(track)
+        times = np.stack([clock.seconds(notes.start), clock.seconds(notes.end)], axis=1)
+        rows = zip(
+            times.clip(0, clock.duration_s).round(3).tolist(),
+            notes.pitch.tolist(),
+            notes.velocity.tolist(),
+            strict=True,
+        )
+        notes_drawn = [[*span, pitch, velocity] for span, pitch, velocity in rows]
+        tracks.append({"name": track.name, "is_drum": track.is_drum, "notes": notes_drawn})
+    return {
+        "sections": [
+            [section.name, bars[section.first_bar], bars[section.first_bar + section.n_bars]]
+            for section in score.sections
+        ],
+        "tracks": tracks,
+        "hits": [
+            [round(float(time), 3), round(float(strength), 3)]
+            for time, strength in zip(hits.times, hits.strengths, strict=True)
+            if time < clock.duration_s
+        ],
+    }
+
+
 def _options_of(model: DanceToMusic) -> dict[str, Any]:
-    """What the page offers of the model: its sampling settings with their defaults, its styles."""
+    """What the page offers of the model: its sampling settings with their defaults, its styles.
+
+    Of a model that plays a score also the keys; else there are none.
+    """
+    from dancetomusic.score.harmony import NOTE_NAMES
+
     options = model.model.options
     defaults = {name: getattr(options.sampling, name) for name in options.sampling_fields}
-    return {"sampling": defaults, "styles": list(options.styles)}
+    keys = [f"{name} {mode}" for mode in ("major", "minor") for name in NOTE_NAMES]
+    return {
+        "sampling": defaults,
+        "styles": list(options.styles),
+        "keys": keys if options.score else [],
+    }
 
 
 def _beats_of(rhythm: RhythmTrack) -> dict[str, Any]:
@@ -229,39 +326,79 @@ def make_file(
     folder: str,
     target: str,
     mix: float,
-    skeleton: bool,
+    levels: Mapping[str, float],
     on_progress: Progress,
 ) -> dict[str, Any]:
-    """Write a take as ``target``, ``.wav`` or ``.mp4``, with the video's own sound mixed in.
+    """Write a take as ``target``: its sound, the video with it, its stems, or its notes.
 
-    Pictures are copied where ``.mp4`` can hold them and no skeleton is drawn, else re-encoded.
+    Args:
+        source: The video.
+        folder: Of the take.
+        target: ``.wav``, ``.mp4``, ``.zip`` (each track before mastering, and the notes), ``.mid``.
+        mix: Share of the video's own sound.
+        levels: By track, its gain; the mix is mastered again where one is not 1. Stems and notes
+            are as they were made.
+        on_progress: Called with ``"file"`` and the share of it done.
 
     Raises:
         DanceToMusicError: If the video cannot be read or the file not be written.
     """
-    from dancetomusic.io.audio import read_audio, read_flac, write_wav
+    from dancetomusic.generate.result import RIGHTS
+    from dancetomusic.io.audio import read_audio, read_flac, write_audio
     from dancetomusic.io.mux import mux
-    from dancetomusic.pose.files import load_poses
     from dancetomusic.score.mix import duck_under
 
     on_progress("file", 0.0)
-    sound = read_flac(Path(folder) / SOUND)
-    if mix:
-        own = read_audio(source, sound.sample_rate, sound.samples.shape[0])
-        sound = duck_under(sound, own, mix)
-    if target.endswith(".wav"):
-        write_wav(target, sound)
+    path, kept = Path(target), Path(folder)
+    if path.suffix == ".mid":
+        shutil.copyfile(kept / MIDI, path)
+    elif path.suffix == ".zip":
+        _zip_stems(kept, path, list(levels))
     else:
-        files = sorted(Path(folder).glob(POSES.format("*"))) if skeleton else []
-        draw = _drawer([load_poses(file) for file in files])
-        try:
-            mux(source, sound, target, draw=draw if skeleton else None, fps=POSE_FPS)
-        except OutputError:
-            if skeleton:
-                raise
-            mux(source, sound, target, draw=draw, fps=POSE_FPS)
+        changed = any(level != 1 for level in levels.values())
+        sound = _balanced(kept, list(levels.values())) if changed else read_flac(kept / SOUND)
+        if mix:
+            own = read_audio(source, sound.sample_rate, sound.samples.shape[0])
+            sound = duck_under(sound, own, mix)
+        tags = {"comment": RIGHTS} if levels else {}
+        if path.suffix == ".wav":
+            write_audio(path, sound, tags=tags)
+        else:
+            mux(source, sound, path, tags=tags)
     on_progress("file", 1.0)
-    return {"bytes": Path(target).stat().st_size}
+    return {"bytes": path.stat().st_size}
+
+
+def _balanced(folder: Path, levels: Sequence[float]) -> Waveform:
+    """The tracks of a take at other levels, mastered."""
+    import numpy as np
+
+    from dancetomusic.io.audio import read_flac
+    from dancetomusic.score.master import master
+    from dancetomusic.score.mix import sum_stems
+    from dancetomusic.types import Waveform
+
+    stems = {}
+    for number, level in enumerate(levels):
+        stem = read_flac(folder / STEM.format(number))
+        stems[str(number)] = Waveform(np.float32(level) * stem.samples, stem.sample_rate)
+    return master(sum_stems(stems))
+
+
+def _zip_stems(folder: Path, target: Path, tracks: Sequence[str]) -> None:
+    """A zip of the tracks as 24-bit WAV files, sample-aligned, and of the notes."""
+    from dancetomusic.io.audio import read_flac, write_audio
+
+    with (
+        atomic_output(target) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        tempfile.TemporaryDirectory(dir=folder) as unpacked,
+    ):
+        for number, track in enumerate(tracks):
+            wav = Path(unpacked, f"{number}.wav")
+            write_audio(wav, read_flac(folder / STEM.format(number)), bits=24)
+            archive.write(wav, f"{track}.wav")
+        archive.write(folder / MIDI, MIDI)
 
 
 def _reading(found: dict[str, Any], index: int) -> RhythmTrack:
@@ -343,18 +480,6 @@ def write_skeletons(path: Path, dancers: Sequence[PoseSequence]) -> None:
             positions = np.round(1 + shares * 65534).astype("<u2")
             known = dancer.present & (dancer.image is not None)
             file.write((positions * known[:, None, None].astype("<u2")).tobytes())
-
-
-def _drawer(dancers: Sequence[PoseSequence]) -> Callable[[int, Any], Any]:
-    from dancetomusic.pose.draw import draw_skeleton
-
-    def draw(index: int, frame: Any) -> Any:
-        for dancer in dancers:
-            if dancer.image is not None and index < len(dancer) and dancer.present[index]:
-                frame = draw_skeleton(frame, dancer.image[index])
-        return frame
-
-    return draw
 
 
 WORK: dict[str, Callable[..., dict[str, Any]]] = {

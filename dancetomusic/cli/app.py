@@ -28,6 +28,10 @@ def app(
             help="Secret that visitors must have in the address, as ?token=SECRET.",
         ),
     ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option("--root_path", help="Path under which a proxy serves the page, as /dance."),
+    ] = "",
     checkpoint: CheckpointOption = None,
     live_checkpoint: Annotated[
         str | None,
@@ -50,6 +54,7 @@ def app(
         host,
         port,
         token=token,
+        root_path=root_path,
         on_ready=lambda address: print(
             f"serving  {address}{'?token=…' if token else ''}\n"
             "         Ctrl+C ends it and deletes what was uploaded",

@@ -100,6 +100,12 @@ ProgramOption = Annotated[
         help="General MIDI program of a track, such as bass=38; repeat for several.",
     ),
 ]
+EnergyOption = Annotated[
+    float | None,
+    typer.Option(
+        "--energy", help="Livelier (to 1) or calmer (to -1) than the dance; 0 follows it."
+    ),
+]
 LoudnessOption = Annotated[
     str,
     typer.Option("--loudness", help="Loudness in LUFS to master to, or none to leave it as it is."),

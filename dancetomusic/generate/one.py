@@ -136,6 +136,7 @@ class DanceToMusic:
         midi: Path | str | None = None,
         soundfont: Path | str | None = None,
         programs: Mapping[str, int] | None = None,
+        energy: float | None = None,
         swing: float | None = None,
         num_dancers: int = 1,
         temperature: float | None = None,
@@ -159,11 +160,12 @@ class DanceToMusic:
             sound: File to find the beats in instead of the video's own sound.
             style: One of ``styles``; chosen for the dance by default. The metre stays that of
                 the dance.
-            style_file: A style of one's own; as for the next four, see ``ScoreChoice``.
+            style_file: A style of one's own; as for the next five, see ``ScoreChoice``.
             key: Such as ``"A minor"``.
             midi: Notes to play in place of composed ones.
             soundfont: File to play from.
             programs: General MIDI programs by track.
+            energy: How much livelier (to 1) or calmer (to -1) the music is than the dance.
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
                 thirds. Styles that swing by themselves then swing more.
             num_dancers: People to follow at most; they steer together.
@@ -189,6 +191,7 @@ class DanceToMusic:
                 "midi": midi,
                 "soundfont": soundfont,
                 "programs": programs,
+                "energy": energy,
                 "swing": swing,
                 "temperature": temperature,
                 "top_k": top_k,
@@ -204,7 +207,7 @@ class DanceToMusic:
             encoding, rhythm, readings = choose_rhythm(
                 self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
             )
-        choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs)
+        choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs, energy or 0.0)
         conditions = Conditions(
             tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score
         )

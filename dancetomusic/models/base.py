@@ -28,6 +28,7 @@ class ScoreChoice:
         midi: File of notes to play in place of composed ones.
         soundfont: File to play from; the one that comes along by default.
         programs: By track name, the General MIDI program to use in place of the style's.
+        energy: How much livelier (to 1) or calmer (to -1) the music is than the dance.
     """
 
     style_file: Path | None = None
@@ -35,6 +36,7 @@ class ScoreChoice:
     midi: Path | str | None = None
     soundfont: Path | str | None = None
     programs: Mapping[str, int] | None = None
+    energy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class MusicModel(ABC):
         """Refuse a choice about the score that ``generate`` would, before any work.
 
         Raises:
-            InputError: If the key, a file, or a track is unusable.
+            InputError: If the key, the energy, a file, or a track is unusable.
         """
 
     @abstractmethod

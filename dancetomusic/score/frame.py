@@ -26,6 +26,9 @@ OWN_SHARE = 0.7
 LEAST_SPREAD = 0.25
 """Between the 10th and the 90th percentile of energy, so that even movement stays even."""
 
+PUSH_REACH = 0.5
+"""What the plan's push of 1 adds to the intensity."""
+
 LOUDEST = 112
 """Velocity above which only answers to hits are played."""
 
@@ -170,7 +173,8 @@ def bar_intensity(plan: Plan) -> Float64[np.ndarray, " bars"]:
         lift[bars] = SECTION_LIFT.get(section.name, 0.0)
     low, high = np.percentile(energy, [10, 90])
     centre, spread = float(np.median(energy)), max(float(high - low), LEAST_SPREAD)
-    return np.clip(0.55 + 0.75 * (smooth - centre) / spread + lift, 0.0, 1.0)
+    danced = np.clip(0.55 + 0.75 * (smooth - centre) / spread + lift, 0.0, 1.0)
+    return np.clip(danced + PUSH_REACH * plan.push, 0.0, 1.0)
 
 
 def fit_bar(pattern: DrumPattern | Line, place: int, length: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,12 +21,14 @@ from dancetomusic.io.loudness import (
 )
 from dancetomusic.score.gain import released, smoothed, with_gain_db
 from dancetomusic.score.limiter import MARGIN_DB, TRUE_PEAK_DB, limiting_db
+from dancetomusic.score.mix import sum_stems
 from dancetomusic.types import Waveform
 
 logger = logging.getLogger(__name__)
 
 LOUDNESS_LUFS = -14.0
 """What the large streaming services play music at."""
+FADE_IN_S, FADE_OUT_S = 0.002, 0.03
 
 _DRIFT_HZ = 10.0  # below is no sound
 _MOST_RAISED_LU = 40.0  # what is below -54 LUFS is mostly noise
@@ -42,8 +45,8 @@ def master(
     loudness_lufs: float | None = LOUDNESS_LUFS,
     *,
     true_peak_db: float = TRUE_PEAK_DB,
-    fade_in_s: float = 0.002,
-    fade_out_s: float = 0.03,
+    fade_in_s: float = FADE_IN_S,
+    fade_out_s: float = FADE_OUT_S,
 ) -> Waveform:
     """Bring a sound to a loudness, with its peaks below a limit and its ends faded.
 
@@ -71,11 +74,38 @@ def master(
     if loudness_lufs is None or not waveform.samples.size:
         return waveform
     sound = _cleaned(waveform, fade_in_s, fade_out_s)
+    return with_gain_db(sound, _gain_db(sound, loudness_lufs, true_peak_db))
+
+
+def master_stems(
+    stems: Mapping[str, Waveform], loudness_lufs: float | None = LOUDNESS_LUFS
+) -> dict[str, Waveform]:
+    """Stems as they stand in their mastered sum: they add up to what ``master`` makes of it.
+
+    Args:
+        stems: By name; one or more, of one rate, number of channels and length.
+        loudness_lufs: As for ``master``.
+
+    Raises:
+        InputError: If there is none, they differ, or the loudness is out of its range.
+    """
+    _check(loudness_lufs, TRUE_PEAK_DB, FADE_IN_S, FADE_OUT_S)
+    if loudness_lufs is None:
+        return dict(stems)
+    cleaned = {name: _cleaned(stem, FADE_IN_S, FADE_OUT_S) for name, stem in stems.items()}
+    gain_db = _gain_db(sum_stems(cleaned), loudness_lufs, TRUE_PEAK_DB)
+    return {name: with_gain_db(stem, gain_db) for name, stem in cleaned.items()}
+
+
+def _gain_db(
+    sound: Waveform, loudness_lufs: float, true_peak_db: float
+) -> Float64[np.ndarray, " frames"]:
+    """Gain of each frame that masters a sound: compressor, level and limiter."""
     frame_rate = sound.sample_rate / frame_hop(sound.sample_rate)
     power = weighted_power(sound)
     loudness = gated_loudness(power, frame_rate)
     if loudness == -math.inf:
-        return sound
+        return np.zeros(power.size)
     gain_db = -glue_db(power, loudness, frame_rate)
     with np.errstate(divide="ignore"):
         peaks_db = 20 * np.log10(true_peaks(sound).astype(np.float64))
@@ -86,12 +116,9 @@ def master(
         min(loudness_lufs, loudness + _MOST_RAISED_LU),
         frame_rate,
     )
-    mastered = with_gain_db(sound, gain_db)
-    excess_db = true_peak(mastered) - ceiling_db
-    if excess_db <= 0:
-        return mastered
     # A gain that moves makes new peaks between the samples, if tiny ones.
-    return Waveform(mastered.samples * np.float32(10 ** (-excess_db / 20)), mastered.sample_rate)
+    excess_db = true_peak(with_gain_db(sound, gain_db)) - ceiling_db
+    return gain_db - max(excess_db, 0.0)
 
 
 def glue_db(

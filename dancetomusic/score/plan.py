@@ -67,6 +67,7 @@ class Plan:
         rests: Start and end in seconds of each moment in which all dancers freeze.
         final_beat: Beat of the last hit of the piece, after which its chord rings: a downbeat, or
             where that is too early another beat.
+        push: How much more (or less) than by the dance alone happens in every bar, in [-1, 1].
     """
 
     sections: tuple[Section, ...]
@@ -75,6 +76,7 @@ class Plan:
     hits: Hits
     rests: Float64[np.ndarray, "rests 2"]
     final_beat: int
+    push: float = 0.0
 
 
 def make_plan(clock: BeatClock, rhythm: RhythmTrack, dancers: Sequence[PoseSequence] = ()) -> Plan:

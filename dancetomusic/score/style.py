@@ -332,7 +332,7 @@ def choose_style(
     strength = "calm" if energy < 0.4 else "strong" if energy > 0.6 else "moderate"
     low, _, high = style.tempo
     reason = (
-        f"{style.title}: {metre} beats a bar at {bpm:.0f} BPM, {strength} movement "
+        f"{metre} beats a bar at {bpm:.0f} BPM, {strength} movement "
         f"(it is at home at {low:.0f}-{high:.0f} BPM)"
     )
     return StyleChoice(style.name, reason)

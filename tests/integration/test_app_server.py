@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import socket
 import struct
 import time
 import zipfile
@@ -12,20 +13,25 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
+import av
 import httpx
 import numpy as np
 import pytest
 import soundfile
 
+from dancetomusic.io.loudness import integrated_loudness
 from dancetomusic.io.mux import mux
 from dancetomusic.io.video import probe_video
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.click import click_track
+from dancetomusic.score.midi import read_midi
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.demo import render_dances
+from dancetomusic.types import Waveform
 from tests.app_server import (
     claim_hours,
     follow,
+    get_file,
     make_take,
     new_client,
     read_rhythm,
@@ -79,16 +85,123 @@ def test_a_video_becomes_music_that_can_be_fetched(client, dance, tmp_path):
     for timings in (result["timings"], again["timings"]):
         assert timings["poses"] < 0.2 * sum(timings.values())
 
-    wish = {"format": "mp4", "skeleton": True, "mix": 0.5, "name": "../my dance"}
-    job = client.post(f"/api/takes/{result['take']}/files", json=wish).json()["job"]
-    made = client.get(follow(client, job)["result"]["url"])
+    made = get_file(client, result["take"], format="mp4", mix=0.5, name="../my dance")
     assert made.headers["Content-Disposition"] == "attachment; filename*=utf-8''my%20dance.mp4"
     (tmp_path / "made.mp4").write_bytes(made.content)
     info = probe_video(tmp_path / "made.mp4")
     assert info.has_audio and info.duration_s == pytest.approx(4.0, abs=0.1)
+    (tmp_path / "sent.mp4").write_bytes(dance)
+    assert coded_pictures(tmp_path / "made.mp4") == coded_pictures(tmp_path / "sent.mp4")
 
     assert client.delete(f"/api/clips/{clip['id']}").status_code == 204
     assert client.get(f"/api/takes/{result['take']}/sound").status_code == 404
+
+
+def coded_pictures(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def read_sound(content: bytes) -> np.ndarray:
+    samples, rate = soundfile.read(io.BytesIO(content), always_2d=True)
+    assert rate == 44_100 and samples.shape[1] == 2
+    return samples
+
+
+def test_the_tracks_of_a_score_are_mixed_and_taken_along(client, dance, tmp_path):
+    clip = send_video(client, dance).json()["id"]
+    wish = {"seed": 1, "style": "house", "key": "E minor", "energy": 0.5}
+    take = make_take(client, clip, **wish)["result"]
+    assert take["tracks"] == ["drums", "bass", "chords", "lead"]
+    assert take["style"] == "house" and take["key"] == "E minor"
+    assert take["wish"].items() >= wish.items()
+    name = take["take"]
+
+    # What the page plays is the sound, track by track, from one sample on.
+    sound = read_sound(client.get(f"/api/takes/{name}/sound").content)
+    answers = [client.get(f"/api/takes/{name}/stems/{number}") for number in range(4)]
+    assert all("immutable" in answer.headers["Cache-Control"] for answer in answers)
+    stems = [read_sound(answer.content) for answer in answers]
+    assert np.abs(take["stem_gain"] * sum(stems) - sound).max() < 5 / 2**15
+    assert client.get(f"/api/takes/{name}/stems/4").status_code == 404
+
+    drawn = client.get(f"/api/takes/{name}/score").json()
+    assert [track["name"] for track in drawn["tracks"]] == take["tracks"]
+    drums = np.array(drawn["tracks"][0]["notes"])
+    assert drums[:, 0].min() >= 0 and drums[:, 0].max() < 4.1 and (drums[:, 1] > drums[:, 0]).all()
+    assert drawn["sections"][0][1] == 0 and drawn["sections"][-1][2] == pytest.approx(4.0, abs=0.1)
+    assert all(0 <= time < 4.1 and 0 < strength <= 1 for time, strength in drawn["hits"])
+
+    as_made = read_sound(get_file(client, name, format="wav").content)
+    assert np.array_equal(as_made, sound)
+    silent = read_sound(
+        get_file(client, name, format="wav", levels=dict.fromkeys(take["tracks"], 0)).content
+    )
+    assert not silent.any() and silent.shape == sound.shape
+    levels = {"drums": 0, "chords": 0, "lead": 0}
+    bass = read_sound(get_file(client, name, format="wav", levels=levels).content)
+    alike = np.corrcoef(bass.ravel(), stems[1].ravel())[0, 1]
+    others = [np.corrcoef(bass.ravel(), stems[k].ravel())[0, 1] for k in (0, 2, 3)]
+    assert alike > 0.9 > 0.4 > max(np.abs(others))
+    loudness = integrated_loudness(Waveform(bass.T.astype(np.float32), 44_100))
+    assert loudness == pytest.approx(-14, abs=0.5)
+
+    archive = zipfile.ZipFile(io.BytesIO(get_file(client, name, format="zip").content))
+    assert archive.namelist() == [*(f"{track}.wav" for track in take["tracks"]), "score.mid"]
+    kept = [read_sound(archive.read(f"{track}.wav")) for track in take["tracks"]]
+    assert {stem.shape for stem in kept} == {sound.shape}
+    assert np.corrcoef(sum(kept).ravel(), sound.ravel())[0, 1] > 0.9
+    (tmp_path / "notes.mid").write_bytes(get_file(client, name, format="mid").content)
+    notes = read_midi(tmp_path / "notes.mid")
+    assert [track.name for track in notes.tracks] == take["tracks"]
+
+    for wrong in ({"levels": {"tuba": 1}}, {"levels": {"bass": 3}}, {"levels": {"bass": "x"}}):
+        answer = client.post(f"/api/takes/{name}/files", json={"format": "wav", **wrong})
+        assert answer.status_code == 422, wrong
+    key = make_take(client, clip, key="H minor")
+    assert key["state"] == "failed" and "H minor" in key["problem"]
+
+
+def test_a_page_can_come_back_to_its_video(client, server, dance):
+    clip = send_video(client, dance, "my dance.mp4").json()["id"]
+    fresh = client.get(f"/api/clips/{clip}").json()
+    assert (fresh["name"], fresh["analysis"], fresh["takes"], fresh["jobs"]) == (
+        "my dance.mp4", None, [], []
+    )  # fmt: skip
+    video = client.get(f"/api/clips/{clip}/video", headers={"Range": "bytes=10-19"})
+    assert video.status_code == 206 and video.content == dance[10:20]
+    assert video.headers["Content-Type"] == "video/mp4"
+
+    analysis = read_rhythm(client, clip)["result"]
+    take = make_take(client, clip, seed=9)["result"]
+    with new_client(server) as another_tab:
+        known = another_tab.get(f"/api/clips/{clip}").json()
+    assert known["analysis"] == analysis and known["takes"] == [take]
+
+    # Its job can be found and cancelled, and says so where it stands in the way.
+    job = client.post(f"/api/clips/{clip}/takes", json={}).json()["job"]
+    assert client.get(f"/api/clips/{clip}").json()["jobs"] == [{"job": job, "work": "take"}]
+    refused = client.post(f"/api/clips/{clip}/takes", json={})
+    assert refused.status_code == 429 and refused.json()["job"] == job
+    assert client.head(f"/api/jobs/{job}").status_code == 200
+    assert client.delete(f"/api/jobs/{job}").status_code == 204
+    assert follow(client, job)["state"] == "cancelled"
+    known = client.get(f"/api/clips/{clip}").json()
+    assert known["jobs"] == [] and len(known["takes"]) == 1
+
+
+def test_an_upload_that_breaks_off_leaves_one_line(tmp_path, dance, capfd):
+    with running_server(tmp_path) as (address, _):
+        with socket.create_connection(httpx.URL(address).netloc.decode().split(":")) as line:
+            head = f"POST /api/clips HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(dance)}"
+            line.sendall(head.encode() + b"\r\n\r\n" + dance[:5000])
+            time.sleep(1.0)
+        time.sleep(1.0)
+        with new_client(address) as client:
+            assert client.get("/health").json() == {"ok": True}
+        said = capfd.readouterr().err
+    assert said.count("\n") == 1 and "broke off after 5000 bytes" in said
+    assert not list(tmp_path.glob("*/*/source"))
 
 
 def test_the_beat_is_read_chosen_and_given(client, dance):

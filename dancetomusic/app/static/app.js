@@ -27,8 +27,9 @@ for (const [index, tab] of tabs.entries()) {
   });
 }
 
-const facts = await (await ask("/api/facts")).json();
+const facts = await (await ask("api/facts")).json();
 export const studio = openStudio(facts);
 export const live = openLive(facts);
 if (location.hash === "#live") select(tabs[1]);
+await studio.followAddress();
 document.documentElement.dataset.ready = "";

@@ -72,13 +72,15 @@ export class BeatPanel {
     }
   }
 
-  // A new video: its first analysis, and nothing that was corrected in another.
-  open(analysis, hasSound) {
+  // A video: its analysis, and nothing that was corrected in another; `wish` is that of its last take.
+  open(analysis, hasSound, wish) {
     this.stopTapping(false);
     this.analyses = new Map();
     this.keep(analysis);
     $("beats-from").querySelector("[value=sound]").disabled = !hasSound;
     this.states = [this.stateOf(analysis, 0)];
+    if (wish?.beats) this.states.push({ analysis, index: null, beats: wish.beats });
+    else if (wish?.reading) this.states.push(this.stateOf(analysis, wish.reading));
     this.show();
   }
 

@@ -53,7 +53,7 @@ class Live {
 
   async openSound() {
     this.context = new AudioContext({ sampleRate: 24000, latencyHint: "interactive" });
-    await this.context.audioWorklet.addModule("/static/sound-worklet.js");
+    await this.context.audioWorklet.addModule("static/sound-worklet.js");
     this.node = new AudioWorkletNode(this.context, "jitter-buffer", {
       numberOfInputs: 0,
       outputChannelCount: [1],
@@ -68,9 +68,10 @@ class Live {
 
   openSocket() {
     this.note("Loading the model");
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
     const latencyMs = BUFFER_MS + Math.round(1000 * (this.context.outputLatency || 0));
-    const socket = new WebSocket(`${scheme}://${location.host}/api/live?buffer_ms=${Math.min(1000, latencyMs)}`);
+    const address = new URL(`api/live?buffer_ms=${Math.min(1000, latencyMs)}`, document.baseURI);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => (data instanceof ArrayBuffer ? this.play(data) : this.receive(JSON.parse(data)));
     socket.onclose = ({ code }) => {

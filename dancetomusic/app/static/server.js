@@ -1,9 +1,10 @@
-// Requests to the server, and jobs watched until they are over.
+// Requests to the server, and jobs watched until they are over. Paths are relative to the page, which a
+// proxy may serve anywhere.
 
 export class Refused extends Error {
-  constructor(problem, remedy, status = 0, retryAfter = 0) {
+  constructor(problem, remedy, status = 0, retryAfter = 0, job = null) {
     super(problem);
-    Object.assign(this, { problem, remedy, status, retryAfter });
+    Object.assign(this, { problem, remedy, status, retryAfter, job });
   }
 }
 
@@ -11,8 +12,8 @@ const unreachable = () => new Refused("The server does not answer.", "Is it stil
 
 const refusal = (status, text, retryAfter) => {
   try {
-    const { problem, remedy } = JSON.parse(text);
-    return new Refused(sentence(problem), remedy, status, Number(retryAfter) || 0);
+    const { problem, remedy, job } = JSON.parse(text);
+    return new Refused(sentence(problem), remedy, status, Number(retryAfter) || 0, job);
   } catch {
     return new Refused(`The server answered ${status}.`, "Try again.", status);
   }
@@ -38,15 +39,15 @@ export async function ask(path, { method = "GET", json, signal } = {}) {
   return answer;
 }
 
-// Ask until the server is free, telling `onWait(seconds)` how long that may take.
+// Ask until the server is free, telling `onWait(seconds, job)` how long that may take, and which job of the
+// visitor's own is in the way; where it gives true, it is time to ask again.
 export async function askPatiently(path, options, onWait) {
   for (;;) {
     try {
       return await ask(path, options);
     } catch (error) {
       if (error.status !== 429 || !error.retryAfter) throw error;
-      for (let left = error.retryAfter; left > 0; left -= 1) {
-        onWait(left);
+      for (let left = error.retryAfter; left > 0 && !onWait(left, error.job); left -= 1) {
         await pause(1000, options.signal);
       }
     }
@@ -78,10 +79,12 @@ export function upload(path, file, onProgress, signal) {
   });
 }
 
-// The result of a job; leaving the page or aborting cancels it.
+export const cancelJob = (job) => ask(`api/jobs/${job}`, { method: "DELETE" }).catch(() => {}); // it may be over
+
+// The result of a job; aborting cancels it, and so does leaving the page for longer than a moment.
 export function follow(job, onProgress, signal) {
   return new Promise((resolve, reject) => {
-    const events = new EventSource(`/api/jobs/${job}`);
+    const events = new EventSource(`api/jobs/${job}`);
     const finish = (act, value) => {
       events.close();
       act(value);
@@ -89,7 +92,7 @@ export function follow(job, onProgress, signal) {
     signal.addEventListener(
       "abort",
       () => {
-        ask(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
+        cancelJob(job);
         finish(reject, new DOMException("cancelled", "AbortError"));
       },
       { once: true },

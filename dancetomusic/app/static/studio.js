@@ -1,10 +1,13 @@
-// The upload page: from a file to takes one can listen to, compare and keep.
+// The upload page: from a file to takes one can listen to, compare, mix and keep.
 
 import { BeatPanel } from "./beatpanel.js";
+import { Mixer } from "./mixer.js";
 import { Player } from "./player.js";
+import { PianoRoll } from "./roll.js";
 import { ask, askPatiently, follow, Refused, upload } from "./server.js";
 import { Skeleton, SkeletonTrack } from "./skeleton.js";
 import { Timeline } from "./timeline.js";
+import { Work } from "./work.js";
 
 // Sliders of the next take: the page has their ranges, the model their defaults.
 const SAMPLING = ["temperature", "cfg_scale"];
@@ -12,26 +15,39 @@ const READ_STAGES = { poses: "Find the dancer", rhythm: "Find the beat" };
 const OPEN_STAGES = { upload: "Upload", check: "Check the file", ...READ_STAGES };
 const TAKE_STAGES = { score: "Compose", codes: "Compose", sound: "Make it sound", master: "Master" };
 const FILE_STAGES = { file: "Write the file" };
+const TITLES = { rhythm: "Reading the beat", take: "Making music", file: "Writing the file" };
+const STAGES = { rhythm: READ_STAGES, take: TAKE_STAGES, file: FILE_STAGES };
+const FORMATS = ["mp4", "wav", "zip", "mid"];
+const ADDRESS = "#video=";
+const ENVELOPE_HZ = 100;
 const $ = (id) => document.getElementById(id);
 const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 const isTyping = (element) => element.matches("input:not([type=checkbox]):not([type=radio]), textarea, select, [role=slider]");
-const ENVELOPE_HZ = 100;
+const signed = (value) => (value > 0 ? `+${value}` : String(value).replace("-", "−"));
 
 class Studio {
   constructor(facts) {
-    Object.assign(this, { facts, clip: null, takes: [], playing: null, before: null, work: null });
+    Object.assign(this, { facts, clip: null, takes: [], playing: null, before: null });
+    this.work = new Work((busy) => this.showBusy(busy));
     this.player = new Player($("video"), () => this.showTransport());
-    this.timeline = new Timeline($("timeline"), (seconds) => this.player.seek(seconds));
+    const seek = (seconds) => this.player.seek(seconds);
+    this.timeline = new Timeline($("timeline"), seek);
+    this.roll = new PianoRoll($("roll"), $("roll-legend"), seek);
+    this.mixer = new Mixer($("mixer"), $("channels"), $("mixer-reset"), {
+      player: this.player,
+      onChange: () => this.roll.show({ levels: this.mixer.levels }),
+    });
     this.skeleton = new Skeleton($("video-overlay"), facts);
     this.panel = new BeatPanel(this.player, { onChange: () => this.showBeats(), read: (wish) => this.readAgain(wish) });
     const megabytes = Math.round(facts.upload_bytes / 2 ** 20);
-    $("drop-limits").textContent =
-      `MP4, MOV, MKV, WebM, AVI or TS, up to ${Math.round(facts.duration_s / 60)} minutes and ${megabytes} MB`;
+    $("drop-limits").textContent = `MP4, MOV, MKV, WebM, AVI, TS, MTS, MPG, FLV or OGV, up to ${Math.round(facts.duration_s / 60)} minutes and ${megabytes} MB`;
     const minutes = Math.round(facts.keep_s / 60);
     $("keep").textContent = minutes === 60 ? "an hour" : `${minutes} minutes`;
     this.listenToFiles();
     this.listenToControls();
+    this.listenToPlayback();
     this.listenToKeys();
+    addEventListener("popstate", () => this.followAddress());
     const tick = () => (this.drawFrame(), requestAnimationFrame(tick));
     requestAnimationFrame(tick);
   }
@@ -59,91 +75,165 @@ class Studio {
     };
     show("temperature", (value) => Number(value).toFixed(2));
     show("cfg_scale", (value) => Number(value).toFixed(1));
+    show("energy", (value) => (Number(value) ? signed(Number(value)) : "as danced"));
     show("mix", (value) => `${value} %`);
     $("mix").addEventListener("input", ({ target }) => this.player.balance(target.value / 100));
-    $("roll").addEventListener("click", () => ($("seed").value = Math.floor(Math.random() * 100000)));
-    for (const id of ["play", "play-here"]) $(id).addEventListener("click", () => this.player.toggle());
-    $("video").addEventListener("error", () => this.playBlind());
-    $("video").addEventListener("loadedmetadata", ({ target }) => ($("video-blind").hidden = target.videoWidth > 0));
+    $("new-seed").addEventListener("click", () => ($("seed").value = Math.floor(Math.random() * 100000)));
     $("another").addEventListener("click", () => this.close());
-    $("cancel").addEventListener("click", () => this.work?.abort());
-    $("failure-close").addEventListener("click", () => ($("failure").hidden = true));
-    $("get-wav").addEventListener("click", () => this.download("wav"));
-    $("get-mp4").addEventListener("click", () => this.download("mp4"));
+    $("delete").addEventListener("click", () => {
+      forget(this.clip);
+      this.close();
+    });
+    for (const format of FORMATS) $(`get-${format}`).addEventListener("click", () => this.download(format));
     $("settings").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.run("Making music", TAKE_STAGES, (signal) => this.make(signal));
+      this.work.run(TITLES.take, TAKE_STAGES, (signal) => this.make(signal));
     });
-    document.addEventListener("tab", () => $("video").pause());
+  }
+
+  listenToPlayback() {
+    const video = $("video");
+    for (const id of ["play", "play-here"]) $(id).addEventListener("click", () => this.player.toggle());
+    video.addEventListener("click", () => this.player.toggle());
+    video.addEventListener("error", () => this.playBlind());
+    video.addEventListener("loadedmetadata", () => ($("video-blind").hidden = video.videoWidth > 0));
+    $("loop").addEventListener("change", ({ target }) => (video.loop = target.checked));
+    $("listening").addEventListener("input", () => this.setVolume(false));
+    $("silence").addEventListener("click", () => this.setVolume($("silence").getAttribute("aria-pressed") !== "true"));
+    $("full-screen").addEventListener("click", () => this.toggleFullScreen());
+    document.addEventListener("fullscreenchange", () => (this.drawn = null));
+    document.addEventListener("tab", () => video.pause());
   }
 
   listenToKeys() {
     document.addEventListener("keydown", (event) => {
       if ($("studio").hidden || $("panel-video").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === " " && !isTyping(event.target) && !event.target.matches("button, [type=checkbox]")) {
+      if (isTyping(event.target)) return;
+      if (event.key === " " && !event.target.matches("button, [type=checkbox]")) {
         event.preventDefault();
         this.player.toggle();
-      } else if (event.key.toLowerCase() === "b" && !isTyping(event.target) && this.before !== null) {
-        this.listen(this.before);
-      }
+      } else if (event.key.toLowerCase() === "b" && this.before !== null) this.listen(this.before);
+      else if (event.key.toLowerCase() === "f") this.toggleFullScreen();
     });
   }
 
-  open(file) {
-    if (this.work) return;
+  setVolume(silent) {
+    $("silence").setAttribute("aria-pressed", silent);
+    this.player.setVolume(silent ? 0 : $("listening").value / 100);
+  }
+
+  toggleFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else $("screen").requestFullscreen();
+  }
+
+  // A new video. What is shown stays until the new one was read.
+  async open(file) {
+    if (this.work.busy) return;
     if (file.size > this.facts.upload_bytes) {
-      this.fail(new Refused("The file is too large.", "Cut or compress it."));
+      this.work.fail(new Refused("The file is too large.", "Cut or compress it."));
       return;
     }
-    this.run("Reading the video", OPEN_STAGES, async (signal) => {
-      const started = ({ share }) => this.showStage(share < 1 ? "upload" : "check", share < 1 ? share : null);
-      const clip = await upload("/api/clips", file, (share) => started({ share }), signal);
+    const read = await this.work.run("Reading the video", OPEN_STAGES, async (signal) => {
+      const uploaded = (share) => this.work.showStage(share < 1 ? "upload" : "check", share < 1 ? share : null);
+      const clip = await upload(`api/clips?name=${encodeURIComponent(file.name)}`, file, uploaded, signal);
+      if (!this.clip) setAddress(clip, "replaceState"); // whoever loads the page again comes back to this job
       try {
         const analysis = await this.readRhythm(clip, { beats_from: "auto", dancers: 1 }, signal);
-        if (this.clip) this.leave();
-        this.show(clip, file, analysis);
+        this.show(clip, URL.createObjectURL(file), analysis);
       } catch (error) {
-        forget(clip); // what is shown stays
+        forget(clip);
         throw error;
       }
     });
+    if (!read && !this.clip) setAddress(null, "replaceState");
   }
 
-  show(clip, file, analysis) {
-    Object.assign(this, { clip, file, takes: [], playing: "original", before: null });
-    $("clip-name").textContent = file.name;
-    this.blind = false;
-    $("video").src = URL.createObjectURL(file);
+  // The video that the page's address names, with what is being made for it, or none.
+  async followAddress() {
+    const name = location.hash.startsWith(ADDRESS) ? location.hash.slice(ADDRESS.length) : null;
+    if (name === (this.clip?.id ?? null)) return;
+    await this.work.cancel();
+    this.leave();
+    if (!name) return;
+    let known;
+    const look = (signal) => this.fetchClip(name, signal).then((clip) => ((known = clip), this.reopen(clip, signal)));
+    await this.work.run("Opening the video", {}, look);
+    for (const { job, work } of known?.jobs ?? []) {
+      await this.work.run(TITLES[work], STAGES[work], async (signal) => {
+        const result = await follow(job, (state) => this.work.showProgress(state), signal);
+        if (work === "file") save(result.url);
+        else await look(signal);
+      });
+    }
+    if (known && !known.analysis) {
+      await this.work.run(TITLES.rhythm, READ_STAGES, async (signal) => {
+        const analysis = await this.readRhythm(known, { beats_from: "auto", dancers: 1 }, signal);
+        this.show(known, videoOf(known), analysis);
+      });
+    }
+    if (!this.clip) setAddress(null, "replaceState");
+  }
+
+  async fetchClip(name, signal) {
+    return (await ask(`api/clips/${name}`, { signal })).json();
+  }
+
+  async reopen(clip, signal) {
+    if (!clip.analysis) return;
+    await this.complete(clip, clip.analysis, signal);
+    this.show(clip, videoOf(clip), clip.analysis, clip.takes);
+    if (clip.takes.length) await this.listen(clip.takes.length - 1);
+  }
+
+  show(clip, address, analysis, takes = []) {
+    this.leave();
+    Object.assign(this, { clip, takes, playing: "original", before: null, blind: false });
+    if (location.hash !== `${ADDRESS}${clip.id}`) setAddress(clip, "pushState");
+    $("clip-name").textContent = clip.name;
+    $("video").src = address;
     $("video-blind").hidden = true;
     $("studio").hidden = false;
     $("welcome").hidden = true;
-    this.panel.open(analysis, clip.has_audio);
+    this.panel.open(analysis, clip.has_audio, takes.at(-1)?.wish);
     this.offer(analysis.model);
     this.showTakes();
     this.listen("original");
   }
 
   // Show the controls that the model has, set to its defaults.
-  offer({ sampling, styles }) {
+  offer({ sampling, styles, keys }) {
+    const showField = (id, shown) => ($(id).closest(".field").hidden = !shown);
     for (const name of SAMPLING) {
-      $(name).closest(".field").hidden = !(name in sampling);
+      showField(name, name in sampling);
       if (name in sampling) $(name).value = sampling[name];
       $(name).dispatchEvent(new Event("input"));
     }
-    $("style").replaceChildren(new Option("any", ""), ...styles.map((style) => new Option(style, style)));
-    $("style").closest(".field").hidden = styles.length === 0;
+    const offer = (id, values) => {
+      const chosen = $(id).value;
+      $(id).replaceChildren(new Option("chosen for the dance", ""), ...values.map((value) => new Option(value, value)));
+      $(id).value = values.includes(chosen) ? chosen : "";
+      showField(id, values.length);
+    };
+    offer("style", styles);
+    offer("key", keys);
+    showField("energy", keys.length);
   }
 
   chosenOfModel() {
-    const sampling = SAMPLING.filter((name) => !$(name).closest(".field").hidden);
-    const style = $("style").value;
-    return { ...Object.fromEntries(sampling.map((name) => [name, Number($(name).value)])), ...(style && { style }) };
+    const shown = (id) => !$(id).closest(".field").hidden;
+    const numbers = [...SAMPLING, "energy"].filter(shown).map((id) => [id, Number($(id).value)]);
+    const names = ["style", "key"].filter((id) => shown(id) && $(id).value).map((id) => [id, $(id).value]);
+    return Object.fromEntries([...numbers, ...names]);
   }
 
-  // An analysis of the video: readings of its beat, and what is drawn beside them.
   async readRhythm(clip, wish, signal) {
-    const analysis = await this.job(`/api/clips/${clip.id}/rhythm`, wish, signal);
-    const landmarks = await (await ask(`/api/clips/${clip.id}/skeleton`, { signal })).arrayBuffer();
+    const analysis = await this.job(`api/clips/${clip.id}/rhythm`, wish, signal);
+    return this.complete(clip, analysis, signal);
+  }
+
+  async complete(clip, analysis, signal) {
+    const landmarks = await (await ask(`api/clips/${clip.id}/skeleton`, { signal })).arrayBuffer();
     analysis.track = new SkeletonTrack(landmarks, analysis, this.facts);
     analysis.sound = analysis.loudness.length ? envelope(analysis.loudness, analysis.loudness_rate) : null;
     return analysis;
@@ -151,144 +241,99 @@ class Studio {
 
   async readAgain(wish) {
     let analysis;
-    await this.run("Reading the beat again", READ_STAGES, async (signal) => {
+    await this.work.run("Reading the beat again", READ_STAGES, async (signal) => {
       analysis = await this.readRhythm(this.clip, wish, signal);
     });
     return analysis;
   }
 
   async make(signal) {
-    const rhythm = this.panel.wish;
-    const wish = {
-      seed: Number($("seed").value),
-      ...this.chosenOfModel(),
-      ...rhythm,
-    };
-    const take = await this.job(`/api/clips/${this.clip.id}/takes`, wish, signal);
-    this.note("Fetching the sound");
-    const sound = await (await ask(`/api/takes/${take.take}/sound`, { signal })).arrayBuffer();
-    take.buffer = await this.player.decode(sound);
-    take.sound = envelopeOf(take.buffer);
-    Object.assign(take, { wish, rhythm: JSON.stringify(rhythm) });
+    const wish = { seed: Number($("seed").value), ...this.chosenOfModel(), ...this.panel.wish };
+    const take = await this.job(`api/clips/${this.clip.id}/takes`, wish, signal);
+    this.work.note("Fetching the sound");
+    await this.load(take, signal);
     this.takes.push(take);
     this.showTakes();
-    this.listen(this.takes.length - 1);
+    await this.listen(this.takes.length - 1);
     $("seed").value = wish.seed + 1;
   }
 
-  async download(format) {
+  // The tracks of a take, or its one sound, ready to be played, and its notes.
+  async load(take, signal) {
+    if (take.parts) return;
+    const fetched = async (path) => (await ask(`api/takes/${take.take}/${path}`, { signal })).arrayBuffer();
+    const part = async (name, path, gain) => ({ name, gain, buffer: await this.player.decode(await fetched(path)) });
+    take.parts = await Promise.all(
+      take.tracks.length
+        ? take.tracks.map((name, number) => part(name, `stems/${number}`, take.stem_gain))
+        : [part("music", "sound", 1)],
+    );
+    take.sound = envelopeOf(take.parts);
+    if (take.tracks.length) take.score ??= JSON.parse(new TextDecoder().decode(await fetched("score")));
+  }
+
+  download(format) {
     const number = this.takes[this.playing] ? this.playing : this.takes.length - 1;
     const take = this.takes[number];
-    await this.run("Writing the file", FILE_STAGES, async (signal) => {
-      const name = `${this.file.name.replace(/\.[^.]*$/, "")} take ${number + 1}`;
-      const wish = { format, name, mix: $("mix").value / 100, skeleton: format === "mp4" && $("skeleton").checked };
-      const { url } = await this.job(`/api/takes/${take.take}/files`, wish, signal);
-      const link = Object.assign(document.createElement("a"), { href: url, download: "" });
-      link.click();
+    return this.work.run(TITLES.file, FILE_STAGES, async (signal) => {
+      const words = [this.clip.name.replace(/\.[^.]*$/, ""), take.style, `take ${number + 1}`, format === "zip" && "stems"];
+      const wish = { format, name: words.filter(Boolean).join(" "), mix: $("mix").value / 100 };
+      if (take.tracks.length) wish.levels = this.mixer.levels;
+      save((await this.job(`api/takes/${take.take}/files`, wish, signal)).url);
     });
   }
 
   async job(path, json, signal) {
-    const wait = (seconds) => this.note(`The server is busy. Trying again in ${seconds} s.`);
+    const wait = (seconds, job) => this.work.waiting(seconds, job);
     const { job } = await (await askPatiently(path, { method: "POST", json, signal }, wait)).json();
-    return follow(job, (state) => this.showProgress(state), signal);
+    return follow(job, (state) => this.work.showProgress(state), signal);
   }
 
-  // One piece of work at a time, with its progress, its error, or neither.
-  async run(title, stages, act) {
-    if (this.work) return;
-    this.work = new AbortController();
-    $("failure").hidden = true;
-    $("busy-title").textContent = title;
-    this.stages = stages;
-    $("stages").replaceChildren(
-      ...Object.entries(stages).map(([name, text]) => {
-        const item = document.createElement("li");
-        item.dataset.stage = name;
-        const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
-        bar.setAttribute("aria-label", text);
-        item.append(text, bar);
-        return item;
-      }),
-    );
-    this.note("");
-    $("busy").hidden = false;
-    $("welcome").hidden = true;
-    this.enable(false);
-    try {
-      await act(this.work.signal);
-    } catch (error) {
-      if (error.name !== "AbortError") this.fail(error);
-    } finally {
-      this.work = null;
-      $("busy").hidden = true;
-      $("welcome").hidden = this.clip !== null;
-      this.enable(true);
-    }
-  }
-
-  enable(on) {
-    for (const id of ["make", "get-wav", "get-mp4", "another", "beats-from", "dancers"]) $(id).disabled = !on;
-  }
-
-  fail(error) {
-    if (!(error instanceof Refused)) console.error(error);
-    $("failure-problem").textContent = error.problem ?? "Something on this page went wrong.";
-    $("failure-remedy").textContent = error.remedy ?? "Load the page again.";
-    $("failure").hidden = false;
-    $("failure").scrollIntoView({ block: "nearest" });
-  }
-
-  note(text) {
-    if ($("busy-note").textContent !== text) $("busy-note").textContent = text;
-  }
-
-  showProgress({ state, stage, share, place, wait_s: wait }) {
-    if (state === "waiting") this.note(`Number ${place} in the queue, about ${wait} s to go.`);
-    else {
-      this.note("");
-      if (stage) this.showStage(stage, share);
-    }
-  }
-
-  // A share of null is work of unknown length.
-  showStage(name, share) {
-    if (!(name in this.stages)) return;
-    let done = true;
-    for (const item of $("stages").children) {
-      const bar = item.querySelector("progress");
-      const now = item.dataset.stage === name;
-      if (now) done = false;
-      item.classList.toggle("now", now);
-      if (now && share === null) bar.removeAttribute("value");
-      else bar.value = now ? share : done ? 1 : 0;
-    }
+  showBusy(busy) {
+    $("welcome").hidden = busy || this.clip !== null;
+    const ids = ["make", "another", "delete", "beats-from", "dancers", ...FORMATS.map((format) => `get-${format}`)];
+    for (const id of ids) $(id).disabled = busy;
   }
 
   showTakes() {
-    const choice = (value, text, disabled = false) => {
+    const choice = (value, text, note) => {
       const label = document.createElement("label");
-      const input = Object.assign(document.createElement("input"), { type: "radio", name: "take", value, disabled });
+      const input = Object.assign(document.createElement("input"), { type: "radio", name: "take", value });
       input.addEventListener("change", () => this.listen(value === "original" ? value : Number(value)));
-      label.append(input, text);
+      const words = document.createElement("span");
+      words.append(text, Object.assign(document.createElement("span"), { className: "hint", textContent: note }));
+      label.append(input, words);
       return label;
     };
     const silent = !this.clip.has_audio;
-    const tempo = ({ bpm }) => (bpm ? `${bpm.toFixed(1)} BPM` : "no beats");
     $("takes").replaceChildren(
-      choice("original", silent ? "Original (silent)" : "Original"),
-      ...this.takes.map((take, index) => choice(String(index), `Take ${index + 1} · ${tempo(take)} · seed ${take.wish.seed}`)),
+      choice("original", "Original", silent ? "silent" : "the video's own sound"),
+      ...this.takes.map((take, index) => choice(String(index), [`Take ${index + 1}`, take.style].filter(Boolean).join(" · "), noteOf(take))),
     );
     $("mix").disabled = silent;
     $("make").textContent = this.takes.length ? "Make another take" : "Make music";
     $("keep-music").hidden = !this.takes.length;
   }
 
-  listen(which) {
+  // Play a take, by its number, or the original; only it and the one before stay decoded.
+  async listen(which) {
     if (which !== this.playing) this.before = this.playing;
     this.playing = which;
     document.querySelector(`[name=take][value="${which}"]`).checked = true;
-    this.player.listen(this.takes[which]?.buffer ?? null, which === "original");
+    const take = this.takes[which];
+    if (take && !take.parts) {
+      this.player.listen([], false);
+      await this.load(take).catch((error) => this.work.fail(error));
+      if (take !== this.takes[this.playing]) return;
+    }
+    this.takes.forEach((other, index) => ![this.playing, this.before].includes(index) && delete other.parts);
+    this.player.listen(take?.parts ?? [], which === "original");
+    const about = take?.about ?? "";
+    $("about").textContent = about && `${about[0].toUpperCase()}${about.slice(1)}.`;
+    const tracks = (take ?? this.takes.at(-1))?.tracks ?? [];
+    for (const format of ["zip", "mid"]) $(`get-${format}`).hidden = !tracks.length;
+    $("download-note").hidden = !tracks.length;
+    this.mixer.show(take?.tracks ?? []);
     this.showBeats();
     this.showTransport();
   }
@@ -297,12 +342,14 @@ class Studio {
   showBeats() {
     const { panel } = this;
     const { energy, energy_rate: rate, duration_s: duration } = panel.analysis;
-    const sound = this.takes[this.playing]?.sound ?? panel.analysis.sound;
+    const take = this.takes[this.playing];
+    const sound = take?.sound ?? panel.analysis.sound;
     this.timeline.show({ beats: panel.beats, energy: { values: energy, rate }, sound, duration });
+    this.roll.show({ score: take?.score ?? null, beats: take?.beats ?? [], duration });
     panel.strip.show({ sound });
     const last = this.takes.at(-1);
     const notes = {
-      "The beats have changed since the last take.": last && last.rhythm !== JSON.stringify(panel.wish),
+      "The beats have changed since the last take.": last && rhythmOf(last.wish) !== rhythmOf(panel.wish),
       "The beat is a guess: check it with the click first.": !last && panel.reading?.verdict === "guess",
     };
     $("make-note").textContent = Object.keys(notes).find((note) => notes[note]) ?? "";
@@ -317,20 +364,22 @@ class Studio {
     $("video").src = URL.createObjectURL(silence(this.clip.duration_s));
   }
 
-  // Nothing of the video shown is kept.
+  // Nothing is shown any more; the server keeps it for a while.
   leave() {
+    if (!this.clip) return;
     this.panel.stopTapping(false);
     $("video").pause();
     URL.revokeObjectURL($("video").src);
-    forget(this.clip);
+    this.player.listen([], false);
     Object.assign(this, { clip: null, takes: [], playing: null, before: null });
     $("video").removeAttribute("src");
+    $("studio").hidden = true;
+    $("welcome").hidden = false;
   }
 
   close() {
     this.leave();
-    $("studio").hidden = true;
-    $("welcome").hidden = false;
+    setAddress(null, "pushState");
     $("file").focus();
   }
 
@@ -344,27 +393,53 @@ class Studio {
 
   drawFrame() {
     const video = $("video");
+    if ($("studio").hidden) return;
+    this.mixer.drawLevels();
     const moved = video.currentTime !== this.drawn || $("skeleton").checked !== this.drawnSkeleton;
-    if ($("studio").hidden || (!moved && this.drawnWidth === video.clientWidth)) return;
+    if (!moved && this.drawnWidth === video.clientWidth) return;
     [this.drawn, this.drawnSkeleton, this.drawnWidth] = [video.currentTime, $("skeleton").checked, video.clientWidth];
     const { track, duration_s: duration } = this.panel.analysis;
     this.player.keepInStep();
-    this.timeline.moveTo(video.currentTime);
-    this.panel.strip.moveTo(video.currentTime);
+    for (const view of [this.timeline, this.roll, this.panel.strip]) view.moveTo(video.currentTime);
     $("clock").textContent = `${clockText(video.currentTime)} / ${clockText(duration)}`;
+    $("time-left").textContent = `${clockText(Math.max(0, Math.ceil(duration - video.currentTime)))} left`;
     const picture = { width: video.videoWidth || this.clip.width, height: video.videoHeight || this.clip.height };
     this.skeleton.draw($("skeleton").checked ? track.at(video.currentTime) : [], picture);
   }
 }
 
-const forget = ({ id }) => ask(`/api/clips/${id}`, { method: "DELETE" }).catch(() => {}); // it may be gone already
+const forget = ({ id }) => ask(`api/clips/${id}`, { method: "DELETE" }).catch(() => {}); // it may be gone already
+const videoOf = ({ id }) => `api/clips/${id}/video`;
+const save = (url) => Object.assign(document.createElement("a"), { href: url, download: "" }).click();
 
-// The largest of every hundredth of a second.
-function envelopeOf(buffer) {
-  const [samples, step] = [buffer.getChannelData(0), buffer.sampleRate / ENVELOPE_HZ];
-  const values = new Float32Array(Math.floor(samples.length / step));
+// The page's address leads to a video for as long as the server keeps it.
+function setAddress(clip, how) {
+  history[how](null, "", clip ? `${ADDRESS}${clip.id}` : location.pathname + location.search);
+}
+
+function noteOf({ bpm, key, wish }) {
+  const tempo = bpm ? `${bpm.toFixed(1)} BPM` : "no beats";
+  const energy = wish.energy ? `energy ${signed(wish.energy)}` : "";
+  return [tempo, key, energy, `seed ${wish.seed}`].filter(Boolean).join(" · ");
+}
+
+// What of a wish decides the beats.
+function rhythmOf({ beats_from: from, dancers, reading, beats }) {
+  return JSON.stringify([from, dancers, beats ?? reading]);
+}
+
+// The largest of every hundredth of a second of what the parts sum to.
+function envelopeOf(parts) {
+  const tracks = parts.map(({ buffer, gain }) => [buffer.getChannelData(0), gain]);
+  const { length, sampleRate } = parts[0].buffer;
+  const step = sampleRate / ENVELOPE_HZ;
+  const values = new Float32Array(Math.floor(length / step));
   for (let k = 0; k < values.length; k += 1) {
-    for (let n = Math.floor(k * step); n < (k + 1) * step; n += 1) values[k] = Math.max(values[k], Math.abs(samples[n]));
+    for (let n = Math.floor(k * step); n < (k + 1) * step; n += 1) {
+      let sum = 0;
+      for (const [samples, gain] of tracks) sum += gain * samples[n];
+      values[k] = Math.max(values[k], Math.abs(sum));
+    }
   }
   return envelope(values, ENVELOPE_HZ);
 }

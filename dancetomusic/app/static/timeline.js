@@ -1,7 +1,7 @@
 // The whole of a dance: its sound above a line, the movement below it, the beats across.
 
 const SOUND_SHARE = 0.6;
-const EDGE = 14;
+export const EDGE = 14;
 
 export class Timeline {
   constructor(canvas, onSeek) {

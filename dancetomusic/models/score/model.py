@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancetomusic.errors import InputError
@@ -64,7 +64,7 @@ class ScoreModel(MusicModel):
 
     @property
     def options(self) -> ModelOptions:
-        """Style, key, score, SoundFont and programs, and the composer's sampling if it has any."""
+        """Style, key, energy, score, SoundFont and programs, and the composer's sampling if it has any."""
         return self._options
 
     def check(self, choice: ScoreChoice) -> None:
@@ -96,6 +96,8 @@ def check_choice(choice: ScoreChoice) -> None:
         load_style(choice.style_file)
     if choice.key is not None:
         parse_key(choice.key)
+    if not -1 <= choice.energy <= 1:
+        raise InputError(f"energy is {choice.energy:g}", "Give -1 (calmer) to 1 (livelier).")
     given = () if choice.midi is None else read_midi(choice.midi).tracks
     tracks = [track.name for track in given] or ARRANGED
     for name in choice.programs or {}:
@@ -135,7 +137,7 @@ def write_score(
     if choice.midi is not None:
         score = score_from_midi(choice.midi, clock)
     else:
-        plan = make_plan(clock, rhythm, conditions.dancers)
+        plan = replace(make_plan(clock, rhythm, conditions.dancers), push=choice.energy)
         score = compose(clock, plan, style, choice.key, conditions.seed, sampling)
     key = f" in {score.key}" if score.key else ""
     return WrittenScore(score, style, f"{style.name}{key}: {reason}")

@@ -8,15 +8,15 @@ from starlette.websockets import WebSocketDisconnect
 
 from dancetomusic.app.guard import HEADERS, Guard, require_safe_address
 from dancetomusic.app.limits import Limits
-from dancetomusic.app.server import create_app
+from dancetomusic.app.server import create_app, serve
 from dancetomusic.errors import ConfigError
 
 TOKEN = "a-long-enough-token"
 HOME = "http://localhost:8000"
 
 
-def client(token: str | None = None, base_url: str = HOME) -> TestClient:
-    return TestClient(create_app(token=token), base_url=base_url)
+def client(token: str | None = None, base_url: str = HOME, root_path: str = "") -> TestClient:
+    return TestClient(create_app(token=token, root_path=root_path), base_url=base_url)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
@@ -141,6 +141,52 @@ def test_a_made_up_session_counts_for_nothing():
     forged = client(TOKEN)
     forged.cookies.set("dancetomusic", "me." + "0" * 64)
     assert forged.get("/api/facts").status_code == 401
+
+
+@pytest.mark.parametrize("root_path", ["/dance", "dance/"])
+@pytest.mark.parametrize("stripped", [True, False])
+def test_a_proxy_may_serve_it_under_a_path(root_path, stripped):
+    visitor = client(TOKEN, "http://dance.example", root_path)
+    under = "" if stripped else "/dance"
+    admitted = visitor.get(f"{under}/?token={TOKEN}", follow_redirects=False)
+    assert admitted.headers["Location"] == "/dance/"
+    assert "; Path=/dance/;" in admitted.headers["Set-Cookie"]
+    cookie = {"Cookie": admitted.headers["Set-Cookie"].partition(";")[0]}
+    for path in ("/", "/static/app.js", "/api/facts", "/health"):
+        assert visitor.get(under + path, headers=cookie).status_code == 200, path
+    visitor.cookies.clear()
+    assert visitor.get(f"{under}/api/facts").status_code == 401
+    bare = visitor.get("/dance", headers=cookie, follow_redirects=False)
+    assert (bare.status_code, bare.headers["Location"]) == (307, "/dance/")
+
+
+def test_links_of_the_page_are_relative(repository):
+    static = repository / "dancetomusic" / "app" / "static"
+    for file in static.iterdir():
+        for start in ('"', "'", "`"):
+            for path in ("static/", "api/"):
+                assert f"{start}/{path}" not in file.read_text(), file.name
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/api/facts", "/static/app.js"])
+def test_what_can_be_got_can_be_asked_about(path):
+    visitor = client()
+    asked, got = visitor.head(path), visitor.get(path)
+    assert asked.status_code == got.status_code == 200
+    assert asked.headers["content-length"] == got.headers["content-length"]
+
+
+def test_a_form_is_told_how_to_send_the_file():
+    answer = client().post("/api/clips", files={"file": ("x.mp4", b"x" * 500)})
+    assert answer.status_code == 415
+    assert "form" in answer.json()["problem"] and "--data-binary" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_ours_is_said(host):
+    with pytest.raises(ConfigError) as error:
+        serve(host, 0, token=TOKEN, on_ready=print)
+    assert host in error.value.problem and "--host" in error.value.remedy
 
 
 def test_the_page_asks_no_third_party(repository):

@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import av
+import numpy as np
 import pytest
+from starlette.requests import ClientDisconnect
 
 from dancetomusic.app.limits import Limits, Refusal
-from dancetomusic.app.uploads import Clips, file_name, looks_like_video
+from dancetomusic.app.uploads import Clips, file_name, media_type
 from tests.app_server import claim_hours
 from tests.video_factory import declare_duration, write_video
 
@@ -20,7 +23,7 @@ async def pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
 def receive(folder, content: bytes, **limits):
     async def run():
         clips = Clips(folder, Limits(**limits))
-        return clips, await clips.receive(pieces(content), None)
+        return clips, await clips.receive(pieces(content), None, client="me", shown="my/dance.mp4")
 
     return asyncio.run(run())
 
@@ -28,21 +31,48 @@ def receive(folder, content: bytes, **limits):
 @pytest.mark.parametrize(
     ("start", "known"),
     [
-        (b"\x00\x00\x00\x18ftypisom", True),
-        (b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat", True),
-        (b"\x1aE\xdf\xa3\x01", True),
-        (b"RIFF\x00\x00\x00\x00AVI LIST", True),
-        (b"G" + bytes(187) + b"G", True),
-        (b"RIFF\x00\x00\x00\x00WAVEfmt ", False),
-        (b"PK\x03\x04", False),
-        (b"\x1f\x8b\x08", False),
-        (b"G" + bytes(187) + b"H", False),
-        (b"#EXTM3U\nhttp://somewhere", False),
-        (b"", False),
+        (b"\x00\x00\x00\x18ftypisom", "video/mp4"),
+        (b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat", "video/mp4"),
+        (b"\x1aE\xdf\xa3\x01", "video/webm"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "video/x-msvideo"),
+        (b"G" + bytes(187) + b"G", "video/mp2t"),
+        (bytes(4) + b"G" + bytes(191) + b"G", "video/mp2t"),
+        (b"\x00\x00\x01\xba\x44", "video/mpeg"),
+        (b"FLV\x01\x05", "video/x-flv"),
+        (b"OggS\x00", "video/ogg"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", ""),
+        (b"PK\x03\x04", ""),
+        (b"\x1f\x8b\x08", ""),
+        (b"G" + bytes(187) + b"H", ""),
+        (b"#EXTM3U\nhttp://somewhere", ""),
+        (b"", ""),
+        (bytes(200), ""),
     ],
 )
 def test_a_container_is_known_by_its_first_bytes(start, known):
-    assert looks_like_video(start) is known
+    assert media_type(start) == known
+
+
+CODECS = {".mts": "h264", ".mpg": "mpeg2video", ".flv": "flv", ".ogv": "libvpx"}
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_containers_of_cameras_and_old_programs_are_taken(tmp_path, suffix):
+    options = {"mpegts_m2ts_mode": "1"} if suffix == ".mts" else {}
+    video = tmp_path / f"v{suffix}"
+    with av.open(
+        str(video), "w", format="mpegts" if suffix == ".mts" else None, container_options=options
+    ) as output:
+        stream = output.add_stream(CODECS[suffix], 24)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for k in range(48):
+            picture = np.full((64, 96, 3), 5 * k, np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        output.mux(stream.encode(None))
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    _, clip = receive(folder, video.read_bytes())
+    assert clip.video["duration_s"] == pytest.approx(2.0, abs=0.15)
 
 
 def test_a_video_is_kept_under_a_random_name(tmp_path):
@@ -52,7 +82,7 @@ def test_a_video_is_kept_under_a_random_name(tmp_path):
     clips, clip = receive(folder, video.read_bytes())
     assert clip.source.read_bytes() == video.read_bytes()
     assert clip.video["width"] > 0 and clip.video["duration_s"] == pytest.approx(1.5, abs=0.1)
-    assert "path" not in clip.video
+    assert "path" not in clip.video and clip.name == "my_dance.mp4"
     assert len(clip.id) >= 20 and clip.id not in str(clip.source)
     assert clips.find(clip.id) is clip
     clips.forget(clip)
@@ -107,6 +137,43 @@ def test_a_silent_sender_is_given_up(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_upload_that_breaks_off_is_said_in_one_line(tmp_path, caplog):
+    async def torn() -> AsyncIterator[bytes]:
+        yield b"\x00\x00\x00\x18ftypisom"
+        raise ClientDisconnect
+
+    with pytest.raises(Refusal, match="broke off"):
+        asyncio.run(Clips(tmp_path, Limits()).receive(torn(), None))
+    assert [record.getMessage() for record in caplog.records] == [
+        "an upload broke off after 12 bytes"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_oldest_of_the_clients_own_makes_room(tmp_path):
+    video = write_video(tmp_path / "v.mp4", n_frames=36).read_bytes()
+    folder = tmp_path / "kept"
+    folder.mkdir()
+
+    async def run():
+        clips = Clips(folder, Limits(stored_bytes=round(2.5 * len(video))))
+
+        async def send(client):
+            return await clips.receive(pieces(video), len(video), client=client)
+
+        first, second = await send("me"), await send("me")
+        third = await send("me")
+        with pytest.raises(Refusal) as gone:
+            clips.find(first.id)
+        assert gone.value.status == 404
+        assert [clips.find(clip.id) for clip in (second, third)] == [second, third]
+        with pytest.raises(Refusal) as full:
+            await send("another")
+        assert full.value.status == 429 and len(clips) == 2
+
+    asyncio.run(run())
+
+
 def test_a_full_server_says_when_there_is_room(tmp_path):
     (tmp_path / "kept").write_bytes(bytes(100))
     with pytest.raises(Refusal) as refusal:
@@ -139,7 +206,7 @@ def test_clips_are_forgotten_after_a_while_unless_in_use(tmp_path):
     folder = tmp_path / "kept"
     folder.mkdir()
     clips, clip = receive(folder, video.read_bytes(), keep_s=1.0)
-    clip.made_at = time.monotonic() - 2.0
+    clip.used_at = time.monotonic() - 2.0
     clip.users = 1
     clips.forget_old()
     assert len(clips) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.io.loudness import integrated_loudness
-from dancetomusic.score.master import glue_db, master
+from dancetomusic.score.master import glue_db, master, master_stems
 from dancetomusic.types import Waveform
 
 RATE = 44_100
@@ -204,3 +204,18 @@ def test_two_minutes_take_two_seconds() -> None:
     start = time.process_time()
     master(sound)
     assert sound.duration_s / (time.process_time() - start) > 60
+
+
+def test_mastered_stems_add_up_to_the_mastered_sum():
+    loud, quiet = drums(gain_db=6.0), drums(every_s=0.3, gain_db=-9.0)
+    together = Waveform(loud.samples + quiet.samples, RATE)
+    stems = master_stems({"a": loud, "b": quiet}, -14.0)
+    assert list(stems) == ["a", "b"]
+    total = stems["a"].samples + stems["b"].samples
+    assert np.abs(total - master(together, -14.0).samples).max() < 1e-5
+    unmastered = master_stems({"a": loud}, None)["a"]
+    assert np.array_equal(unmastered.samples, loud.samples)
+    silence = Waveform(np.zeros((2, RATE), np.float32), RATE)
+    assert not master_stems({"a": silence})["a"].samples.any()
+    with pytest.raises(InputError):
+        master_stems({})

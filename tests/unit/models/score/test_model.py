@@ -86,6 +86,8 @@ def test_a_style_of_ones_own_is_played_from_its_file(model, poses, tmp_path):
     [
         ({"key": "H"}, "key is 'H'"),
         ({"style_file": Path("absent.yaml")}, "cannot read"),
+        ({"energy": 1.5}, "energy is 1.5"),
+        ({"energy": float("nan")}, "energy is nan"),
         ({"midi": __file__}, "no MIDI file"),
         ({"soundfont": __file__}, "no usable SoundFont"),
         ({"programs": {"flute": 3}}, "no track flute"),
@@ -97,6 +99,17 @@ def test_a_choice_that_cannot_be_is_refused_before_any_work(model, choices, mess
         model.check(choices)
     with pytest.raises(InputError, match=message):
         model.generate("absent.mp4", **choices)
+
+
+def test_energy_decides_how_much_is_played(model, poses, music):
+    asked = {"bpm": 120.0, "style": "house", "key": "A minor", "loudness_lufs": None}
+
+    def n_notes(score):
+        return sum(len(track.notes) for track in score.tracks)
+
+    calm, lively = (model.generate(poses, energy=energy, **asked).score for energy in (-1.0, 1.0))
+    assert 1.5 * n_notes(calm) < n_notes(music.score) < n_notes(lively)
+    assert [s.name for s in calm.sections] == [s.name for s in lively.sections]
 
 
 def test_a_codec_is_refused():
