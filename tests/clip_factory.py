@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import soundfile
 
@@ -69,6 +70,8 @@ def fill_clip(directory: Path, record: ClipRecord, seed: int = 0) -> ClipRecord:
     codes = rng.integers(0, 1024, (4, round(SECONDS * record.code_rate)))
     np.save(directory / "codes.npy", codes.astype(np.int16))
     save_beats(directory / "beats.csv", steady_grid(120.0, SECONDS, first_beat_s=0.25))
+    picture = rng.integers(0, 255, (8, 8, 3), np.uint8)
+    (directory / "pictures.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
     return write_record(directory, record)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dancetomusic.builder.quality import refusal
 from dancetomusic.builder.settings import BuildSettings
-from dancetomusic.builder.stages.beats import find_beats
+from dancetomusic.builder.stages.beats import write_beats
 from dancetomusic.builder.stages.cut import ClipTask
 from dancetomusic.builder.stages.encode import encode
 from dancetomusic.builder.stages.observe import QUALITY_FILE, observe
@@ -22,11 +22,12 @@ from dancetomusic.codec.base import Codec
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.data.clip import (
     ACCEPTED,
-    BEATS_FILE,
     FAILED,
     MIX_FILE,
+    PICTURES_FILE,
     POSES_FILE,
     REFUSED,
+    ClipQuality,
     ClipRecord,
     clip_directory,
     publish_clip,
@@ -36,7 +37,6 @@ from dancetomusic.data.clip import (
     write_record,
 )
 from dancetomusic.errors import InputError
-from dancetomusic.rhythm.files import load_beats
 from dancetomusic.stems.base import Separator
 from dancetomusic.stems.choose import make_separator
 
@@ -44,8 +44,6 @@ WORK = ".work"
 CLIPS_IN_WORK = "clips"
 STOP_FILE = "stop"
 """Asks workers to begin no further clip."""
-
-NO_BEATS = "no beat was found in its drums and bass"
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def build_clips(
                 making.encode(codec)
         if making.goes_on:
             with making.stage("beats"):
-                making.find_beats()
+                making.write_beats()
         with making.stage("write"):
             making.publish()
     return [making.report for making in makings]
@@ -145,28 +143,24 @@ class _Making:
         self.record = replace(self.record, status=FAILED, reason=reason)
 
     def observe(self) -> None:
-        quality = observe(self.task, self.work, self.settings)
+        self.record = replace(self.record, n_frames=self.settings.n_frames)
+        self.judge(observe(self.task, self.work, self.settings))
+
+    def judge(self, quality: ClipQuality) -> None:
         reason = refusal(quality, self.settings.gate)
-        self.record = replace(
-            self.record,
-            quality=quality,
-            status=REFUSED if reason else ACCEPTED,
-            reason=reason,
-            n_frames=self.settings.n_frames,
-        )
+        status = REFUSED if reason else ACCEPTED
+        self.record = replace(self.record, quality=quality, status=status, reason=reason)
 
     def encode(self, codec: Codec) -> None:
         encode(self.work, codec)
         self.record = replace(self.record, codec=codec.identity, code_rate=codec.frame_rate)
 
-    def find_beats(self) -> None:
-        find_beats(self.work)
-        try:
-            track = load_beats(self.work / BEATS_FILE, self.settings.max_seq_len)
-        except InputError:
-            self.record = replace(self.record, status=REFUSED, reason=NO_BEATS)
-            return
+    def write_beats(self) -> None:
+        track = self.task.beats
+        assert track is not None  # without sound it is refused
         self.record = replace(self.record, bpm=track.bpm, beats_per_bar=track.beats_per_bar)
+        agreement = write_beats(track, self.work)
+        self.judge(replace(self.record.quality, beat_agreement=agreement))
 
     def publish(self) -> None:
         write_record(self.work, self.record)
@@ -182,7 +176,7 @@ class _Making:
         except InputError:  # there is none, or it is damaged
             return
         if record.status == REFUSED:
-            for name in (POSES_FILE, MIX_FILE):
+            for name in (POSES_FILE, MIX_FILE, PICTURES_FILE):
                 if (published / name).is_file():
                     shutil.copyfile(published / name, self.work / name)
             quality = json.dumps(asdict(record.quality), sort_keys=True)

@@ -7,6 +7,7 @@ and ``https`` become links.
 
 from __future__ import annotations
 
+import base64
 import heapq
 import math
 import os
@@ -29,6 +30,7 @@ from dancetomusic.data.clip import (
     BEATS_FILE,
     FAILED,
     MIX_FILE,
+    PICTURES_FILE,
     POSES_FILE,
     REFUSED,
     STEM_FILE,
@@ -36,6 +38,7 @@ from dancetomusic.data.clip import (
     clip_directories,
     clip_directory,
     read_record,
+    shown_moments,
 )
 from dancetomusic.data.manifest import MANIFEST_FILE, open_manifest
 from dancetomusic.errors import InputError
@@ -49,9 +52,6 @@ from dancetomusic.types import PoseSequence, RhythmTrack
 T = TypeVar("T")
 
 SHEET_FILE = "inspect.html"
-
-N_MOMENTS = 6
-"""Skeletons shown of each clip."""
 
 NEAR = 0.03
 """A value this close to its limit, as a share of the scale it is shown on, is marked."""
@@ -95,12 +95,15 @@ _SCORES = (
     _Score(
         "weakest_visibility", "weakest joint", 0.0, 1.0, "{:.2f}", least="min_weakest_visibility"
     ),
+    _Score("framed_share", "framed", 0.0, 1.0, "{:.0%}", least="min_framed_share"),
     _Score("glitch_share", "repaired", 0.0, 0.2, "{:.1%}", most="max_glitch_share"),
     _Score("n_swaps", "swaps, cuts", 0.0, 6.0, "{:.0f}", most="max_swaps"),
-    _Score("motion_m_s", "motion m/s", 0.0, 6.0, "{:.2f}", "min_motion_m_s", "max_motion_m_s"),
+    _Score("motion_m_s", "motion m/s", 0.0, 6.0, "{:.2f}", most="max_motion_m_s"),
+    _Score("range_m", "limbs' range m", 0.0, 2.0, "{:.2f}", least="min_range_m"),
     _Score("still_share", "still pictures", 0.0, 1.0, "{:.0%}", most="max_still_share"),
     _Score("loudness_dbfs", "loudness dBFS", -120.0, 0.0, "{:.1f}", least="min_loudness_dbfs"),
-    _Score("speech_likeness", "speech", 0.0, 1.0, "{:.2f}", most="max_speech_likeness"),
+    _Score("beat_certainty", "beats certain", 0.0, 1.0, "{:.2f}", least="min_beat_certainty"),
+    _Score("beat_agreement", "beats confirmed", 0.0, 1.0, "{:.2f}", least="min_beat_agreement"),
 )
 
 
@@ -323,6 +326,7 @@ def _card(directory: Path, record: ClipRecord, gate: GateThresholds) -> dict[str
     return {
         "record": record,
         "linked": _is_address(record.source),
+        "pictures": _data_url(directory / PICTURES_FILE),
         "moments": [] if poses is None else _skeletons(poses),
         "curves": curves,
         "scores": scores,
@@ -338,9 +342,15 @@ def _card(directory: Path, record: ClipRecord, gate: GateThresholds) -> dict[str
     }
 
 
+def _data_url(file: Path) -> str | None:
+    try:
+        return "data:image/jpeg;base64," + base64.b64encode(file.read_bytes()).decode("ascii")
+    except OSError:
+        return None
+
+
 def _skeletons(poses: PoseSequence) -> list[dict[str, Any] | None]:
     """The body at moments spread over the clip; ``None`` where it is absent."""
-    frames = np.linspace(0, len(poses) - 1, N_MOMENTS).round().astype(int)
     corners = poses.world[poses.present][:, :, :2]
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     scale = 92.0 / max(float((high - low)[1]), float((high - low)[0]) / 0.75, 0.2)
@@ -352,7 +362,7 @@ def _skeletons(poses: PoseSequence) -> list[dict[str, Any] | None]:
         )
         if poses.present[frame]
         else None
-        for place, frame in enumerate(frames)
+        for place, frame in enumerate(shown_moments(len(poses)))
     ]
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from dancetomusic.builder.batch import (
     CLIPS_IN_WORK,
-    NO_BEATS,
     STOP_FILE,
     WORK,
     ClipReport,
@@ -32,8 +31,10 @@ from dancetomusic.builder.duplicates import find_duplicates
 from dancetomusic.builder.quality import refusal
 from dancetomusic.builder.settings import BuildSettings, settings_before, settle
 from dancetomusic.builder.sources import Section
+from dancetomusic.builder.stages.beats import find_song_beats
 from dancetomusic.builder.stages.cut import ClipTask, cut
 from dancetomusic.builder.stages.standardise import standardise
+from dancetomusic.codec.registry import load_codec
 from dancetomusic.data.clip import (
     ACCEPTED,
     FAILED,
@@ -44,12 +45,13 @@ from dancetomusic.data.clip import (
     read_record,
     write_record,
 )
-from dancetomusic.data.manifest import write_manifest
+from dancetomusic.data.manifest import open_manifest, write_manifest
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.lock import exclusive
 from dancetomusic.parallel import Engine, WorkerDied
 from dancetomusic.stems.choose import choose_separator, make_separator
+from dancetomusic.types import RhythmTrack
 
 SECTIONS = "sections"
 DOWNLOADS = "downloads"
@@ -68,6 +70,7 @@ class Summary:
         skipped: Of them, those that were finished before.
         clips: Clips of this run by status.
         reasons: Clips and sections of this run that were not accepted, by reason.
+        failed: What has failed in the whole set, in this run or before, by reason.
         seconds: Work of this run by stage, summed over workers.
         wall_s: Time that this run took.
     """
@@ -76,6 +79,7 @@ class Summary:
     skipped: int
     clips: dict[str, int]
     reasons: dict[str, int]
+    failed: dict[str, int]
     seconds: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
 
@@ -95,7 +99,7 @@ class _Plan:
 def plan_section(
     section: Section, fetched: Fetched, output: Path, settings: BuildSettings
 ) -> list[ClipTask]:
-    """Standardise the sound of a video and cut the section into clips.
+    """Standardise the sound of a video, cut the section into clips and find their beats.
 
     Raises:
         InputError: If the section is too short, or the video cannot be read.
@@ -105,6 +109,13 @@ def plan_section(
     end_s = fetched.offset_s + fetched.duration_s
     if section.end_s is not None:
         end_s = min(end_s, section.end_s)
+    spans = cut(section.start_s, end_s, settings.max_seq_len)
+    beats: Sequence[RhythmTrack | None] = [None] * len(spans)
+    if sound is not None:
+        within = [
+            (start_s - fetched.offset_s, end_s - fetched.offset_s) for start_s, end_s in spans
+        ]
+        beats = find_song_beats(sound, settings.sample_rate, within)
     return [
         ClipTask(
             key=clip_key(section.source, start_s, stop_s),
@@ -114,8 +125,9 @@ def plan_section(
             media=str(fetched.path),
             sound=None if sound is None else str(sound),
             offset_s=fetched.offset_s,
+            beats=track,
         )
-        for start_s, stop_s in cut(section.start_s, end_s, settings.max_seq_len)
+        for (start_s, stop_s), track in zip(spans, beats, strict=True)
     ]
 
 
@@ -164,8 +176,10 @@ def build(
     Raises:
         ConfigError: If the set was made with other settings.
         OutputError: If the set cannot be written, or another build works on it.
+        CheckpointError: If there is no such codec.
         DependencyError: If a separator, codec or MediaPipe does not work.
     """
+    load_codec(settings.codec, settings.n_codebooks)  # refused before anything is downloaded
     output = output.absolute()
     try:
         (output / WORK / SOUNDS).mkdir(parents=True, exist_ok=True)
@@ -200,15 +214,30 @@ def build(
 
 
 def finish_manifest(output: Path, settings: BuildSettings) -> None:
-    """Write the manifest, in which a clip that repeats an earlier one is refused."""
+    """Write the manifest, in which a clip that repeats an earlier one is refused.
+
+    Where no source falls into the share for validation, the one with the lowest id is held out.
+    """
     manifest = write_manifest(output)
     keys, hashes = [], []
     for record in manifest.records(status=ACCEPTED):
         keys.append(record.key)
         hashes.append(record.quality.picture_hash)
     repeated = find_duplicates(keys, hashes, max_distance=settings.gate.max_hash_distance)
-    if repeated:
-        overrides = {key: (REFUSED, f"repeats clip {first}") for key, first in repeated.items()}
+    overrides: dict[str, dict[str, str]] = {
+        key: {"status": REFUSED, "reason": f"repeats clip {first}"}
+        for key, first in repeated.items()
+    }
+    usable: dict[str, str] = {}  # the split of each source that has clips
+    for record in manifest.records(status=ACCEPTED):
+        if record.key not in repeated:
+            usable[record.source_id] = record.split
+    in_training = sorted(source for source, split in usable.items() if split == "train")
+    if settings.val_share and "val" not in usable.values() and len(in_training) > 1:
+        for record in manifest.records():
+            if record.source_id == in_training[0]:
+                overrides.setdefault(record.key, {})["split"] = "val"
+    if overrides:
         write_manifest(output, overrides=overrides)
 
 
@@ -284,11 +313,13 @@ class _Build:
         self.downloads.shutdown(wait=False, cancel_futures=True)
 
     def summary(self) -> Summary:
+        failed = open_manifest(self.output).records(status=FAILED)
         summary = Summary(
             self.n_sections,
             self.n_skipped,
             dict(self.statuses),
             dict(self.reasons.most_common()),
+            dict(Counter(record.reason for record in failed).most_common()),
             {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             round(time.monotonic() - self.began, 3),
         )
@@ -498,7 +529,7 @@ def _is_finished(output: Path, key: str, settings: BuildSettings, retry_failed: 
         return not retry_failed
     reason = refusal(record.quality, settings.gate)
     if record.status == REFUSED:
-        return bool(reason) or record.reason == NO_BEATS
+        return bool(reason)
     if reason:
         write_record(directory, replace(record, status=REFUSED, reason=reason))
     return True

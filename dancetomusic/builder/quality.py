@@ -10,13 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from dancetomusic.builder.picture_watch import HASH_BITS, PictureWatch
-from dancetomusic.builder.speech import speech_likeness
 from dancetomusic.config import check_fields
 from dancetomusic.data.clip import ClipQuality
-from dancetomusic.errors import ConfigError
-from dancetomusic.pose.landmarks import LANDMARK
-from dancetomusic.pose.motion import count_swaps, mean_speed
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.pose.landmarks import LANDMARK, TORSO
+from dancetomusic.pose.motion import count_swaps, limb_range, mean_speed
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 SILENCE_DBFS = -120.0
 """Loudness of what has no sound, or nothing but zeros in it."""
@@ -30,7 +28,7 @@ _PARTS = np.array(
 
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
-_Speed = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+_Distance = _Speed = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,17 @@ class GateThresholds:
     min_weakest_visibility: _Share = 0.4
     """Least visibility of the least visible joints down to the knees, in [0, 1]."""
 
+    min_framed_share: _Share = 0.8
+    """Least share of frames in which shoulders and hips are within the picture, in [0, 1]."""
+
     max_glitch_share: _Share = 0.08
     """Largest share of landmark positions that had to be repaired, in [0, 1]."""
 
     max_swaps: Annotated[int, Field(ge=0)] = 0
     """Most changes from one dancer to another, or camera cuts, in a clip."""
 
-    min_motion_m_s: _Speed = 0.11
-    """Least mean speed of the joints, in metres a second."""
+    min_range_m: _Distance = 0.2
+    """Least range of the limb that moves most, in metres: photographs filmed by hand stay below."""
 
     max_motion_m_s: _Speed = 5.0
     """Largest mean speed of the joints, in metres a second; above it poses are noise."""
@@ -68,36 +69,39 @@ class GateThresholds:
     min_loudness_dbfs: Annotated[float, Field(le=0.0, allow_inf_nan=False)] = -50.0
     """Least root mean square of the sound, in dB below full scale."""
 
-    max_speech_likeness: _Share = 0.98
-    """Largest likeness of the sound to speech, in [0, 1]."""
+    min_beat_certainty: _Share = 0.2
+    """Least probability that the beats of the song are right, in [0, 1]; speech and noise stay
+    below."""
+
+    min_beat_agreement: _Share = 0.7
+    """Least agreement of the song's beats with those of the clip's own stem, in [0, 1]."""
 
     max_hash_distance: Annotated[int, Field(ge=-1, le=HASH_BITS // 8)] = 47
     """Clips whose picture hashes differ in at most this many bits are one; -1 keeps all."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.min_motion_m_s > self.max_motion_m_s:
-            raise ConfigError(
-                f"min_motion_m_s {self.min_motion_m_s} is above max_motion_m_s "
-                f"{self.max_motion_m_s}",
-                "Exchange them.",
-            )
 
 
 def measure_quality(
-    poses: PoseSequence | None, mix: Waveform | None, pictures: PictureWatch | None
+    poses: PoseSequence | None,
+    mix: Waveform | None,
+    beats: RhythmTrack | None,
+    pictures: PictureWatch | None,
 ) -> ClipQuality:
     """Say how far a clip can be trusted.
 
     Args:
         poses: The dancer; ``None`` if there is nobody.
         mix: The sound; ``None`` if there is none.
+        beats: Those of its song; ``None`` if there is none.
         pictures: Has seen every picture; ``None`` for poses that were not made of pictures.
     """
     judged: dict[str, float | int | str] = {
         "loudness_dbfs": SILENCE_DBFS if mix is None else _loudness_dbfs(mix),
-        "speech_likeness": 0.0 if mix is None else speech_likeness(mix),
     }
+    if beats is not None and beats.beat_times.size > 1:
+        judged["beat_certainty"] = beats.certainty
     if pictures is not None:
         judged |= {"still_share": pictures.still_share, "picture_hash": pictures.picture_hash}
     if poses is not None and poses.present.any():
@@ -109,9 +113,11 @@ def measure_quality(
             if trusted is None
             else trusted.mean_visibility,
             "weakest_visibility": float(visibility[:, _PARTS].mean(axis=(0, 2)).min()),
+            "framed_share": _framed_share(poses),
             "glitch_share": 0.0 if trusted is None else trusted.repaired_share,
             "n_swaps": count_swaps(poses),
             "motion_m_s": mean_speed(poses),
+            "range_m": limb_range(poses),
         }
     return ClipQuality(**judged)  # type: ignore[arg-type]
 
@@ -130,18 +136,34 @@ def refusal(quality: ClipQuality, thresholds: GateThresholds) -> str:
                 q.weakest_visibility,
                 limits.min_weakest_visibility,
             ),
+            *_below(
+                "trunk within the picture in", q.framed_share, limits.min_framed_share, "{:.1%}"
+            ),
             *_above("landmarks repaired", q.glitch_share, limits.max_glitch_share, "{:.1%}"),
             *_above("changes of dancer or camera", q.n_swaps, limits.max_swaps, "{:d}"),
-            *_below("motion", q.motion_m_s, limits.min_motion_m_s, "{:.3f} m/s"),
+            *_below("range of the limbs", q.range_m, limits.min_range_m, "{:.2f} m"),
             *_above("motion", q.motion_m_s, limits.max_motion_m_s, "{:.3f} m/s"),
         ]
     reasons += _above("still pictures", q.still_share, limits.max_still_share, "{:.1%}")
     if q.loudness_dbfs <= SILENCE_DBFS:
         reasons.append("no sound")
+    elif q.beat_certainty == 0:
+        reasons.append("no beat was found")
     else:
-        reasons += _below("loudness", q.loudness_dbfs, limits.min_loudness_dbfs, "{:.1f} dBFS")
-    reasons += _above("speech likeness", q.speech_likeness, limits.max_speech_likeness)
+        reasons += [
+            *_below("loudness", q.loudness_dbfs, limits.min_loudness_dbfs, "{:.1f} dBFS"),
+            *_below("certainty of the beats", q.beat_certainty, limits.min_beat_certainty),
+            *_below("agreement of the beats", q.beat_agreement, limits.min_beat_agreement),
+        ]
     return "; ".join(reasons)
+
+
+def _framed_share(poses: PoseSequence) -> float:
+    """The part of the frames with a dancer in which no corner of the trunk is outside."""
+    if poses.image is None:
+        return 1.0
+    corners = poses.image[poses.present][:, list(TORSO), :2]
+    return float(((corners >= 0) & (corners <= 1)).all(axis=(1, 2)).mean())
 
 
 def _loudness_dbfs(waveform: Waveform) -> float:

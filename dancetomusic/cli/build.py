@@ -19,7 +19,7 @@ from dancetomusic.cli.engine import (
     WorkersOption,
     open_tasks,
 )
-from dancetomusic.cli.progress import build_progress
+from dancetomusic.cli.progress import build_lines, build_progress
 from dancetomusic.cli.train import parse_override
 from dancetomusic.errors import InputError
 
@@ -211,6 +211,8 @@ def _finish(summary: Summary, output: Path, as_json: bool) -> None:
     accepted = sum(statuses.get("accepted", 0) for statuses in counts.values())
     if not as_json:
         _print_summary(summary, output, accepted)
+        if accepted and not counts.get("val", {}).get("accepted"):
+            print("note     no clip is held out for validation: training needs a second video")
     if not accepted:
         reason = next(iter(summary.reasons), "all of it was refused before")
         raise InputError(
@@ -294,14 +296,13 @@ def _plan_of(section: Section, pending: bool) -> dict[str, Any]:
 
 @contextmanager
 def _listener(n_sections: int, as_json: bool) -> Iterator[Listener]:
-    """What is reported of a build: lines of JSON, or bars on a terminal."""
+    """What is reported of a build: lines of JSON, bars on a terminal, or lines for a log."""
     if as_json:
         yield lambda event: print(json.dumps(event), flush=True)
-    elif sys.stderr.isatty():
-        with build_progress(n_sections) as listener:
-            yield listener
     else:
-        yield lambda event: None
+        show = build_progress if sys.stderr.isatty() else build_lines
+        with show(n_sections) as listener:
+            yield listener
 
 
 def _print_summary(summary: Summary, output: Path, accepted: int) -> None:
@@ -310,6 +311,12 @@ def _print_summary(summary: Summary, output: Path, accepted: int) -> None:
     print(f"clips    {made or 'none'} in this run; {accepted} accepted in the set")
     for reason, count in summary.reasons.items():
         print(f"         {count:5d}  {reason}")
+    if summary.failed:
+        print(
+            f"failed   {sum(summary.failed.values())} in the set; --retry_failed tries them again"
+        )
+        for reason, count in summary.failed.items():
+            print(f"         {count:5d}  {reason}")
     total = sum(summary.seconds.values()) or 1.0
     stages = " · ".join(
         f"{stage} {seconds:.1f} s ({seconds / total:.0%})"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
+
+LINE_EVERY_S = 15.0
+"""Time between two lines of progress where stderr is no terminal, in seconds."""
 
 
 @contextmanager
@@ -44,6 +49,37 @@ def item_progress(name: str) -> Iterator[Callable[[int], None]]:
             bars.update(task, total=total, advance=1)
 
         yield advance
+
+
+@contextmanager
+def build_lines(
+    n_sections: int, every_s: float = LINE_EVERY_S
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a listener to a build that prints a line on stderr from time to time, for a log."""
+    sections: Counter[str] = Counter()
+    clips: Counter[str] = Counter()
+    stopped = Event()
+
+    def listen(event: dict[str, Any]) -> None:
+        if event["event"] == "section":
+            sections[event["status"]] += 1
+            clips["found"] += event.get("clips", 0)
+        elif event["event"] == "clip":
+            clips[event["status"]] += 1
+
+    def print_lines() -> None:
+        while not stopped.wait(every_s):
+            made = clips.total() - clips["found"]
+            line = f"sections {sections.total()} of {n_sections}, clips {made} of {clips['found']}"
+            print(f"{line}, {clips['accepted']} accepted", file=sys.stderr, flush=True)
+
+    lines = Thread(target=print_lines, daemon=True)
+    lines.start()
+    try:
+        yield listen
+    finally:
+        stopped.set()
+        lines.join()
 
 
 @contextmanager

@@ -43,7 +43,7 @@ from dancetomusic.types import (
     Waveform,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RECORD_FILE = "clip.json"
 POSES_FILE = "poses.npz"
@@ -51,7 +51,11 @@ MIX_FILE = "mix.flac"
 STEM_FILE = "stem.flac"
 CODES_FILE = "codes.npy"
 BEATS_FILE = "beats.csv"
-CLIP_FILES = (POSES_FILE, MIX_FILE, STEM_FILE, CODES_FILE, BEATS_FILE)
+PICTURES_FILE = "pictures.jpg"
+NEEDED_FILES = (POSES_FILE, MIX_FILE, STEM_FILE, CODES_FILE, BEATS_FILE)
+CLIP_FILES = (*NEEDED_FILES, PICTURES_FILE)
+N_MOMENTS = 6
+"""Moments of a clip that are shown to a person."""
 
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 STATUSES = (ACCEPTED, REFUSED, FAILED)
@@ -118,24 +122,31 @@ class ClipQuality:
         mean_visibility: Mean landmark visibility over detected frames.
         weakest_visibility: That of the least visible among shoulders, elbows, wrists, hips and
             knees: low where the picture cuts the body or something hides it.
+        framed_share: Frames in which shoulders and hips are within the picture.
         glitch_share: Landmark positions that cleaning replaced, among detected frames.
         n_swaps: Moments at which the dancer followed becomes another person.
         motion_m_s: Mean speed of the joints, in metres a second.
+        range_m: How far the limbs get, in metres (``pose.motion.limb_range``).
         still_share: Frames whose picture equals the one before.
         loudness_dbfs: Root mean square of the sound, in dB below full scale; -120 for silence.
-        speech_likeness: How much the sound is like speech rather than music.
+        beat_certainty: Probability that the beats of its song are right; 0 without beats.
+        beat_agreement: F-measure of the beats with those of the stem alone; 1 where it was not
+            measured.
         picture_hash: Perceptual hash of the pictures, hexadecimal; empty without pictures.
     """
 
     detected_share: _Share = 0.0
     mean_visibility: _Share = 0.0
     weakest_visibility: _Share = 0.0
+    framed_share: _Share = 1.0
     glitch_share: _Share = 0.0
     n_swaps: _Count = 0
     motion_m_s: _Time = 0.0
+    range_m: _Time = 0.0
     still_share: _Share = 0.0
     loudness_dbfs: _Number = -120.0
-    speech_likeness: _Number = 0.0
+    beat_certainty: _Share = 0.0
+    beat_agreement: _Share = 1.0
     picture_hash: _Text = ""
 
 
@@ -162,9 +173,9 @@ class ClipRecord:
         separator_weights: SHA-256 of its weights; empty if it has none.
         codec: Identity of the codec that made the codes.
         code_rate: Code frames a second.
-        bpm: Tempo of the stem's beats; NaN without.
+        bpm: Tempo of the beats; NaN without.
         beats_per_bar: Beats a bar.
-        beats_from: ``tracked`` from the stem, or ``annotated``.
+        beats_from: ``tracked`` in the sound, or ``annotated``.
         files: SHA-256 of each file of the clip, by name.
         schema_version: Of this record.
     """
@@ -203,7 +214,7 @@ class Clip:
         files: Its directory, or the contents of its files by name.
         poses: The dancer.
         codes: The stem as codes.
-        rhythm: Beats of the stem with the energy of the movement.
+        rhythm: The beats, with the energy of the movement.
     """
 
     record: ClipRecord
@@ -279,6 +290,11 @@ def split_of(source_id: str, *, val_share: float = 0.15, test_share: float = 0.0
 def clip_directory(root: Path | str, key: str) -> Path:
     """Where the clip ``key`` lies in the set at ``root``."""
     return Path(root) / _CLIPS_FOLDER / key[:2] / key
+
+
+def shown_moments(n_frames: int) -> list[int]:
+    """The frames of a clip that are shown: ``N_MOMENTS`` spread over it, if it has as many."""
+    return sorted({round((n_frames - 1) * k / (N_MOMENTS - 1)) for k in range(N_MOMENTS)})
 
 
 def clip_directories(root: Path | str) -> Iterator[Path]:
@@ -382,8 +398,8 @@ def verify_files(files: Path | Mapping[str, bytes], record: ClipRecord) -> None:
     Raises:
         InputError: If a file is missing or differs, or an accepted clip lacks one.
     """
-    if record.status == ACCEPTED and set(record.files) != set(CLIP_FILES):
-        missing = ", ".join(sorted(set(CLIP_FILES) - set(record.files)))
+    missing = ", ".join(sorted(set(NEEDED_FILES) - set(record.files)))
+    if record.status == ACCEPTED and missing:
         raise InputError(f"clip {record.key} is accepted without {missing}", _REBUILD)
     for name, expected in record.files.items():
         if hashlib.sha256(_content(files, name)).hexdigest() != expected:
@@ -645,18 +661,16 @@ def _read_rhythm(
         rows = list(
             csv.reader(io.StringIO(content.read().decode("utf-8"), newline=""), strict=True)
         )
-        # Sets built before beats had a source and a certainty have two columns.
-        header = tuple(rows[0]) if rows else ()
-        if header not in (HEADER, HEADER[:2]):
+        if not rows or tuple(rows[0]) != HEADER:
             raise ValueError(f"the header is not {','.join(HEADER)}")
-        if any(len(row) != len(header) for row in rows):
+        if any(len(row) != len(HEADER) for row in rows):
             raise ValueError("a line has more or fewer values than the header")
         numbers = np.array([int(row[1]) for row in rows[1:]], np.int64)
         if numbers.size and numbers.min() < 1:
             raise ValueError("a beat's position in its bar is below 1")
         times = np.array([float(row[0]) for row in rows[1:]], np.float64)
         track = danced_rhythm(poses, times, numbers)
-        if header == HEADER and numbers.size:
+        if numbers.size:
             track = replace(track, source=rows[1][2], certainty=float(rows[1][3]))
             if not 0.0 <= track.certainty <= 1.0:
                 raise ValueError(f"the certainty is {track.certainty:g}")

@@ -98,7 +98,13 @@ class ClipStream(IterableDataset[Any]):
             self._keys = columns["key"][wanted].astype("S20")
         self.n_clips = self._keys.size + sum(count for _, count in self._shards)
         if not self.n_clips:
-            raise InputError(f"{root} has no accepted clip of split {split!r}", "Name another.")
+            counts = manifest.counts()
+            found = {name: statuses.get(ACCEPTED, 0) for name, statuses in counts.items()}
+            raise InputError(
+                f"{root} has no accepted clip of split {split!r}"
+                f" ({', '.join(f'{name}: {n}' for name, n in found.items())})",
+                "A split holds whole videos: add some of other dances with `dancetomusic build`.",
+            )
         self._position = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._given = 0
 

@@ -10,11 +10,12 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -52,8 +53,8 @@ COLUMNS: dict[str, str] = {
 } | {_QUALITY + name: kind for name, kind in _type_names(ClipQuality).items()}
 """Every column, with the Python type of its values."""
 
-Override = tuple[str, str]
-"""Another status and reason for a clip."""
+Override = Mapping[str, str]
+"""Fields of a clip's record with other values."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,13 @@ class Manifest:
 def write_manifest(
     root: Path | str,
     *,
-    overrides: Mapping[str, Override] | Callable[[ClipRecord], Override | None] | None = None,
+    overrides: Mapping[str, Override] = MappingProxyType({}),
 ) -> Manifest:
     """Write ``manifest.parquet`` from the records of all clips under ``root``.
 
     Args:
         root: Directory of the set.
-        overrides: Status and reason that replace a clip's own: by key, or given by a function
-            that is called with every record in the order of the rows (``None`` to leave it),
-            so that it can compare a clip with those before it.
+        overrides: By key, what is known only where clips meet.
 
     Raises:
         InputError: If a clip's record is damaged, or lies under another key.
@@ -158,19 +157,11 @@ def write_manifest(
         DependencyError: If pyarrow is not installed.
     """
     directories = sorted(map(_order, clip_directories(root)))
-    if callable(overrides):
-        override = overrides
-    else:
-        by_key = overrides or {}
-
-        def override(record: ClipRecord) -> Override | None:
-            return by_key.get(record.key)
 
     def rows() -> Iterator[ClipRecord]:
         for _, _, key in directories:
             record = read_record(clip_directory(root, key))
-            change = override(record)
-            yield record if change is None else replace(record, status=change[0], reason=change[1])
+            yield replace(record, **overrides.get(record.key, {}))  # type: ignore[arg-type]
 
     path = Path(root) / MANIFEST_FILE
     write_records(path, rows())

@@ -17,6 +17,7 @@ from pathlib import Path
 from dancetomusic.data.clip import (
     ACCEPTED,
     CLIP_FILES,
+    NEEDED_FILES,
     RECORD_FILE,
     SPLITS,
     clip_directory,
@@ -180,7 +181,8 @@ def _groups(root: Path, keys: Sequence[str], shard_bytes: int) -> Iterator[list[
 def _n_blocks(directory: Path) -> int:
     """Blocks of a tar file that a clip takes: one of header a file, then its content."""
     try:
-        sizes = [(directory / name).stat().st_size for name in _MEMBERS]
+        names = {RECORD_FILE, *NEEDED_FILES, *(file.name for file in directory.iterdir())}
+        sizes = [(directory / name).stat().st_size for name in names & _MEMBERS.keys()]
     except OSError as error:
         raise InputError(
             f"cannot read {error.filename} ({error.strerror})", "Build the set again."

@@ -18,6 +18,7 @@ SWAP_SIZE_RATIO = 1.8
 BODY = np.r_[LANDMARK["nose"], LANDMARK["left_shoulder"] : len(LANDMARK)]
 """Landmarks that move with the body: the face counts once."""
 
+_LIMBS = [LANDMARK[f"{s}_{p}"] for s in ("left", "right") for p in ("wrist", "knee", "ankle")]
 _HIPS = (LANDMARK["left_hip"], LANDMARK["right_hip"])
 
 
@@ -40,6 +41,19 @@ def mean_speed(poses: PoseSequence) -> float:
     speeds = joint_speeds(poses)
     known = np.isfinite(speeds)
     return float(speeds[known].mean()) if known.any() else 0.0
+
+
+def limb_range(poses: PoseSequence) -> float:
+    """How far a limb gets, in metres: the largest range of wrists, knees and ankles.
+
+    The range is from the 5th to the 95th percentile of a joint's position beside the hips, on
+    each axis, and the length of these together. Unlike a speed it does not add up jitter: a
+    photograph that is filmed by hand has less than anyone who dances.
+    """
+    if not poses.present.any():
+        return 0.0
+    low, high = np.percentile(poses.world[poses.present][:, _LIMBS], [5, 95], axis=0)
+    return float(np.linalg.norm(high - low, axis=-1).max())
 
 
 def count_swaps(poses: PoseSequence) -> int:

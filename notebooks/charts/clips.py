@@ -71,8 +71,10 @@ def draw_gate(manifest: Manifest, gate: GateThresholds | None = None) -> Any:
     limits = vars(gate or GateThresholds())
     columns = manifest.columns(["status", *(f"quality.{name}" for name in SCORES)])
     figure = new_figure(7.0)
-    axes = figure.subplots(3, 3).ravel()
-    for axis, name in zip(axes, SCORES, strict=True):
+    axes = figure.subplots(3, 4).ravel()
+    for axis in axes[len(SCORES) :]:
+        axis.remove()
+    for axis, name in zip(axes, SCORES, strict=False):
         values = columns[f"quality.{name}"].astype(np.float64)
         what = name.removeprefix("n_")
         marks = [limits[key] for key in (f"min_{what}", f"max_{what}") if key in limits]

@@ -158,7 +158,7 @@ def test_a_moved_gate_decides_again_without_new_poses(
 ) -> None:
     output = tmp_path / "set"
     arguments = ("--input_folder", few, "--output_path", output, *SERIAL)
-    strict = run_here(*arguments, "--gate", "min_motion_m_s=4.9")
+    strict = run_here(*arguments, "--gate", "min_range_m=9")
     assert strict.returncode == 2 and "no clip that was accepted" in strict.stderr
     assert {record.status for record in open_manifest(output).records()} == {"refused"}
     usual = run_here(*arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 from dancetomusic.builder.batch import CLIPS_IN_WORK, WORK
 from dancetomusic.builder.quality import measure_quality, refusal
 from dancetomusic.builder.settings import BuildSettings, settle
+from dancetomusic.builder.stages.beats import track_within
 from dancetomusic.builder.stages.cut import cut
 from dancetomusic.builder.stages.encode import encode
 from dancetomusic.builder.stages.separate import separate
@@ -194,8 +195,8 @@ def _begin(part: _Part, work: Path, settings: BuildSettings) -> ClipRecord:
     sound = part.sound()
     samples = sound.samples[:, round(start_s * sound.sample_rate) :]
     mix = fit_length(Waveform(samples, sound.sample_rate), settings.n_samples)
-    track = _track_within(whole.track, start_s, poses.duration_s)
-    quality = measure_quality(poses, mix, None)
+    track = track_within(whole.track, start_s, start_s + poses.duration_s)
+    quality = measure_quality(poses, mix, track, None)
     reason = refusal(quality, settings.gate)
     work.mkdir(parents=True, exist_ok=True)
     save_poses(work / POSES_FILE, poses)
@@ -218,16 +219,4 @@ def _begin(part: _Part, work: Path, settings: BuildSettings) -> ClipRecord:
         bpm=track.bpm,
         beats_per_bar=whole.track.beats_per_bar,
         beats_from="annotated",
-    )
-
-
-def _track_within(track: RhythmTrack, start_s: float, duration_s: float) -> RhythmTrack:
-    times = track.beat_times - start_s
-    inside = (times >= 0) & (times < duration_s)
-    return replace(
-        track,
-        beat_times=times[inside],
-        beat_numbers=track.beat_numbers[inside],
-        confidence=track.confidence[inside],
-        duration_s=duration_s,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dancetomusic.builder.sources import Section
 from dancetomusic.errors import InputError
+from dancetomusic.types import RhythmTrack
 
 ROUNDING_S = 0.05
 """A section this much shorter than its clips together still gives all of them."""
@@ -23,6 +24,7 @@ class ClipTask:
         media: The video file.
         sound: Its whole sound as FLAC, standardised; ``None`` where it has none.
         offset_s: Time of the source at the start of ``media``, in seconds.
+        beats: Those of its song; ``None`` where there is no sound.
     """
 
     key: str
@@ -32,6 +34,7 @@ class ClipTask:
     media: str = ""
     sound: str | None = None
     offset_s: float = 0.0
+    beats: RhythmTrack | None = None
 
 
 def cut(start_s: float, end_s: float, length_s: float) -> list[tuple[float, float]]:

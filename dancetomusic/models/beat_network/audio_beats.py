@@ -171,7 +171,7 @@ def beat_evidence(
     frames = np.arange(beat.size) / rate
     on = _peak(beat, rate, times).mean()
     between = np.interp((times[1:] + times[:-1]) / 2, frames, beat).mean()
-    return np.array([on, on - between, _agreement(times, second)])
+    return np.array([on, on - between, beats_agreement(times, second)])
 
 
 def _certainty(evidence: Float[np.ndarray, " evidence"]) -> float:
@@ -241,8 +241,10 @@ def _peak(
     return values[np.clip(frames, 0, values.size - 1)].max(axis=1)
 
 
-def _agreement(times: Float[np.ndarray, " beats"], second: Float[np.ndarray, " others"]) -> float:
-    """F-measure at 70 ms between two lists of beats."""
+def beats_agreement(
+    times: Float[np.ndarray, " beats"], second: Float[np.ndarray, " others"]
+) -> float:
+    """F-measure at 70 ms between two lists of beats, in [0, 1]."""
     if not times.size or not second.size:
         return 0.0
     # Both lists increase: the nearest of the second lies on one side of where a time would go.

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int
 
 from dancetomusic.codec.base import Codec
 from dancetomusic.config import config_to_dict
-from dancetomusic.data.clip import ACCEPTED, CLIP_FILES, Clip, clip_directory
+from dancetomusic.data.clip import ACCEPTED, NEEDED_FILES, Clip, clip_directory
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.dance import Dance
 from dancetomusic.data.manifest import open_manifest
@@ -213,7 +213,7 @@ def require_clips(stream: ClipStream, codec: Codec, window_s: float, split: str 
             raise _too_short(record.key, length, window_s)
         if not manifest.shards:
             folder = clip_directory(stream.root, record.key)
-            missing = [name for name in CLIP_FILES if not (folder / name).is_file()]
+            missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
             if missing:
                 raise InputError(f"clip {record.key} lacks {missing[0]}", "Build the set again.")
 

@@ -64,7 +64,7 @@ class ScoreModel(MusicModel):
 
     @property
     def options(self) -> ModelOptions:
-        """Style, key, energy, score, SoundFont and programs, and the composer's sampling if it has any."""
+        """All of ``ScoreChoice``, styles, and the sampling of a composer that has any."""
         return self._options
 
     def check(self, choice: ScoreChoice) -> None:

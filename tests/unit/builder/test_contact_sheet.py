@@ -13,6 +13,7 @@ from dancetomusic.data.clip import (
     ACCEPTED,
     FAILED,
     MIX_FILE,
+    PICTURES_FILE,
     POSES_FILE,
     RECORD_FILE,
     REFUSED,
@@ -32,7 +33,9 @@ FINE = ClipQuality(
     mean_visibility=0.9,
     weakest_visibility=0.8,
     motion_m_s=0.7,
+    range_m=0.6,
     loudness_dbfs=-20.0,
+    beat_certainty=0.9,
 )
 HOSTILE = (
     'javascript:alert("1")',
@@ -123,6 +126,15 @@ def test_a_clip_is_shown_with_all_that_is_known(tmp_path):
     assert 'class="bad"' not in text
 
 
+def test_pictures_take_the_place_of_skeletons(tmp_path):
+    directory = clip_directory(tmp_path, add_clip(tmp_path, "a"))
+    (directory / PICTURES_FILE).write_bytes(b"\xff\xd8\xff")
+    _, page = read(write_contact_sheet(tmp_path))
+    (picture,) = page.all("img")
+    assert picture["src"] == "data:image/jpeg;base64,/9j/" and picture["alt"]
+    assert not page.all("svg", class_="skeletons")
+
+
 def test_hostile_sources_stay_text_and_nothing_is_loaded(tmp_path):
     for source in HOSTILE:
         add_clip(tmp_path, source, files=False, licence=source, reason=source, status=REFUSED)
@@ -199,7 +211,7 @@ def test_the_manifest_says_what_repeats_another(tmp_path):
     from dancetomusic.data.manifest import write_manifest
 
     a, b = (add_clip(tmp_path, name, files=False) for name in "ab")
-    write_manifest(tmp_path, overrides={b: (REFUSED, f"repeats clip {a}")})
+    write_manifest(tmp_path, overrides={b: {"status": REFUSED, "reason": f"repeats clip {a}"}})
     _, page = read(write_contact_sheet(tmp_path))
     assert len(page.all("article", class_="clip refused")) == 1
     assert f"repeats clip {a}" in page.text

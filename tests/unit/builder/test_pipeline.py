@@ -17,8 +17,9 @@ from dancetomusic.builder.sources import Section, read_folder
 from dancetomusic.builder.stages.cut import cut
 from dancetomusic.data.clip import read_record
 from dancetomusic.data.manifest import open_manifest
-from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.parallel import WorkerDied
+from tests.clip_factory import add_clip
 from tests.dance_factory import small_copy
 
 SETTINGS = BuildSettings(max_seq_len=2.0, separator="hpss")
@@ -74,6 +75,53 @@ def test_a_clip_that_kills_its_worker_is_recorded_and_the_others_are_made(
     assert {record.status for record in open_manifest(tmp_path / "set").records()} == {"accepted"}
 
 
+def test_failures_stay_in_later_summaries(tmp_path: Path) -> None:
+    gone = Section("gone.mp4", path=str(tmp_path / "gone.mp4"))
+    first = pipeline.build([gone], tmp_path / "set", SETTINGS, Workers())
+    later = pipeline.build([gone], tmp_path / "set", SETTINGS, Workers())
+    assert later.clips == {} and later.skipped == 1
+    assert later.failed == first.failed == first.reasons
+    assert list(later.failed.values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("sources", "val_share", "expected"),
+    [
+        (("a", "b", "c"), 0.15, {"train": 2, "val": 1}),
+        (("a", "b", "c"), 0.0, {"train": 3}),
+        (("a",), 0.15, {"train": 1}),
+    ],
+)
+def test_a_small_set_has_something_to_validate_on(
+    tmp_path: Path, sources: tuple[str, ...], val_share: float, expected: dict[str, int]
+) -> None:
+    for source in sources:
+        add_clip(tmp_path, source)
+        add_clip(tmp_path, source, 1.0, status="refused", reason="no sound")
+    gate = replace(SETTINGS.gate, max_hash_distance=-1)  # their pictures are alike
+    pipeline.finish_manifest(tmp_path, replace(SETTINGS, val_share=val_share, gate=gate))
+    counts = open_manifest(tmp_path).counts()
+    assert {split: statuses["accepted"] for split, statuses in counts.items()} == expected
+    assert {split: statuses["refused"] for split, statuses in counts.items()} == expected
+    by_source = {(r.source, r.split) for r in open_manifest(tmp_path).records()}
+    assert len(by_source) == len(sources)
+
+
+def test_a_source_that_falls_into_val_leaves_the_others_where_they_are(tmp_path: Path) -> None:
+    add_clip(tmp_path, "a"), add_clip(tmp_path, "b"), add_clip(tmp_path, "c", split="val")
+    pipeline.finish_manifest(tmp_path, SETTINGS)
+    splits = {record.source: record.split for record in open_manifest(tmp_path).records()}
+    assert splits == {"a": "train", "b": "train", "c": "val"}
+
+
+def test_a_codec_that_cannot_be_had_is_refused_before_any_work(tmp_path: Path) -> None:
+    workers = Workers()
+    settings = replace(SETTINGS, codec=str(tmp_path / "no_codec"))
+    with pytest.raises(CheckpointError):
+        pipeline.build([Section("a.mp4", path="a.mp4")], tmp_path / "set", settings, workers)
+    assert not (tmp_path / "set" / "sections").exists()
+
+
 @pytest.mark.slow
 def test_sections_that_overlap_make_each_clip_once(folder: Path, tmp_path: Path) -> None:
     (section,) = read_folder(folder)
@@ -86,12 +134,12 @@ def test_sections_that_overlap_make_each_clip_once(folder: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_a_stricter_gate_marks_what_is_there(folder: Path, tmp_path: Path) -> None:
     pipeline.build(read_folder(folder), tmp_path / "set", SETTINGS, Workers())
-    strict = replace(SETTINGS, gate=replace(SETTINGS.gate, min_motion_m_s=4.9))
+    strict = replace(SETTINGS, gate=replace(SETTINGS.gate, min_range_m=9.0))
     workers = Workers()
     pipeline.build(read_folder(folder), tmp_path / "set", strict, workers)
     assert workers.made == []
     for record in open_manifest(tmp_path / "set").records():
-        assert record.status == "refused" and "motion" in record.reason
+        assert record.status == "refused" and "range of the limbs" in record.reason
 
 
 @pytest.mark.slow

@@ -20,8 +20,10 @@ GOOD = ClipQuality(
     weakest_visibility=0.8,
     glitch_share=0.01,
     motion_m_s=0.7,
+    range_m=0.6,
     loudness_dbfs=-20.0,
-    speech_likeness=0.01,
+    beat_certainty=0.9,
+    beat_agreement=0.95,
     picture_hash="00",
 )
 
@@ -48,14 +50,17 @@ def test_a_good_clip_is_accepted():
         ({"detected_share": 0.5}, "dancer detected in 50.0%, below 80.0%"),
         ({"mean_visibility": 0.5}, "mean visibility 0.50, below 0.60"),
         ({"weakest_visibility": 0.1}, "visibility of the least visible joints 0.10, below 0.40"),
+        ({"framed_share": 0.6}, "trunk within the picture in 60.0%, below 80.0%"),
         ({"glitch_share": 0.2}, "landmarks repaired 20.0%, above 8.0%"),
         ({"n_swaps": 2}, "changes of dancer or camera 2, above 0"),
-        ({"motion_m_s": 0.01}, "motion 0.010 m/s, below 0.110 m/s"),
+        ({"range_m": 0.08}, "range of the limbs 0.08 m, below 0.20 m"),
         ({"motion_m_s": 9.0}, "motion 9.000 m/s, above 5.000 m/s"),
         ({"still_share": 0.9}, "still pictures 90.0%, above 70.0%"),
         ({"loudness_dbfs": -120.0}, "no sound"),
         ({"loudness_dbfs": -70.0}, "loudness -70.0 dBFS, below -50.0 dBFS"),
-        ({"speech_likeness": 0.999}, "speech likeness 1.00, above 0.98"),
+        ({"beat_certainty": 0.0}, "no beat was found"),
+        ({"beat_certainty": 0.05}, "certainty of the beats 0.05, below 0.20"),
+        ({"beat_agreement": 0.4}, "agreement of the beats 0.40, below 0.70"),
         (
             {"n_swaps": 1, "still_share": 0.8},
             "changes of dancer or camera 1, above 0; still pictures 80.0%, above 70.0%",
@@ -71,12 +76,15 @@ def test_the_limits_themselves_are_accepted():
         detected_share=GATE.min_detected_share,
         mean_visibility=GATE.min_mean_visibility,
         weakest_visibility=GATE.min_weakest_visibility,
+        framed_share=GATE.min_framed_share,
         glitch_share=GATE.max_glitch_share,
         n_swaps=GATE.max_swaps,
-        motion_m_s=GATE.min_motion_m_s,
+        range_m=GATE.min_range_m,
+        motion_m_s=GATE.max_motion_m_s,
         still_share=GATE.max_still_share,
         loudness_dbfs=GATE.min_loudness_dbfs,
-        speech_likeness=GATE.max_speech_likeness,
+        beat_certainty=GATE.min_beat_certainty,
+        beat_agreement=GATE.min_beat_agreement,
     )
     assert refusal(at_limit, GATE) == ""
 
@@ -85,9 +93,8 @@ def test_the_limits_themselves_are_accepted():
     "change",
     [
         {"min_detected_share": 1.1},
-        {"max_speech_likeness": -0.1},
-        {"min_motion_m_s": float("nan")},
-        {"min_motion_m_s": 6.0},
+        {"min_beat_certainty": -0.1},
+        {"min_range_m": float("nan")},
         {"max_swaps": -1},
         {"min_loudness_dbfs": 3.0},
         {"max_hash_distance": 500},
@@ -101,7 +108,7 @@ def test_limits_out_of_range_are_refused(change):
 
 def test_what_cleaning_knows_is_taken_over():
     known = PoseQuality(detected_share=0.7, mean_visibility=0.66, repaired_share=0.03)
-    judged = measure_quality(poses(quality=known), None, None)
+    judged = measure_quality(poses(quality=known), None, None, None)
     assert (judged.detected_share, judged.mean_visibility, judged.glitch_share) == (0.7, 0.66, 0.03)
     assert judged.loudness_dbfs == -120.0
     assert judged.picture_hash == ""
@@ -110,16 +117,24 @@ def test_what_cleaning_knows_is_taken_over():
 def test_hidden_legs_show_in_the_weakest_joints():
     visibility = np.full((48, 33), 0.95, np.float32)
     visibility[:, 25:] = 0.1
-    judged = measure_quality(poses(visibility=visibility), None, None)
+    judged = measure_quality(poses(visibility=visibility), None, None, None)
     assert judged.weakest_visibility == pytest.approx(0.1)
     assert judged.mean_visibility > GATE.min_mean_visibility
     assert "least visible joints" in refusal(judged, GATE)
 
 
+def test_a_face_that_fills_the_picture_at_first_shows_in_the_trunk():
+    image = np.full((48, 33, 3), 0.5, np.float32)
+    image[:12, [23, 24], 1] = 1.6  # the hips are below the picture for half a second
+    judged = measure_quality(poses(image=image), None, None, None)
+    assert judged.framed_share == 0.75
+    assert "trunk within the picture" in refusal(judged, GATE)
+
+
 def test_nobody_nothing_heard_nothing_seen():
     silence = Waveform(np.zeros((1, 48_000), np.float32), 24_000)
     for nobody in (None, poses(present=np.zeros(48, bool))):
-        judged = measure_quality(nobody, silence, PictureWatch())
+        judged = measure_quality(nobody, silence, None, PictureWatch())
         assert refusal(judged, GATE) == (
             "no dancer was found; still pictures 100.0%, above 70.0%; no sound"
         )
@@ -128,17 +143,17 @@ def test_nobody_nothing_heard_nothing_seen():
 def test_loudness_is_that_of_a_sine():
     t = np.arange(48_000) / 24_000
     sine = Waveform((0.1 * np.sin(2 * np.pi * 440 * t))[None].astype(np.float32), 24_000)
-    assert measure_quality(None, sine, None).loudness_dbfs == pytest.approx(-23.01, abs=0.01)
+    assert measure_quality(None, sine, None, None).loudness_dbfs == pytest.approx(-23.01, abs=0.01)
     nothing = Waveform(np.zeros((1, 0), np.float32), 24_000)
-    assert measure_quality(None, nothing, None).loudness_dbfs == -120.0
+    assert measure_quality(None, nothing, None, None).loudness_dbfs == -120.0
 
 
 def test_values_have_the_types_of_their_fields():
-    judged = measure_quality(poses(), Waveform(np.zeros((1, 9), np.float32), 24_000), None)
+    judged = measure_quality(poses(), Waveform(np.zeros((1, 9), np.float32), 24_000), None, None)
     for name, kind in get_type_hints(ClipQuality).items():
         assert type(getattr(judged, name)) is kind
 
 
 def test_captured_dances_are_accepted(shared_data):
     for dance in load_dances(shared_data / "tang2018", split="val"):
-        assert refusal(measure_quality(dance.poses, None, None), GATE) == "no sound"
+        assert refusal(measure_quality(dance.poses, None, None, None), GATE) == "no sound"

@@ -24,7 +24,7 @@ def clips(tmp_path_factory):
         add_clip(root, "other", float(number), split="val")
     add_clip(root, "song 0", 100.0, status="refused", reason="silence")
     duplicate = add_clip(root, "song 1", 100.0)
-    write_manifest(root, overrides={duplicate.key: ("refused", "duplicate")})
+    write_manifest(root, overrides={duplicate.key: {"status": "refused", "reason": "duplicate"}})
     return root
 
 

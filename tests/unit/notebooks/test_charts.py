@@ -199,7 +199,7 @@ def test_what_is_no_report_is_refused(tmp_path, content):
 def clip_set(tmp_path):
     root = tmp_path / "set"
     records = [add_clip(root, "one"), add_clip(root, "two", bpm=90.0, split="val")]
-    add_clip(root, "three", status=REFUSED, reason="no sound; motion 0.050 m/s, below 0.110 m/s")
+    add_clip(root, "three", status=REFUSED, reason="no sound; motion 6.000 m/s, above 5.000 m/s")
     add_clip(root, "four", status=FAILED, reason="cannot read a|b <i>*.mp4*")
     return root, write_manifest(root), records
 
@@ -216,11 +216,11 @@ def test_a_set_is_counted_and_its_refusals_are_told(clip_set):
 @pytest.mark.slow
 def test_charts_of_a_set_are_drawn(clip_set):
     root, manifest, records = clip_set
-    figure = clips.draw_gate(manifest, GateThresholds(min_motion_m_s=0.4))
+    figure = clips.draw_gate(manifest, GateThresholds(min_detected_share=0.4))
     titles = {axis.get_title(): axis for axis in figure.axes}
     assert set(titles) == set(clips.SCORES)
-    marks = [line.get_xdata()[0] for line in titles["motion_m_s"].lines]
-    assert marks == [0.4, GateThresholds().max_motion_m_s]
+    marks = [line.get_xdata()[0] for line in titles["detected_share"].lines]
+    assert marks == [0.4]
     assert len(titles["n_swaps"].lines) == 1
     assert is_drawn(figure)
     assert is_drawn(clips.draw_tempi(manifest))

@@ -1,10 +1,12 @@
 """Speed in metres a second, and moments at which one dancer becomes another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dancetomusic.pose.landmarks import LANDMARK
-from dancetomusic.pose.motion import count_swaps, joint_speeds, mean_speed
+from dancetomusic.pose.motion import count_swaps, joint_speeds, limb_range, mean_speed
 from dancetomusic.types import PoseSequence
 
 FPS = 24.0
@@ -94,3 +96,23 @@ def test_without_picture_or_dancer_nothing_is_counted():
     assert count_swaps(sequence(walk(9.0), with_image=False)) == 0
     assert count_swaps(sequence(walk(9.0), present=np.zeros(N, bool))) == 0
     assert count_swaps(sequence(walk(9.0)[:2])) == 0
+
+
+def test_jitter_has_a_speed_but_no_range():
+    still = sequence(walk(0.0))
+    rng = np.random.default_rng(0)
+    trembling = replace(
+        still, world=still.world + rng.normal(0, 0.01, still.world.shape).astype(np.float32)
+    )
+    assert mean_speed(trembling) > 0.3
+    assert limb_range(trembling) < 0.1
+
+
+def test_one_hand_that_moves_is_a_movement():
+    poses = sequence(walk(0.0))
+    world = poses.world.copy()
+    wave = 0.25 * np.sin(2 * np.pi * np.arange(N) / FPS)
+    world[:, LANDMARK["left_wrist"], 1] += wave.astype(np.float32)
+    world[5, LANDMARK["right_knee"]] += 9.0  # a glitch of one frame
+    assert limb_range(replace(poses, world=world)) == pytest.approx(0.5, abs=0.02)
+    assert limb_range(replace(poses, present=np.zeros(N, bool))) == 0.0
