@@ -285,7 +285,7 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
     share = music.poses.present_share if quality is None else quality.detected_share
     length_s = music.waveform.duration_s
     stages = " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in music.timings.items())
-    print(f"beats    {_say_source(music.rhythm)}")
+    print(f"beats    {_say_source(music.rhythm, music.doubts)}")
     print(f"tempo    {music.rhythm.bpm:.1f} BPM, {music.rhythm.beats_per_bar} beats a bar")
     if music.about:
         print(f"music    {music.about}")
@@ -299,14 +299,15 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
         print(f"wrote    {path}")
 
 
-def _say_source(rhythm: RhythmTrack) -> str:
+def _say_source(rhythm: RhythmTrack, doubts: Sequence[str] = ()) -> str:
     """Where the beats come from and how sure they are, in words."""
     if rhythm.source == "file":
         return "given"
     where = {"sound": "from the sound", "movement": "from the movement"}[rhythm.source]
     if rhythm.verdict == "guess":
+        why = f", for {' and '.join(doubts)}" if doubts else ""
         return (
-            f"{where}, a guess ({rhythm.certainty:.0%} sure): check with --click, "
+            f"{where}, a guess ({rhythm.certainty:.0%} sure){why}: check with --click, "
             "correct with --bpm, --tempo, --offset_ms or --beats"
         )
     return f"{where}, {rhythm.verdict} ({rhythm.certainty:.0%})"

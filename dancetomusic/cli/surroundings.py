@@ -10,6 +10,7 @@ from dancetomusic.errors import DanceToMusicError
 _MEMORY_PHRASES = (
     *("cannot allocate memory", "can't allocate memory", "not enough memory", "bad_alloc"),
     *("out of memory", "failed to map segment", "can't start new thread", "unable to mmap"),
+    "errno=12",
 )
 _OF_MACHINE = frozenset({
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE),
