@@ -48,13 +48,17 @@ BeatsFromOption = Annotated[
     typer.Option(
         "--beats_from",
         metavar="auto|sound|movement|FILE",
-        help="Where the beats come from: the video's own sound, the movement, or a CSV of "
-        "time_s,beat. auto takes the sound's where they are clear.",
+        help="Where the beats come from: the video's own sound, the movement, or a file as for "
+        "--beats. auto takes the sound's where they are clear.",
     ),
 ]
 BeatsOption = Annotated[
     Path | None,
-    typer.Option("--beats", help="CSV of time_s,beat: the same as --beats_from FILE."),
+    typer.Option(
+        "--beats",
+        help="CSV of time_s,beat, the tempo map of a .mid, a grid of rekordbox (.xml) or Ableton "
+        "Live (.als): the same as --beats_from FILE.",
+    ),
 ]
 TempoOption = Annotated[
     str | None,

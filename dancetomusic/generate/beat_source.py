@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from dancetomusic.models.pose_encoder.movement_rhythm import movement_rhythms
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding
 from dancetomusic.rhythm.edit import change_tempo, shift_beats
 from dancetomusic.rhythm.files import load_beats
+from dancetomusic.rhythm.grids import load_ableton, load_rekordbox
+from dancetomusic.score.midi import load_midi_beats
 from dancetomusic.types import FAIR, PoseSequence, RhythmTrack, Waveform
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,12 @@ STEADY_BEATS = (32, 16, 8, 4)
 STEADY_S = 0.03
 """Beats at an end that its tempo is fitted to: the most that a steady tempo fits to this error."""
 
+BEAT_READERS: dict[str, Callable[[Path | str, float], RhythmTrack]] = {
+    **dict.fromkeys((".mid", ".midi"), load_midi_beats),
+    **dict.fromkeys((".als", ".alc"), load_ableton),
+    ".xml": load_rekordbox,
+}
+
 _NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
 
 
@@ -49,7 +57,7 @@ class BeatChoice:
     Attributes:
         beats_from: ``"sound"``, ``"movement"``, or ``"auto"``: the sound where it has a clear
             pulse, else the movement.
-        beats: CSV of beats, or beats themselves, in place of estimated ones.
+        beats: File of beats for ``read_beats``, or beats themselves, in place of estimated ones.
         bpm: Tempo to keep in beats a minute; only the phase is then estimated.
         tempo: ``"half"`` or ``"double"`` as fast as estimated.
         offset_ms: How much later (positive) or earlier the beats are, in milliseconds.
@@ -60,6 +68,18 @@ class BeatChoice:
     bpm: float | None = None
     tempo: str | None = None
     offset_ms: float = 0.0
+
+
+def read_beats(path: Path | str, duration_s: float) -> RhythmTrack:
+    """Beats from a file of another program, by its suffix, spread over ``duration_s`` seconds.
+
+    MIDI (``.mid``), rekordbox (``.xml``) and Ableton Live (``.als``, ``.alc``); all else is text
+    with a line for each beat.
+
+    Raises:
+        InputError: If the file cannot be read, or its beats are unusable.
+    """
+    return BEAT_READERS.get(Path(path).suffix.lower(), load_beats)(path, duration_s)
 
 
 def read_sound(path: Path | str, beats_from: str = "auto") -> Waveform | None:
@@ -194,7 +214,7 @@ def choose_rhythm(
     if choice.beats is not None:
         given = choice.beats
         if not isinstance(given, RhythmTrack):
-            given = load_beats(given, rhythm.duration_s)
+            given = read_beats(given, rhythm.duration_s)
         if given.beat_times.size < 2:
             raise InputError(f"{given.beat_times.size} beats given", "Give at least two.")
         rhythm = replace(
