@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 from dancetomusic.errors import InputError, OutputError
 
@@ -55,10 +54,10 @@ def local_source(source: Path | str) -> Iterator[Path]:
 
             yield fetch(Section(str(source)), Path(folder)).path
         elif str(source) == STANDARD:
-            yield _spool(sys.stdin.buffer, "standard input", Path(folder))
+            yield _spool(sys.stdin.buffer.read, "standard input", Path(folder))
         else:
             with Path(source).open("rb") as pipe:
-                yield _spool(pipe, str(source), Path(folder))
+                yield _spool(pipe.read, str(source), Path(folder))
 
 
 @contextmanager
@@ -103,9 +102,9 @@ def local_outputs(outputs: Sequence[Path]) -> Iterator[list[Path]]:
                         shutil.copyfileobj(file, pipe)
 
 
-def _spool(stream: BinaryIO, name: str, folder: Path) -> Path:
+def _spool(read: Callable[[int], bytes], name: str, folder: Path) -> Path:
     """All of a stream in a file, whose suffix says whether it holds poses."""
-    piece = stream.read(_PIECE_BYTES)
+    piece = read(_PIECE_BYTES)
     if not piece:
         raise InputError(f"nothing came through {name}", "Pipe a video or poses into it.")
     path, size = folder / ("source.npz" if piece.startswith(_ZIP) else "source"), 0
@@ -117,5 +116,5 @@ def _spool(stream: BinaryIO, name: str, folder: Path) -> Path:
                     f"more than {LARGEST_BYTES} bytes came through {name}", "Name a file."
                 )
             file.write(piece)
-            piece = stream.read(_PIECE_BYTES)
+            piece = read(_PIECE_BYTES)
     return path
