@@ -1,4 +1,4 @@
-# make demo · test · quick · check · bench · train-default        (PYTHON=python3.12 make … to choose)
+# make demo · test · quick · fuzz · check · bench · train-default        (PYTHON=python3.12 make … to choose)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
     && echo $$p && break; done)
@@ -13,7 +13,7 @@ DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 PYTEST = PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check bench train-default clean
+.PHONY: demo test quick fuzz check bench train-default clean
 
 demo: $(VENV)/runtime.stamp
 	@mkdir -p out
@@ -29,6 +29,9 @@ test: $(VENV)/dev.stamp
 
 quick: $(VENV)/dev.stamp
 	$(PYTEST) -m "not slow and not realtime" $(PARALLEL)
+
+fuzz: $(VENV)/dev.stamp
+	FUZZ_EXAMPLES=3000 $(PYTEST) tests/fuzz
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

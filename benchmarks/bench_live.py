@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 import torch
 
-from dancetomusic.builder.capture import Picture
+from dancetomusic.builder.capture import Picture, paced_pictures
 from dancetomusic.io.video import read_frames
 from dancetomusic.live.engine import LiveEngine
-from dancetomusic.live.perform import PacedPlayer, paced_pictures, perform
+from dancetomusic.live.perform import PacedPlayer, perform
 from dancetomusic.live.watcher import Watcher
 from dancetomusic.models.live import BeatEstimate, PlayedGrid
 from dancetomusic.models.pose2audio.live import BLOCK_FRAMES

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancetomusic.errors import CheckpointError
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output, make_directory
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +59,7 @@ def save_checkpoint(
 
     import dancetomusic
 
-    target = Path(directory)
-    target.mkdir(parents=True, exist_ok=True)
+    target = make_directory(directory)
     stored = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor)
         .detach()

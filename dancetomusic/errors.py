@@ -12,6 +12,7 @@ class DanceToMusicError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
+        problem = " ".join(line.strip() for line in problem.splitlines())
         super().__init__(f"{problem.rstrip('.')}. {remedy}")
         self.problem = problem
         self.remedy = remedy

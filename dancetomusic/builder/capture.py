@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -18,13 +18,16 @@ from av.container import OutputContainer
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.errors import DependencyError, InputError, OutputError
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output, make_directory
+from dancetomusic.io.video import prefetch, probe_video, read_frames
+from dancetomusic.types import POSE_FPS
 
 Picture = tuple[float, UInt8[np.ndarray, "height width 3"]]
 """When a picture was taken, on any clock in seconds, and its RGB values."""
 
 CLOCK = Fraction(1, 90_000)
 SHORTEST_S = 1.0
+SKIP_S = 1.0
 
 
 class SoundCard(ABC):
@@ -105,15 +108,22 @@ def open_camera(
     """Pictures of a camera as they are taken, until the block is left.
 
     Args:
-        camera: Its number, or a stream or file that stands for it.
+        camera: Its number, a stream, or a video file, which is paced as a camera would be.
         fps: Pictures a second to ask it for.
         clock: Says when a picture was taken.
 
     Raises:
         InputError: If there is no such camera.
+        VideoError: If a file cannot be read.
     """
+    if not isinstance(camera, int) and Path(camera).is_file():
+        with closing(paced_pictures(camera, fps=fps, clock=clock)) as pictures:
+            yield pictures
+        return
     import cv2
 
+    # OpenCV tells ten lines about a camera that is not there; the error says it in one.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     device = cv2.VideoCapture(camera if isinstance(camera, int) else str(camera))
     try:
         if not device.isOpened():
@@ -134,6 +144,49 @@ def _pictures(device: Any, clock: Callable[[], float]) -> Iterator[Picture]:
         if not there:
             return
         yield clock(), cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def paced_pictures(
+    path: Path | str,
+    *,
+    fps: float = POSE_FPS,
+    max_side: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Generator[Picture]:
+    """Pictures of a video when they are due, as a camera would give them.
+
+    A picture that cannot be given in time is left out, as a camera's would be; where decoding
+    is ``SKIP_S`` behind, it goes on from where the video is by then.
+
+    Args:
+        path: The video.
+        fps: Pictures a second.
+        max_side: Shrink pictures whose longer side exceeds this many pixels.
+        clock: Says what time it is, and gives the times of the pictures.
+        sleep: Waits some seconds.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    length_s = probe_video(path).duration_s
+    began_s: float | None = None
+    first: int | None = 0
+    while first is not None and first / fps < length_s:
+        frames = prefetch(read_frames(path, fps, max_side=max_side, start_s=first / fps))
+        begin, first = first, None
+        with closing(cast(Generator, frames)):
+            for number, frame in enumerate(frames, start=begin):
+                began_s = clock() if began_s is None else began_s
+                due_s = began_s + number / fps
+                late_s = clock() - due_s
+                if late_s > 1 / fps and number > begin:
+                    if late_s > SKIP_S:
+                        first = number + round(late_s * fps)
+                        break
+                    continue
+                sleep(max(0.0, -late_s))
+                yield due_s, frame
 
 
 def record_take(
@@ -243,13 +296,7 @@ def next_take(folder: Path | str) -> Path:
     Raises:
         OutputError: If the folder cannot be made.
     """
-    place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {place} ({error.strerror})", "Choose another folder."
-        ) from error
+    place = make_directory(folder)
     names = [file.stem.removeprefix("take_") for file in place.glob("take_*.mp4")]
     last = max((int(name) for name in names if name.isdecimal()), default=0)
     return place / f"take_{last + 1:04d}.mp4"

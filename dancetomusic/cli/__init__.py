@@ -1,8 +1,9 @@
 """The command ``dancetomusic``: parse, check what is cheap to check, call the package, print.
 
-One module a subcommand. Errors that a user can repair are one line on stderr and exit code 2; an
-interrupt is one line and 130, SIGTERM one line and 143; any other exception is a bug and keeps its
-traceback. Nothing heavy is imported before a subcommand needs it.
+One module a subcommand. Errors that a user can repair are one line on stderr and exit code 2, and
+so is what the machine refuses, memory or disk; an interrupt is one line and 130, SIGTERM one line
+and 143; any other exception is a bug and keeps its traceback. Nothing heavy is imported before a
+subcommand needs it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ from dancetomusic.cli.inspect import inspect
 from dancetomusic.cli.live import live
 from dancetomusic.cli.pack import pack
 from dancetomusic.cli.styles import styles
+from dancetomusic.cli.surroundings import explain
 from dancetomusic.cli.train import train
 from dancetomusic.errors import DanceToMusicError
 
@@ -55,16 +57,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     _make_printing_safe()
     with _sigterm_as_interrupt() as was_terminated:
         try:
-            commands(args=None if argv is None else list(argv), prog_name="dancetomusic")
-        except DanceToMusicError as error:
-            print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(2)
+            try:
+                commands(args=None if argv is None else list(argv), prog_name="dancetomusic")
+            finally:
+                sys.stdout.flush()
+        except Exception as error:
+            explained = explain(error)
+            if explained is None:
+                raise
+            _refuse(explained)
         except SystemExit as end:
             if end.code != _INTERRUPTED:
                 raise
             word = "terminated" if was_terminated() else "interrupted"
             print(f"dancetomusic: {word}; what was finished before is kept", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM if was_terminated() else _INTERRUPTED)
+
+
+def _refuse(error: DanceToMusicError) -> None:
+    print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
+    with suppress(OSError):  # what is left to print may have nowhere to go
+        sys.stdout.flush()
+    sys.exit(2)
 
 
 @contextmanager

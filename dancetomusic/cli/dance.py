@@ -42,6 +42,7 @@ def dance(
 ) -> None:
     """Make a dance for a piece of music, as long as it is."""
     from dancetomusic.errors import InputError
+    from dancetomusic.generate.beat_source import read_beats
     from dancetomusic.io.audio import read_audio
     from dancetomusic.io.mux import VIDEO_SUFFIXES
     from dancetomusic.models.dance_gan.generation import dance_to, render_dance
@@ -50,7 +51,6 @@ def dance(
     from dancetomusic.pose.files import save_poses
     from dancetomusic.released import locate_checkpoint
     from dancetomusic.rhythm.beats import steady_grid
-    from dancetomusic.rhythm.files import load_beats
 
     several = seed is not None and len(seed) > 1
     targets = [numbered(output, number) for number in seed or []] if several else [output]
@@ -65,7 +65,7 @@ def dance(
         raise InputError(f"{song} has no sound", "Name a file with music.")
     rhythm = None if bpm is None else steady_grid(bpm, music.duration_s)
     if beats is not None:
-        rhythm = load_beats(beats, music.duration_s)
+        rhythm = read_beats(beats, music.duration_s)
     for number, target in zip(seed or [0], targets, strict=True):
         poses = dance_to(model, music, seed=number, rhythm=rhythm, variety=variety)
         if target.suffix.lower() == POSES_SUFFIX:

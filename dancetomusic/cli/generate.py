@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from dancetomusic.cli.engine import (
 )
 from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
 from dancetomusic.cli.progress import item_progress, stage_progress
+from dancetomusic.cli.streams import local_outputs, local_source
 from dancetomusic.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def generate(
     ray_address: RayAddressOption = None,
 ) -> None:
     """Make music for a dance video, or for every video of a folder."""
-    is_folder = source.is_dir()
+    folder = Path(source)
+    is_folder = folder.is_dir()
     beats, beats_from = _given_beats(beats, beats_from)
     opt.check_scope(
         is_folder,
@@ -79,7 +82,7 @@ def generate(
         },
         {"--suffix": suffix, "--workers": workers, "--ray_address": ray_address},
     )
-    opt.check_rhythm(source, bpm, beats, beats_from, tempo, offset_ms, sound)
+    opt.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
     if instrument is not None and checkpoint is not None:
         family = _family(checkpoint)
         if family != instrument:
@@ -115,15 +118,15 @@ def generate(
         "click": click,
     }
     if is_folder:
-        opt.check_folder(source, outputs)
+        opt.check_folder(folder, outputs)
         suffixes = suffix or [opt.SOUND_SUFFIX]
         named = [Path(f"music{end}") for end in suffixes]
-        opt.check_saving(source, named, swing=swing, mix_original=mix_original)
+        opt.check_saving(folder, named, swing=swing, mix_original=mix_original)
         if any(value is not None for value in of_model.values()) or any(map(opt.is_score, named)):
             _check_model(checkpoint, codec, of_model, named)
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
-                source,
+                folder,
                 outputs[0],
                 tasks,
                 suffixes=suffixes,
@@ -134,26 +137,29 @@ def generate(
             )
         return
     extras = {".csv": save_rhythm, opt.POSE_SUFFIX: save_poses}
-    opt.check_files(source, outputs, extras, [beats, sound, score, soundfont])
-    opt.check_saving(
-        source,
-        outputs,
-        swing=swing,
-        mix_original=mix_original,
-        overlay_skeleton=overlay_skeleton,
-    )
-    _generate_one(
-        source,
-        outputs,
-        checkpoint=checkpoint,
-        codec=codec,
-        threads=threads,
-        save_rhythm=save_rhythm,
-        save_poses=save_poses,
-        stems=stems,
-        options={**options, "beats": beats, "sound": sound},
-        saving=saving,
-    )
+    with local_outputs(outputs) as files:
+        opt.check_files(source, files, extras, [beats, sound, score, soundfont])
+        opt.check_saving(
+            Path(source),
+            files,
+            swing=swing,
+            mix_original=mix_original,
+            overlay_skeleton=overlay_skeleton,
+        )
+        _generate_one(
+            source,
+            dict(zip(files, outputs, strict=True)),
+            checkpoint=checkpoint,
+            codec=codec,
+            threads=threads,
+            save_rhythm=save_rhythm,
+            save_poses=save_poses,
+            stems=stems,
+            beats=beats,
+            sound=sound,
+            options=options,
+            saving=saving,
+        )
 
 
 def _given_beats(beats: Path | None, beats_from: str) -> tuple[Path | None, str]:
@@ -166,8 +172,8 @@ def _given_beats(beats: Path | None, beats_from: str) -> tuple[Path | None, str]
 
 
 def _generate_one(
-    source: Path,
-    outputs: Sequence[Path],
+    source: str,
+    outputs: Mapping[Path, Path],
     *,
     checkpoint: str | None,
     codec: str | None,
@@ -175,21 +181,47 @@ def _generate_one(
     save_rhythm: Path | None,
     save_poses: Path | None,
     stems: Path | None,
+    beats: Path | None,
+    sound: Path | None,
     options: dict[str, Any],
     saving: dict[str, Any],
 ) -> None:
-    """Make music for one video, write it, and say what was made."""
+    """Make music for one video, write it, and say what was made.
+
+    Args:
+        source: A file or a stream.
+        outputs: What is written, and the name that it is asked for by.
+        checkpoint: Of the model.
+        codec: Of its codes.
+        threads: For PyTorch.
+        save_rhythm: Further output, as the next two.
+        save_poses: Poses.
+        stems: Folder of the tracks.
+        beats: File or pipe of given beats.
+        sound: File or pipe to find the beats in.
+        options: Of ``DanceToMusic.generate``.
+        saving: Of ``Music.save``.
+    """
     from dancetomusic.generate.one import DanceToMusic
 
     started = time.perf_counter()
-    with stage_progress() as on_progress:
+    with ExitStack() as opened:
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         model.check_outputs(outputs, stems)
-        music = model.generate(source, on_progress=on_progress, **options)
-    written = _write(music, outputs, save_rhythm, save_poses, saving)
-    if stems is not None:
-        written += music.save_stems(stems)
-    _print_summary(music, written, time.perf_counter() - started)
+        video, *given = (
+            None if one is None else opened.enter_context(local_source(one))
+            for one in (source, beats, sound)
+        )
+        assert video is not None
+        with stage_progress() as on_progress:
+            music = model.generate(
+                video, beats=given[0], sound=given[1], on_progress=on_progress, **options
+            )
+        written = _write(music, list(outputs), save_rhythm, save_poses, saving)
+        if stems is not None:
+            written += music.save_stems(stems)
+    shown = [outputs.get(path, path) for path in written]
+    _print_summary(music, shown, time.perf_counter() - started)
 
 
 def _generate_folder(source: Path, output: Path, tasks: Engine, **options: Any) -> None:
@@ -263,7 +295,7 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
     share = music.poses.present_share if quality is None else quality.detected_share
     length_s = music.waveform.duration_s
     stages = " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in music.timings.items())
-    print(f"beats    {_say_source(music.rhythm)}")
+    print(f"beats    {_say_source(music.rhythm, music.doubts)}")
     print(f"tempo    {music.rhythm.bpm:.1f} BPM, {music.rhythm.beats_per_bar} beats a bar")
     if music.about:
         print(f"music    {music.about}")
@@ -277,14 +309,15 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
         print(f"wrote    {path}")
 
 
-def _say_source(rhythm: RhythmTrack) -> str:
+def _say_source(rhythm: RhythmTrack, doubts: Sequence[str] = ()) -> str:
     """Where the beats come from and how sure they are, in words."""
     if rhythm.source == "file":
         return "given"
     where = {"sound": "from the sound", "movement": "from the movement"}[rhythm.source]
     if rhythm.verdict == "guess":
+        why = f", for {' and '.join(doubts)}" if doubts else ""
         return (
-            f"{where}, a guess ({rhythm.certainty:.0%} sure): check with --click, "
+            f"{where}, a guess ({rhythm.certainty:.0%} sure){why}: check with --click, "
             "correct with --bpm, --tempo, --offset_ms or --beats"
         )
     return f"{where}, {rhythm.verdict} ({rhythm.certainty:.0%})"

@@ -10,6 +10,7 @@ import typer
 
 from dancetomusic.cli.options import check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
+from dancetomusic.cli.streams import is_stream
 from dancetomusic.errors import InputError, OutputError, VideoError
 
 BEAT_SOURCES = ("auto", "sound", "movement")
@@ -18,8 +19,12 @@ SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
 
 SourceArgument = Annotated[
-    Path,
-    typer.Argument(metavar="SOURCE", help="A dance video, poses as .npz, or a folder of videos."),
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A dance video, poses as .npz, or a folder of videos; a link to a video, or - for "
+        "standard input.",
+    ),
 ]
 OutputsArgument = Annotated[
     list[Path],
@@ -27,7 +32,7 @@ OutputsArgument = Annotated[
         metavar="OUTPUT",
         help="Where the music goes: .wav, .flac, .mp3, .m4a or .ogg for the sound alone, .mp4, "
         ".mov, .mkv or .webm for the video with its new sound, .mid for the score. Several get "
-        "the same music. For a folder, a folder.",
+        "the same music; - is standard output, as WAV. For a folder, a folder.",
     ),
 ]
 SeedOption = Annotated[
@@ -43,13 +48,17 @@ BeatsFromOption = Annotated[
     typer.Option(
         "--beats_from",
         metavar="auto|sound|movement|FILE",
-        help="Where the beats come from: the video's own sound, the movement, or a CSV of "
-        "time_s,beat. auto takes the sound's where they are clear.",
+        help="Where the beats come from: the video's own sound, the movement, or a file as for "
+        "--beats. auto takes the sound's where they are clear.",
     ),
 ]
 BeatsOption = Annotated[
     Path | None,
-    typer.Option("--beats", help="CSV of time_s,beat: the same as --beats_from FILE."),
+    typer.Option(
+        "--beats",
+        help="CSV of time_s,beat, the tempo map of a .mid, a grid of rekordbox (.xml) or Ableton "
+        "Live (.als): the same as --beats_from FILE.",
+    ),
 ]
 TempoOption = Annotated[
     str | None,
@@ -156,10 +165,10 @@ SuffixOption = Annotated[
 ]
 
 
-def check_source(source: Path) -> None:
-    """Refuse a source that is not a file."""
-    if not source.is_file():
-        state = "is not a file" if source.exists() else "does not exist"
+def check_source(source: Path | str) -> None:
+    """Refuse a source that is neither a file nor a stream."""
+    if not Path(source).is_file() and not is_stream(source):
+        state = "is not a file" if Path(source).exists() else "does not exist"
         raise VideoError(f"{source} {state}", f"Name a video, or poses as {POSE_SUFFIX}.")
 
 
@@ -180,7 +189,7 @@ def check_rhythm(
         raise InputError(f"--bpm is {bpm:g}", f"Give a tempo from {low:g} to {high:g}.")
     if bpm is not None and beats is not None:
         raise InputError("--bpm and --beats both set the tempo", "Give one of them.")
-    if beats is not None and not beats.is_file():
+    if beats is not None and not (beats.is_file() or beats.is_fifo()):
         raise InputError(
             f"{beats} is not a file of beats",
             f"Name a CSV of time_s,beat, or one of {', '.join(BEAT_SOURCES)}.",
@@ -193,7 +202,7 @@ def check_rhythm(
         raise InputError(
             f"--offset_ms is {offset_ms:g}", f"Give at most {LARGEST_OFFSET_MS:.0f} either way."
         )
-    if sound is not None and not sound.is_file():
+    if sound is not None and not (sound.is_file() or sound.is_fifo()):
         raise InputError(f"--sound {sound} is not a file", "Name a sound file or a video.")
     if sound is not None and (beats is not None or beats_from == "movement"):
         raise InputError("--sound is for finding beats in it", "Leave it out.")
@@ -202,12 +211,15 @@ def check_rhythm(
 
 
 def check_files(
-    source: Path, outputs: Sequence[Path], extras: dict[str, Path | None], inputs: list[Path | None]
+    source: Path | str,
+    outputs: Sequence[Path],
+    extras: dict[str, Path | None],
+    inputs: list[Path | None],
 ) -> None:
     """Refuse a source that is no file, and outputs that cannot be written or replace an input.
 
     Args:
-        source: A video, or poses.
+        source: A video, or poses, or a stream of either.
         outputs: Where the music goes.
         extras: Further outputs by their suffix.
         inputs: What else is read.
@@ -218,7 +230,8 @@ def check_files(
     for suffix, extra in extras.items():
         if extra is not None:
             check_output(extra, (suffix,))
-    check_distinct([*outputs, *extras.values()], [source, *inputs])
+    read = [] if is_stream(source) else [Path(source)]
+    check_distinct([*outputs, *extras.values()], [*read, *inputs])
 
 
 def check_folder(source: Path, outputs: Sequence[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,15 +14,17 @@ from dancetomusic.cli.outputs import check_distinct, check_output
 from dancetomusic.errors import InputError
 
 if TYPE_CHECKING:
-    from dancetomusic.builder.capture import Picture
+    from dancetomusic.builder.capture import Picture, SoundCard
     from dancetomusic.live.perform import Player
 
 FILE_LATENCY_MS = 40.0
+BEAT_SOURCES = ("movement", "sound")
 
 
 def live(
     camera: Annotated[
-        str | None, typer.Option("--camera", help="The camera's number, or its stream.")
+        str | None,
+        typer.Option("--camera", help="The camera's number, its stream, or a file in its place."),
     ] = None,
     video: Annotated[
         Path | None, typer.Option("--video", help="A video, played as if a camera saw it.")
@@ -36,6 +38,22 @@ def live(
     ] = None,
     style: Annotated[
         str | None, typer.Option("--style", help="Style of music, as for generate.")
+    ] = None,
+    bpm: Annotated[
+        float | None, typer.Option("--bpm", help="Tempo to keep, 40 to 240; the phase is followed.")
+    ] = None,
+    beats_from: Annotated[
+        str,
+        typer.Option(
+            "--beats_from",
+            metavar="movement|sound",
+            help="Whose beat is played: the dancer's, or that of the sound that is danced to: the "
+            "video's own, or the microphone's beside a camera.",
+        ),
+    ] = "movement",
+    sound_input: Annotated[
+        str | None,
+        typer.Option("--sound_input", help="The microphone by name or number; the system's own."),
     ] = None,
     follow: Annotated[
         str, typer.Option("--follow", help="Who leads: largest, all, or a dancer's number.")
@@ -76,7 +94,10 @@ def live(
         bool, typer.Option("--list_devices", help="List cameras and sound cards, and exit.")
     ] = False,
 ) -> None:
-    """Play along with a dancer: camera in, music out, as it is danced. Ctrl-C ends it."""
+    """Play along with a dancer: camera in, music out, as it is danced.
+
+    The space key taps the beat: from the third tap on, the taps lead. Ctrl-C ends it.
+    """
     from dancetomusic.live.perform import list_devices
 
     if devices:
@@ -84,6 +105,10 @@ def live(
         return
     if (camera is None) == (video is None):
         raise InputError("a camera or a video is needed", "Give either --camera 0 or --video FILE.")
+    if beats_from not in BEAT_SOURCES:
+        raise InputError(f"--beats_from is {beats_from!r}", f"Give {' or '.join(BEAT_SOURCES)}.")
+    if camera is not None and Path(camera).is_file():
+        camera, video = None, Path(camera)
     _check_files(video, output, record, latency_json)
 
     import torch
@@ -94,21 +119,34 @@ def live(
     torch.set_num_threads(1)
     player = _open_player(output, sound_output, output_latency_ms)
     latency_s = player.latency_s if output_latency_ms is None else output_latency_ms / 1000
-    with (
-        LiveEngine(
-            checkpoint,
-            seed=seed,
-            style=style,
-            follow=follow,
-            num_dancers=num_dancers,
-            output_latency_s=latency_s,
-            predict=not wait_for_movement,
-            cfg_scale=cfg_scale,
-        ) as engine,
-        _open_pictures(camera, video) as pictures,
-    ):
-        print("playing; Ctrl-C ends it")
-        figures = perform(engine, pictures, player, seconds=seconds, output=output, record=record)
+    with ExitStack() as opened:
+        sound = None
+        if beats_from == "sound":
+            sound = opened.enter_context(_open_sound(video, sound_input))
+        engine = opened.enter_context(
+            LiveEngine(
+                checkpoint,
+                seed=seed,
+                style=style,
+                follow=follow,
+                num_dancers=num_dancers,
+                output_latency_s=latency_s,
+                predict=not wait_for_movement,
+                cfg_scale=cfg_scale,
+                bpm=bpm,
+            )
+        )
+        pictures = opened.enter_context(_open_pictures(camera, video))
+        print("playing; space taps the beat, Ctrl-C ends it", flush=True)
+        figures = perform(
+            engine,
+            pictures,
+            player,
+            seconds=seconds,
+            output=output,
+            record=record,
+            sound=sound,
+        )
     if latency_json is not None:
         write_summary(latency_json, figures)
     for line in report(figures):
@@ -145,13 +183,23 @@ def _open_pictures(
     camera: str | None, video: Path | None
 ) -> AbstractContextManager[Iterator[Picture]]:
     """What is seen: a video at its own speed, or a camera."""
-    from dancetomusic.builder.capture import open_camera
-    from dancetomusic.live.perform import paced_pictures
+    from dancetomusic.builder.capture import open_camera, paced_pictures
+    from dancetomusic.pose.mediapipe import DETECTION_SIDE
 
     if video is not None:
-        return closing(paced_pictures(video))
+        return closing(paced_pictures(video, max_side=DETECTION_SIDE))
     assert camera is not None
     return open_camera(device_of(camera))
+
+
+def _open_sound(video: Path | None, sound_input: str | None) -> AbstractContextManager[SoundCard]:
+    """What is danced to: a video's own sound, or what a microphone hears."""
+    from dancetomusic.builder.capture import Microphone
+    from dancetomusic.live.perform import VideoSound
+
+    if video is not None:
+        return nullcontext(VideoSound(video))
+    return closing(Microphone(sound_input and device_of(sound_input)))
 
 
 def report(figures: dict[str, Any]) -> list[str]:
@@ -160,10 +208,17 @@ def report(figures: dict[str, Any]) -> list[str]:
     for stage, times in figures["stages_ms"].items():
         row = "".join(f"{times[key]:8.1f}" for key in ("p50_ms", "p95_ms", "p99_ms"))
         lines.append(f"{stage:24}{row}")
-    return [
-        *lines,
-        f"played   {figures['seconds']:.1f} s at {figures['bpm']:.1f} BPM, sound made "
-        f"{figures['sound_per_computing']:.1f} times as fast as played",
+    made = figures["sound_per_computing"]
+    speed = "no music" if made is None else f"music composed {made:.1f} times as fast as played"
+    lines += [
+        f"played   {figures['seconds']:.1f} s at {figures['bpm']:.1f} BPM, beat of the "
+        f"{figures['lead']}; {speed}",
         f"frames   {figures['frames_in']}, {figures['frames_dropped']} dropped; "
-        f"{figures['underruns']} under-runs",
+        f"{figures['underruns']} under-runs, {figures['bridged_s']:.1f} s of them bridged",
     ]
+    if figures["relief"]:
+        lines.append(
+            f"slow     {'; '.join(figures['relief'])}: close other programs, or use a machine "
+            "with more processors"
+        )
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dancetomusic.errors import InputError, VideoError
+from dancetomusic.errors import InputError, PoseError, VideoError
+from dancetomusic.generate.doubts import is_still
 from dancetomusic.io.audio import fit_length, read_audio
 from dancetomusic.io.video import has_sound_track
 from dancetomusic.models.beat_network.audio_beats import sound_rhythms
@@ -19,7 +20,9 @@ from dancetomusic.models.pose_encoder.movement_rhythm import movement_rhythms
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding
 from dancetomusic.rhythm.edit import change_tempo, shift_beats
 from dancetomusic.rhythm.files import load_beats
-from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+from dancetomusic.rhythm.grids import load_ableton, load_rekordbox
+from dancetomusic.score.midi import load_midi_beats
+from dancetomusic.types import FAIR, PoseSequence, RhythmTrack, Waveform
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +31,21 @@ CLEAR_PULSE = 0.2
 """Certainty of the sound's beats from which ``auto`` prefers them to the movement's: speech, noise
 and rooms stay below 0.1, and beats of movement are right less often than that."""
 
+DOUBTED = FAIR / 2
+"""The most that beats of a movement are certain when there are reasons to doubt it."""
+
 AFTER_S = 10.0
 """How much of a sound that continues after the dance is analysed: it helps with a short dance."""
 
 STEADY_BEATS = (32, 16, 8, 4)
 STEADY_S = 0.03
 """Beats at an end that its tempo is fitted to: the most that a steady tempo fits to this error."""
+
+BEAT_READERS: dict[str, Callable[[Path | str, float], RhythmTrack]] = {
+    **dict.fromkeys((".mid", ".midi"), load_midi_beats),
+    **dict.fromkeys((".als", ".alc"), load_ableton),
+    ".xml": load_rekordbox,
+}
 
 _NO_SOUND_REMEDY = "Use --beats_from movement, or --beats FILE."
 
@@ -45,7 +57,7 @@ class BeatChoice:
     Attributes:
         beats_from: ``"sound"``, ``"movement"``, or ``"auto"``: the sound where it has a clear
             pulse, else the movement.
-        beats: CSV of beats, or beats themselves, in place of estimated ones.
+        beats: File of beats for ``read_beats``, or beats themselves, in place of estimated ones.
         bpm: Tempo to keep in beats a minute; only the phase is then estimated.
         tempo: ``"half"`` or ``"double"`` as fast as estimated.
         offset_ms: How much later (positive) or earlier the beats are, in milliseconds.
@@ -56,6 +68,18 @@ class BeatChoice:
     bpm: float | None = None
     tempo: str | None = None
     offset_ms: float = 0.0
+
+
+def read_beats(path: Path | str, duration_s: float) -> RhythmTrack:
+    """Beats from a file of another program, by its suffix, spread over ``duration_s`` seconds.
+
+    MIDI (``.mid``), rekordbox (``.xml``) and Ableton Live (``.als``, ``.alc``); all else is text
+    with a line for each beat.
+
+    Raises:
+        InputError: If the file cannot be read, or its beats are unusable.
+    """
+    return BEAT_READERS.get(Path(path).suffix.lower(), load_beats)(path, duration_s)
 
 
 def read_sound(path: Path | str, beats_from: str = "auto") -> Waveform | None:
@@ -111,6 +135,7 @@ def estimate_rhythms(
     *,
     beats_from: str = "auto",
     bpm: float | None = None,
+    doubts: Sequence[str] = (),
 ) -> tuple[PoseEncoding, tuple[RhythmTrack, ...]]:
     """Encode the dancers, and estimate the beats they dance to.
 
@@ -120,6 +145,8 @@ def estimate_rhythms(
         sound: What was playing, on the dancers' clock.
         beats_from: One of ``BEAT_SOURCES``.
         bpm: Tempo to keep; only the phase is then estimated.
+        doubts: Reasons to doubt the movement (``generate.doubts``); with any, its beats are a
+            guess.
 
     Returns:
         The encoding of the movement, and the likeliest readings, the best first. Energy is
@@ -135,6 +162,10 @@ def estimate_rhythms(
             f"beats are to come from {beats_from!r}", f"Give {', '.join(BEAT_SOURCES)}, or a file."
         )
     encoding, from_movement = movement_rhythms(encoder, dancers, bpm=bpm)
+    if doubts:
+        from_movement = tuple(
+            replace(track, certainty=min(track.certainty, DOUBTED)) for track in from_movement
+        )
     from_sound: list[RhythmTrack] = []
     is_clear = False
     if sound is not None and beats_from != "movement":
@@ -160,10 +191,12 @@ def choose_rhythm(
     choice: BeatChoice,
     *,
     sound: Waveform | None = None,
+    doubts: Sequence[str] = (),
 ) -> tuple[PoseEncoding, RhythmTrack, tuple[RhythmTrack, ...]]:
     """The encoding of the movement, the rhythm to play on, and all readings of it.
 
     Raises:
+        PoseError: If the beats are to be those of the movement, and nobody moves.
         InputError: As :func:`estimate_rhythms`, or if given beats or corrections are unusable.
     """
     encoding, readings = estimate_rhythms(
@@ -172,12 +205,16 @@ def choose_rhythm(
         sound,
         beats_from="movement" if choice.beats is not None else choice.beats_from,
         bpm=choice.bpm,
+        doubts=doubts,
     )
     rhythm = readings[0]
+    is_free = choice.beats is None and choice.bpm is None
+    if is_free and rhythm.source == "movement" and is_still(dancers):
+        raise PoseError("nobody moves, so there is no tempo", "Give one by --bpm, or --beats FILE.")
     if choice.beats is not None:
         given = choice.beats
         if not isinstance(given, RhythmTrack):
-            given = load_beats(given, rhythm.duration_s)
+            given = read_beats(given, rhythm.duration_s)
         if given.beat_times.size < 2:
             raise InputError(f"{given.beat_times.size} beats given", "Give at least two.")
         rhythm = replace(

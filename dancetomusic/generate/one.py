@@ -11,8 +11,10 @@ import torch
 
 from dancetomusic.errors import InputError
 from dancetomusic.generate.beat_source import BeatChoice, choose_rhythm, sound_of
+from dancetomusic.generate.doubts import movement_doubts
 from dancetomusic.generate.inputs import Source, read_dancers
 from dancetomusic.generate.result import MIDI_SUFFIX, Music, no_score, no_stems
+from dancetomusic.io.video import probe_video
 from dancetomusic.models.base import (
     Conditions,
     MusicModel,
@@ -180,7 +182,8 @@ class DanceToMusic:
 
         Raises:
             VideoError: If the video cannot be read, or has no sound to take the beats from.
-            PoseError: If nobody dances in it, or for less than a second.
+            PoseError: If nobody dances in it, or for less than a second, or if the beats are to
+                be those of the movement and nobody moves.
             InputError: If an option is out of range or none of this model's.
         """
         sampling = self.check(
@@ -204,8 +207,15 @@ class DanceToMusic:
             dancers, video = read_dancers(source, num_dancers, report)
         with stages.stage("rhythm"):
             choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
+            doubts = movement_doubts(
+                dancers, None if video is None else probe_video(video).source_fps
+            )
             encoding, rhythm, readings = choose_rhythm(
-                self.encoder, dancers, choice, sound=sound_of(choice, sound or video)
+                self.encoder,
+                dancers,
+                choice,
+                sound=sound_of(choice, sound or video),
+                doubts=doubts,
             )
         choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs, energy or 0.0)
         conditions = Conditions(
@@ -225,4 +235,5 @@ class DanceToMusic:
             made.score,
             made.stems,
             made.about,
+            doubts if rhythm.source == "movement" else (),
         )

@@ -47,6 +47,7 @@ class Music:
         score: The notes, from a model that plays a score.
         stems: Its tracks as they stand in the mix, before it is mastered; empty without.
         about: What was chosen for the dance, in one line; may be empty.
+        doubts: Why the beats of the movement that are played are a guess; may be empty.
     """
 
     waveform: Waveform
@@ -59,6 +60,7 @@ class Music:
     score: Score | None = None
     stems: Mapping[str, Waveform] = field(default_factory=dict)
     about: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def poses(self) -> PoseSequence:

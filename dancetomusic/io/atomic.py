@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dancetomusic.errors import OutputError
+from dancetomusic.errors import DanceToMusicError, OutputError
 
 _LONGEST_STEM = 16  # of a temporary name, so that the longest legal name leaves room for it
+_TRIED_BYTES = 1 << 20
+_FULL_REMEDY = "Free some disk space or choose another output path."
 
 
 @contextmanager
@@ -55,11 +57,45 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise OutputError(
-            f"writing {path} failed ({error.strerror or error})",
-            "Free some disk space or choose another output path.",
+            f"writing {path} failed ({error.strerror or error})", _FULL_REMEDY
         ) from error
+    except DanceToMusicError:
+        raise
+    except Exception as error:  # libraries hide a full disk behind errors of their own
+        reason = _refused(temporary)
+        if reason is None:
+            raise
+        raise OutputError(f"writing {path} failed ({reason})", _FULL_REMEDY) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_directory(path: Path | str) -> Path:
+    """Make a directory, and those above it, where it is absent.
+
+    Raises:
+        OutputError: If it cannot be made, or something else has its name.
+    """
+    directory = Path(path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{path} is a file", "Name a directory.") from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot make directory {path} ({error.strerror})", "Choose another output path."
+        ) from error
+    return directory
+
+
+def _refused(temporary: Path) -> str | None:
+    """Why a file takes no more bytes; ``None`` if it does."""
+    try:
+        with temporary.open("ab") as file:
+            file.write(bytes(_TRIED_BYTES))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _mode(target: Path) -> int:

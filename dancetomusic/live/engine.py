@@ -18,33 +18,36 @@ from jaxtyping import Float32, UInt8
 
 from dancetomusic.checkpoint import checkpoint_family
 from dancetomusic.errors import DanceToMusicError, InputError
+from dancetomusic.live.lead import SoundBeat, TapTempo
+from dancetomusic.live.pressure import Pressure
 from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import LiveStatus, Percentiles, StageTimes
 from dancetomusic.live.watcher import Observation, Watcher
-from dancetomusic.models.live import DEFAULT_LIVE_MODEL, Block
+from dancetomusic.models.live import DEFAULT_LIVE_MODEL, BeatEstimate, Block
 from dancetomusic.models.registry import find_family
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.pose.mediapipe import Detection, detect_poses
 from dancetomusic.released import locate_checkpoint
+from dancetomusic.rhythm.beats import MAX_BPM, MIN_BPM
 from dancetomusic.types import POSE_FPS
 
 logger = logging.getLogger(__name__)
 
+MOVEMENT_LEADS, SOUND_LEADS, TAPS_LEAD = "movement", "sound", "taps"
 MOVEMENT, ACCENT = "movement to sound", "accent to sound"
 COMPOSING = "compose a block"
 
-MAX_MORE_LEAD_S, MORE_LEAD_S, LESS_LEAD = 0.2, 0.02, 0.002
-"""Sound kept ready beyond the composer's ``LEAD_S``: more after every under-run, up to a limit,
-and then less again by a share of the time."""
-
-SCARCE_LEAD_S = 0.05
-"""With so much more lead after under-runs, computing is scarce."""
+LISTEN_EVERY_S = 1.0
+"""Between two looks for the beat of the sound that is playing."""
 
 STALLED_S = 8.0
 """Without a frame for this long, the dancer counts as gone."""
 
 ACCENT_DB = 6.0
 """Between the strongest movement and none."""
+
+CEILING, KNEE = 10 ** (-1.0 / 20), 0.7
+"""Largest amplitude played, 1 dB below full scale, and from where on peaks are rounded off."""
 
 WARM_UP_SIDE = 64
 CLOCK_DRIFT = 0.002
@@ -54,9 +57,14 @@ KEPT_BEATS = 2048
 class LiveEngine:
     """One performer's engine: two threads, one that looks and one that composes.
 
-    ``push_frame`` and ``pull`` may be called from any thread and never wait for either. Sound
-    continues whatever happens to the frames: on the predicted grid while they are late, and faded
-    out on the grid within two bars when the dancer is gone.
+    ``push_frame``, ``push_sound``, ``tap`` and ``pull`` may be called from any thread and never
+    wait for either. Sound continues whatever happens to the frames: on the predicted grid while
+    they are late, and faded out on the grid within two bars when the dancer is gone. Where the
+    machine is too slow, pictures are left out, then quality (``live.pressure``), and a gap that
+    opens all the same is bridged by the bar before.
+
+    The beat is that of the movement, unless somebody taps, or ``push_sound`` gives a sound with
+    a clear pulse; a third thread then listens.
 
     Args:
         checkpoint: Of a family that plays live; the released one by default.
@@ -72,6 +80,7 @@ class LiveEngine:
         cfg_scale: Classifier-free guidance; 1 is none.
         temperature: Above 1 bolder, below 1 safer.
         top_p: Probability mass to choose within.
+        bpm: Tempo to keep; the movement, or the sound, then says the phase alone.
 
     Raises:
         CheckpointError: If the checkpoint is missing, foreign or does not play live.
@@ -97,9 +106,12 @@ class LiveEngine:
         cfg_scale: float = 2.5,
         temperature: float = 1.1,
         top_p: float | None = 0.95,
+        bpm: float | None = None,
     ) -> None:
         if not 0 <= output_latency_s < 2:
             raise InputError(f"output latency is {output_latency_s} s", "Give 0 to 2 seconds.")
+        if bpm is not None and not MIN_BPM <= bpm <= MAX_BPM:
+            raise InputError(f"the tempo is {bpm:g} BPM", f"Give {MIN_BPM:g} to {MAX_BPM:g}.")
         directory = locate_checkpoint(checkpoint or DEFAULT_LIVE_MODEL)
         model = find_family(checkpoint_family(directory)).open_live(
             directory,
@@ -112,10 +124,11 @@ class LiveEngine:
         self._predict = predict
         self._latency_s = output_latency_s
         self._times = StageTimes()
-        self._watcher = Watcher(model.encoder, num_dancers=num_dancers, follow=follow)
+        self._watcher = Watcher(model.encoder, num_dancers=num_dancers, follow=follow, bpm=bpm)
+        self._bpm = bpm
         self._sound = SoundQueue(self.sample_rate, output_latency_s)
 
-        self._arrival = Condition()
+        self._arrival, self._heard = Condition(), Condition()
         self._frame: _Frame | None = None
         self._looked_at: _Frame | None = None
         self._frames_in = self._frames_dropped = 0
@@ -129,7 +142,10 @@ class LiveEngine:
         self._blocks: deque[Block] = deque(maxlen=128)
         self._beats: deque[tuple[float, int]] = deque(maxlen=KEPT_BEATS)
         self._last_beat = -1
-        self._more_lead_s = 0.0
+        self._taps = TapTempo()
+        self._sound_beat: SoundBeat | None = None
+        self._beat, self._lead = BeatEstimate(), MOVEMENT_LEADS
+        self._pressure, self._underruns_before = Pressure(), 0
         self._largest_pull = 0
         self._gain = self._level = 0.0
 
@@ -141,12 +157,9 @@ class LiveEngine:
         )
         next(self._found)  # loads MediaPipe, whose errors belong to the caller
         self._composer.warm_up()
-        self._threads = [
-            Thread(target=self._guarded, args=(task,), name=name, daemon=True)
-            for name, task in (("look", self._look), ("compose", self._compose))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[Thread] = []
+        self._start("look", self._look)
+        self._start("compose", self._compose)
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -173,17 +186,40 @@ class LiveEngine:
             self._frame = _Frame(picture, time_s, now_s)
             self._arrival.notify()
 
-    def pull(self, n_samples: int) -> Float32[np.ndarray, " n_samples"]:
-        """What is to be played next, in [-1, 1]; silence until somebody dances."""
-        now_s = time.monotonic()
-        before, underruns = self._sound.pulled, self._sound.underruns
+    def push_sound(
+        self, samples: Float32[np.ndarray, " samples"], sample_rate: int, time_s: float
+    ) -> None:
+        """Give the sound that the dancer dances to, piece by piece; its beat then leads.
+
+        Args:
+            samples: What was played since the last call, one channel.
+            sample_rate: In Hz, the same in every call.
+            time_s: When the last of them was played, on the clock of ``time.monotonic``.
+        """
+        if self._sound_beat is None:
+            self._sound_beat = SoundBeat(sample_rate, self._bpm)
+            self._start("listen", self._listen)
+        self._sound_beat.push(samples, time_s)
+
+    def tap(self, time_s: float | None = None) -> None:
+        """Take a tap on the beat; from the third in a row on, the taps lead.
+
+        Args:
+            time_s: When, on the clock of ``time.monotonic``; now by default.
+        """
+        self._taps.tap(time.monotonic() if time_s is None else time_s)
+
+    def pull(self, n_samples: int, now_s: float | None = None) -> Float32[np.ndarray, " n_samples"]:
+        """What is to be played next, at most ``CEILING`` loud; silence until somebody dances.
+
+        Args:
+            n_samples: How much.
+            now_s: When it was due, on the clock of ``time.monotonic``; now by default.
+        """
+        now_s = time.monotonic() if now_s is None else now_s
+        before = self._sound.pulled
         self._largest_pull = max(self._largest_pull, n_samples)
         sound = self._sound.pull(n_samples, now_s)
-        if self._sound.underruns > underruns:
-            self._more_lead_s = min(MAX_MORE_LEAD_S, self._more_lead_s + MORE_LEAD_S)
-        else:
-            less_s = LESS_LEAD * n_samples / self.sample_rate
-            self._more_lead_s = max(0.0, self._more_lead_s - less_s)
         playback_s = now_s + self._latency_s
         while self._pending and self._pending[0][0] < self._sound.pulled:
             sample, note = self._pending.popleft()
@@ -194,12 +230,12 @@ class LiveEngine:
         sound = sound * np.linspace(self._gain, gain, n_samples, endpoint=False, dtype=np.float32)
         self._gain = gain
         self._level = float(np.sqrt(np.mean(np.square(sound)))) if n_samples else 0.0
-        return np.clip(sound, -1.0, 1.0).astype(np.float32)
+        return _below_full_scale(sound)
 
     def status(self) -> LiveStatus:
         """A look at the engine; cheap enough for every frame of a screen."""
         observed, now_s = self._observed, time.monotonic()
-        beat = observed.beat
+        beat = self._beat
         position = self._position(now_s)
         return LiveStatus(
             bpm=beat.bpm,
@@ -217,6 +253,9 @@ class LiveEngine:
             frames_in=self._frames_in,
             frames_dropped=self._frames_dropped,
             underruns=self._sound.underruns,
+            bridged_s=self._sound.bridged_s,
+            lead=self._lead,
+            relief=self._pressure.highest,
             error=self._error,
         )
 
@@ -231,14 +270,13 @@ class LiveEngine:
         return block_s / seconds if seconds else float("nan")
 
     def played_beats(self) -> list[tuple[float, int]]:
-        """The last beats played: times on the clock of the frames, and positions in the bar."""
-        offset = self._clock_offset_s or 0.0
-        return [(time_s - offset, number) for time_s, number in list(self._beats)]
+        """The last beats played: times on the clock of ``pull``, and positions in the bar."""
+        return list(self._beats)
 
     def close(self) -> None:
         """Stop both threads; further pulls are silent. May be called twice."""
         self._closed = True
-        for condition in (self._arrival, self._sound.changed):
+        for condition in (self._arrival, self._sound.changed, self._heard):
             with condition:
                 condition.notify_all()
         for thread in self._threads:
@@ -255,6 +293,11 @@ class LiveEngine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _start(self, name: str, task: Callable[[], None]) -> None:
+        thread = Thread(target=self._guarded, args=(task,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _guarded(self, task: Callable[[], None]) -> None:
         """Run a thread; an error in it is reported by ``status`` and ends both."""
@@ -303,8 +346,29 @@ class LiveEngine:
                 waiting.append(frame.arrived_s)
             began_s = time.monotonic()
             self._times.add("follow the beat", began_s - seen_s)
-            if self._more_lead_s > SCARCE_LEAD_S:  # sound comes first: look at every other picture
-                time.sleep(1.0 / POSE_FPS)
+            time.sleep(self._pressure.relief.look_pause_s)  # sound comes first
+
+    def _listen(self) -> None:
+        """Look for the beat of the sound that is playing, again and again."""
+        assert self._sound_beat is not None
+        while not self._closed:
+            began_s = time.monotonic()
+            self._sound_beat.estimate()
+            self._times.add("listen to the sound", time.monotonic() - began_s)
+            with self._heard:
+                self._heard.wait_for(lambda: self._closed, LISTEN_EVERY_S)
+
+    def _choose_beat(self) -> BeatEstimate:
+        """The beat of who leads, counted on from that of who led before."""
+        heard = None if self._sound_beat is None else self._sound_beat.beat
+        if self._taps.beat is not None:
+            lead, beat = TAPS_LEAD, self._taps.beat
+        elif heard is not None:
+            lead, beat = SOUND_LEADS, heard
+        else:
+            lead, beat = MOVEMENT_LEADS, self._observed.beat
+        self._beat, self._lead = beat.continuing(self._beat), lead
+        return self._beat
 
     def _compose(self) -> None:
         while True:
@@ -315,20 +379,40 @@ class LiveEngine:
             self._compose_block()
 
     def _lacks(self) -> bool:
-        lead_s = self._composer.LEAD_S + self._more_lead_s
-        ready = self._largest_pull + round(lead_s * self.sample_rate)
-        return self._sound.waiting < ready
+        return self._sound.waiting / self.sample_rate < (
+            self._wanted_s() + self._pressure.relief.lead_s
+        )
+
+    def _wanted_s(self) -> float:
+        """Sound to keep ready where the machine is quick enough, in seconds."""
+        return self._largest_pull / self.sample_rate + self._composer.LEAD_S
+
+    def _relieve(self, now_s: float) -> None:
+        """Leave out what the machine has no time for."""
+        underruns = self._sound.underruns
+        underrun, self._underruns_before = (
+            underruns > self._underruns_before,
+            underruns,
+        )
+        if not self._composer.silent:
+            ready_s = self._sound.waiting / self.sample_rate
+            self._pressure.note(ready_s, self._wanted_s(), now_s, underrun=underrun)
+        self._composer.simplify(self._pressure.relief.simple)
 
     def _compose_block(self) -> None:
         now_s = time.monotonic()
         observed, composer = self._observed, self._composer
+        self._relieve(now_s)
+        chosen = self._choose_beat()
         present = self._present(now_s)
         playback_s = self._sound.playback_time(composer.next_code_at, now_s)
         for movement in self._watcher.movements():
             began_s = movement.began_s + (self._clock_offset_s or 0.0)
             composer.move(replace(movement, began_s=began_s), playback_s)
         frames = [self._uncomposed.popleft() for _ in range(len(self._uncomposed))]
-        beat = observed.beat if self._predict else replace(observed.beat, time_s=playback_s)
+        beat = chosen if self._predict else replace(chosen, time_s=playback_s)
+        bar_s = beat.beats_per_bar * 60.0 / beat.bpm
+        self._sound.period = 0 if composer.silent else round(bar_s * self.sample_rate)
         block = composer.compose(playback_s, beat, observed.energy, present)
         self._sound.push(block.samples)
         self._blocks.append(block)
@@ -359,7 +443,7 @@ class LiveEngine:
         """Grid position, in beats, of the sound that is played back at a time."""
         blocks = list(self._blocks)
         if not blocks:
-            return self._observed.beat.at(now_s)
+            return self._beat.at(now_s)
         origin_s = self._sound.playback_time(0, now_s)
         sample = (now_s - origin_s) * self.sample_rate
         block = next((b for b in reversed(blocks) if b.codes_at <= sample), blocks[0])
@@ -371,3 +455,11 @@ class _Frame:
     picture: UInt8[np.ndarray, "height width 3"]
     time_s: float
     arrived_s: float
+
+
+def _below_full_scale(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
+    """Round peaks off between ``KNEE`` and ``CEILING``; what is quieter stays as it is."""
+    room = CEILING - KNEE
+    size = np.abs(sound)
+    rounded = np.copysign(KNEE + room * np.tanh((size - KNEE) / room), sound)
+    return np.where(size <= KNEE, sound, rounded).astype(np.float32)

@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Lock, Thread, current_thread, main_thread
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import soundfile
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.builder.capture import Picture, SoundCard, record_take
-from dancetomusic.errors import DependencyError, InputError
+from dancetomusic.errors import DependencyError, InputError, OutputError, VideoError
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.io.audio import sound_output
-from dancetomusic.io.video import prefetch, read_frames
+from dancetomusic.io.audio import read_audio, sound_output
 from dancetomusic.live.engine import LiveEngine
-from dancetomusic.pose.mediapipe import DETECTION_SIDE
-from dancetomusic.types import POSE_FPS
+from dancetomusic.live.pressure import RELIEFS
 
 CHUNK_S = 0.01
+SOUND_RATE = 24_000
+"""Of a video's own sound, in Hz."""
+
+TAP_KEY = b" "
+KEY_WAIT_S = 0.2
 LONGEST_S = 24 * 3600.0
 
 
@@ -38,9 +42,13 @@ class Player(ABC):
 
     Attributes:
         on_sound: Called with every chunk that is played.
+        failure: What it raised; it is then called no more.
+        began_s: When the first sample was pulled, on the clock of ``time.monotonic``.
     """
 
     on_sound: Callable[[Float32[np.ndarray, " samples"]], None] | None = None
+    failure: Exception | None = None
+    began_s: float | None = None
 
     @property
     @abstractmethod
@@ -55,10 +63,15 @@ class Player(ABC):
     def stop(self) -> None:
         """End; may be called twice."""
 
-    def _pull(self, engine: LiveEngine, n_samples: int) -> Float32[np.ndarray, " n_samples"]:
-        sound = engine.pull(n_samples)
-        if self.on_sound is not None:
-            self.on_sound(sound)
+    def _pull(
+        self, engine: LiveEngine, n_samples: int, now_s: float | None = None
+    ) -> Float32[np.ndarray, " n_samples"]:
+        sound = engine.pull(n_samples, now_s)
+        if self.on_sound is not None and self.failure is None:
+            try:
+                self.on_sound(sound)
+            except Exception as error:  # of this thread: ``perform`` raises it in its own
+                self.failure = error
         return sound
 
 
@@ -81,6 +94,7 @@ class PacedPlayer(Player):
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
+        self.began_s = time.monotonic()
         self._thread = Thread(target=self._run, args=(engine,), name="play", daemon=True)
         self._thread.start()
 
@@ -91,11 +105,12 @@ class PacedPlayer(Player):
             self._thread.join()
 
     def _run(self, engine: LiveEngine) -> None:
-        began_s, pulled = time.monotonic(), 0
+        assert self.began_s is not None
+        began_s, pulled = self.began_s, 0
         chunk = round(CHUNK_S * engine.sample_rate)
-        while not self._stopped.is_set():
+        while not self._stopped.is_set() and self.failure is None:
             while pulled / engine.sample_rate <= time.monotonic() - began_s:
-                self._pull(engine, chunk)
+                self._pull(engine, chunk, began_s + pulled / engine.sample_rate)
                 pulled += chunk
             self._stopped.wait(max(0.0, began_s + pulled / engine.sample_rate - time.monotonic()))
 
@@ -137,7 +152,7 @@ class CardPlayer(Player):
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
-        self._engine = engine
+        self._engine, self.began_s = engine, time.monotonic()
         self._stream.start()
 
     def stop(self) -> None:
@@ -178,36 +193,6 @@ def list_devices() -> list[str]:
     return lines + (outputs or ["no sound output"])
 
 
-def paced_pictures(
-    path: Path | str, *, fps: float = POSE_FPS, clock: Callable[[], float] = time.monotonic
-) -> Generator[Picture]:
-    """Pictures of a video when they are due, as a camera would give them.
-
-    A picture that cannot be given in time is left out, as a camera's would be.
-
-    Args:
-        path: The video.
-        fps: Pictures a second.
-        clock: Says what time it is, and gives the times of the pictures.
-
-    Raises:
-        VideoError: If the video cannot be read.
-    """
-    frames = prefetch(read_frames(path, fps, max_side=DETECTION_SIDE))
-    with closing(cast(Generator, frames)):
-        first = next(frames, None)
-        if first is None:
-            return
-        began_s = clock()
-        yield began_s, first
-        for number, frame in enumerate(frames, start=1):
-            due_s = began_s + number / fps
-            if clock() > due_s + 1 / fps:
-                continue
-            time.sleep(max(0.0, due_s - clock()))
-            yield due_s, frame
-
-
 def perform(
     engine: LiveEngine,
     pictures: Iterable[Picture],
@@ -216,6 +201,7 @@ def perform(
     seconds: float | None = None,
     output: Path | str | None = None,
     record: Path | str | None = None,
+    sound: SoundCard | None = None,
 ) -> dict[str, Any]:
     """Play until the pictures end, the time is over, or the process is interrupted.
 
@@ -226,6 +212,8 @@ def perform(
         seconds: Longest time to play.
         output: A ``.wav`` of the sound from the first picture on, written as it is played.
         record: An ``.mp4`` of the pictures with the sound.
+        sound: What the dancer dances to; its beat leads. On a terminal, the space key taps the
+            beat.
 
     Returns:
         The figures of ``summarize``.
@@ -242,7 +230,8 @@ def perform(
         taken = None if record is None else PlayedSound(engine.sample_rate, latency)
         player.on_sound = _both(written, taken.take if taken is not None else None)
         opened.callback(player.stop)
-        shown = _shown(pictures, engine, player, stop, length_s)
+        opened.enter_context(_tapped(engine))
+        shown = _shown(pictures, engine, player, sound, stop, length_s)
         began_s = time.monotonic()
         if record is None:
             for _ in shown:
@@ -250,26 +239,31 @@ def perform(
         else:
             record_take(record, shown, length_s, sound=taken)
         player.stop()
+        if player.failure is not None:
+            raise player.failure
         if written is not None and engine.status().frames_in == 0:
             raise InputError("there was no picture", "Look whether another program uses it.")
-        return summarize(engine, time.monotonic() - began_s)
+        return summarize(engine, time.monotonic() - began_s, player.began_s or 0.0)
 
 
-def summarize(engine: LiveEngine, seconds: float) -> dict[str, Any]:
+def summarize(engine: LiveEngine, seconds: float, began_s: float = 0.0) -> dict[str, Any]:
     """Figures of a performance as plain values: latencies by stage, losses, margin, beats.
 
     Args:
         engine: After or while it plays.
         seconds: How long it has played.
+        began_s: When the recording began; the beats are given from there.
     """
     status = engine.status().to_json()
     status.pop("landmarks")
+    margin = engine.margin()
     return {
         "seconds": round(seconds, 3),
-        "sound_per_computing": round(engine.margin(), 3),
+        "sound_per_computing": round(margin, 3) if margin == margin else None,
         **status,
+        "relief": [relief.said for relief in RELIEFS[1 : status["relief"] + 1]],
         "stages_ms": {stage: asdict(times) for stage, times in engine.latency().items()},
-        "beats": [[round(time_s, 4), number] for time_s, number in engine.played_beats()],
+        "beats": [[round(time_s - began_s, 4), number] for time_s, number in engine.played_beats()],
     }
 
 
@@ -319,18 +313,60 @@ class PlayedSound(SoundCard):
         return np.concatenate([np.zeros(0, np.float32), *chunks])
 
 
+class VideoSound(SoundCard):
+    """A video's own sound, as if a microphone heard it beside the camera.
+
+    Args:
+        path: The video; its sound is read at once.
+        clock: Says what time it is, in seconds; the sound begins with the first ``read``.
+
+    Raises:
+        VideoError: If the video has no sound that can be decoded.
+    """
+
+    def __init__(self, path: Path | str, clock: Callable[[], float] = time.monotonic) -> None:
+        sound = read_audio(path, SOUND_RATE)
+        if sound is None:
+            raise VideoError(f"{path} has no sound", "Leave --beats_from sound out.")
+        self._samples = sound.samples.mean(axis=0)
+        self._clock = clock
+        self._began_s: float | None = None
+        self._given = 0
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return SOUND_RATE
+
+    def read(self) -> Float32[np.ndarray, " samples"]:
+        """What was played since the last call."""
+        now_s = self._clock()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        first, self._given = self._given, int((now_s - self._began_s) * SOUND_RATE)
+        return self._samples[first : self._given]
+
+
 def _shown(
-    pictures: Iterable[Picture], engine: LiveEngine, player: Player, stop: Event, length_s: float
+    pictures: Iterable[Picture],
+    engine: LiveEngine,
+    player: Player,
+    sound: SoundCard | None,
+    stop: Event,
+    length_s: float,
 ) -> Iterator[Picture]:
-    """Give every picture to the engine; sound begins with the first one."""
+    """Give every picture, and the sound so far, to the engine; music begins with the first one."""
     began_s: float | None = None
     for taken_s, picture in pictures:
         if began_s is None:
             began_s = taken_s
             player.play(engine)
-        if stop.is_set() or taken_s - began_s >= length_s or engine.status().error is not None:
+        if stop.is_set() or taken_s - began_s >= length_s:
+            return
+        if engine.status().error is not None or player.failure is not None:
             return
         engine.push_frame(picture, taken_s)
+        if sound is not None:
+            engine.push_sound(sound.read(), sound.sample_rate, time.monotonic())
         yield taken_s, _even(picture)
 
 
@@ -355,8 +391,18 @@ def _wav(
             format="WAV",
         ) as file,
     ):
-        file.write(np.zeros(latency, np.float32))
-        yield file.write
+
+        def write(sound: Float32[np.ndarray, " samples"]) -> None:
+            try:
+                file.write(sound)
+            except (OSError, soundfile.LibsndfileError) as error:
+                raise OutputError(
+                    f"writing {path} failed ({error})",
+                    "Free some disk space or choose another output path.",
+                ) from error
+
+        write(np.zeros(latency, np.float32))
+        yield write
 
 
 def _both(
@@ -369,6 +415,39 @@ def _both(
             taker(sound)
 
     return give
+
+
+@contextmanager
+def _tapped(engine: LiveEngine) -> Iterator[None]:
+    """Give the space key of the terminal to the engine as taps; other input is left unread."""
+    if not (sys.stdin.isatty() and current_thread() is main_thread()):
+        yield
+        return
+    import select
+    import termios
+    import tty
+
+    terminal, ended = sys.stdin.fileno(), Event()
+    usual = termios.tcgetattr(terminal)
+
+    def read_keys() -> None:
+        while not ended.is_set():
+            if select.select([terminal], [], [], KEY_WAIT_S)[0]:
+                keys = os.read(terminal, 16)
+                if not keys:
+                    return
+                if TAP_KEY in keys:
+                    engine.tap()
+
+    thread = Thread(target=read_keys, name="keys", daemon=True)
+    tty.setcbreak(terminal)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        termios.tcsetattr(terminal, termios.TCSADRAIN, usual)
 
 
 @contextmanager

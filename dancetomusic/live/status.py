@@ -46,7 +46,10 @@ class LiveStatus:
         accent_to_sound: From a frame's arrival until its strength changes the loudness.
         frames_in: Frames given so far.
         frames_dropped: Those never looked at, because newer ones came.
-        underruns: Pulls that found too little sound and were filled up with silence.
+        underruns: Pulls that found too little sound.
+        bridged_s: Sound missing that was bridged by the bar before, in seconds.
+        lead: Whose beat is played: ``"movement"``, ``"sound"`` or ``"taps"``.
+        relief: Highest step of ``pressure.RELIEFS`` that was taken, 0 for none.
         error: What ended the engine, if something did.
     """
 
@@ -65,6 +68,9 @@ class LiveStatus:
     frames_in: int
     frames_dropped: int
     underruns: int
+    bridged_s: float
+    lead: str
+    relief: int
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:

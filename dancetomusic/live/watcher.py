@@ -64,10 +64,13 @@ class Watcher:
         encoder: Causal.
         num_dancers: Dancers followed at most.
         follow: Who is followed; see ``DancerTracker``.
+        bpm: Tempo to keep.
     """
 
-    def __init__(self, encoder: PoseEncoder, *, num_dancers: int, follow: str) -> None:
-        self._encoder = encoder
+    def __init__(
+        self, encoder: PoseEncoder, *, num_dancers: int, follow: str, bpm: float | None = None
+    ) -> None:
+        self._encoder, self._bpm = encoder, bpm
         self._tracker = DancerTracker(num_dancers, follow)
         self._states = [encoder.initial_state() for _ in self._tracker.places]
         self._energies = [CausalEnergy() for _ in self._tracker.places]
@@ -103,7 +106,7 @@ class Watcher:
         return [self._movements.popleft() for _ in range(len(self._movements))]
 
     def _begin(self, time_s: float) -> None:
-        self._beats = CausalBeatTracker(self._encoder, time_s - ENCODER_DELAY_S)
+        self._beats = CausalBeatTracker(self._encoder, time_s - ENCODER_DELAY_S, self._bpm)
         self._begin_s, self._step = time_s, 0
         self._played_before = False
         self._reset_encoders()

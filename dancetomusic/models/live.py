@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -46,6 +46,13 @@ class BeatEstimate:
     def at(self, time_s: float) -> float:
         """Position at another time if the tempo continues."""
         return self.position + (time_s - self.time_s) * self.bpm / 60.0
+
+    def continuing(self, other: BeatEstimate) -> BeatEstimate:
+        """The same beats and bars, counted on from those of another estimate."""
+        beats = round(other.at(self.time_s) - self.position)
+        return replace(
+            self, position=self.position + beats, first_downbeat=self.first_downbeat + beats
+        )
 
 
 class PlayedGrid:
@@ -141,7 +148,6 @@ class Composer(ABC):
     def __init__(self, codec: SpectralCodec, block_frames: int) -> None:
         self.sample_rate = codec.sample_rate
         self.block_samples = block_frames * codec.hop_length
-        self._block_s = self.block_samples / codec.sample_rate
         self._grid = PlayedGrid()
         self._made = 0
         self._gain = 0.0
@@ -156,6 +162,13 @@ class Composer(ABC):
     @abstractmethod
     def move(self, movement: MovementStep, playback_s: float) -> None:
         """Take a step of the dancer, while the next code is to be played back at ``playback_s``."""
+
+    def simplify(self, simple: bool) -> None:  # noqa: B027  # nothing may be there to leave out
+        """From the next block on, leave out what costs most and is missed least; or no longer."""
+
+    @property
+    def _block_s(self) -> float:
+        return self.block_samples / self.sample_rate
 
     @abstractmethod
     def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from dancetomusic.pose.limbs import limb_range
 from dancetomusic.pose.mediapipe import Detection, body_distance
 
 REACH = 0.75
@@ -26,6 +27,10 @@ SAME_PLACE = 1.25
 
 MAX_SHARED = 0.2
 """Two identities seen together in more than this share of frames are two people."""
+
+MOVING_M, LEAST_MOVING = 0.25, 0.1
+"""Range of the limbs, in metres, that nearly every dancer reaches (``pose.limbs``), and the least
+that somebody who does not move counts for, as a share."""
 
 Track = list[Detection | None]
 """One dancer: the detection in each frame of the video, ``None`` where unseen."""
@@ -64,8 +69,16 @@ def track_dancers(frames: Sequence[Sequence[Detection]], fps: float) -> list[Tra
 
 
 def prominence(track: Track) -> float:
-    """How large and how long a dancer is seen: the sum of body heights over frames."""
-    return sum(person.height for person in track if person is not None)
+    """How large and how long a dancer is seen, and moves: the sum of body heights over frames.
+
+    Who moves less than a dancer counts less by as much, down to ``LEAST_MOVING``, so that a
+    poster does not lead.
+    """
+    seen = [person for person in track if person is not None]
+    moves = limb_range(np.stack([person.world for person in seen])) if seen else 0.0
+    return float(np.clip(moves / MOVING_M, LEAST_MOVING, 1.0)) * sum(
+        person.height for person in seen
+    )
 
 
 def _cost(track: Track, person: Detection, index: int, fps: float) -> float:

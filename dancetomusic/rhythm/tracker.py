@@ -31,6 +31,7 @@ class GridTracker:
 
     Args:
         frame_rate: Frames a second of the phases to come, in Hz.
+        bpm: Tempo to keep; only the phase is then tracked.
 
     Attributes:
         beat_times: Beats so far, in seconds from the first frame.
@@ -44,17 +45,18 @@ class GridTracker:
         120
     """
 
-    def __init__(self, frame_rate: float) -> None:
+    def __init__(self, frame_rate: float, bpm: float | None = None) -> None:
         self.frame_rate = frame_rate
         self.beat_times: list[float] = []
         self.confidence: list[float] = []
-        self._beats_per_frame = BANK_BPM / 60.0 / frame_rate
+        self._bank_bpm = BANK_BPM if bpm is None else np.array([bpm])
+        self._beats_per_frame = self._bank_bpm / 60.0 / frame_rate
         keep = np.exp(-1.0 / (np.array([[PHASE_MEMORY_S], [TEMPO_MEMORY_S]]) * frame_rate))
         self._keep = float(keep[1, 0])
         self._turn = keep * np.exp(2j * np.pi * self._beats_per_frame)
         self._bank = np.zeros(self._turn.shape, complex)
         self._weight = 0.0
-        self._log_prior = log_tempo_prior(BANK_BPM)
+        self._log_prior = log_tempo_prior(self._bank_bpm)
         self._lead = int(self._log_prior.argmax())
         self._cycles = 0.0
         self._frame = 0
@@ -63,7 +65,7 @@ class GridTracker:
     @property
     def bpm(self) -> float:
         """Tempo that leads now, in beats a minute."""
-        return float(BANK_BPM[self._lead])
+        return float(self._bank_bpm[self._lead])
 
     @property
     def position(self) -> float:
@@ -77,7 +79,7 @@ class GridTracker:
 
     def weigh_tempi(self, logits: Float32[np.ndarray, " tempi"]) -> None:
         """Take new log-odds of ``rhythm.beats.TEMPI_BPM``, estimated from the past."""
-        self._log_prior = log_tempo_prior(BANK_BPM, logits)
+        self._log_prior = log_tempo_prior(self._bank_bpm, logits)
 
     def push(
         self,

@@ -8,6 +8,7 @@ makes up for what is left.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,8 +22,10 @@ from mido.midifiles.meta import KeySignatureError
 
 from dancetomusic.errors import InputError
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.rhythm.beats import extrapolate_beats
+from dancetomusic.rhythm.beats import extrapolate_beats, track_from_beats
+from dancetomusic.rhythm.files import LEEWAY_S
 from dancetomusic.score.notes import LATE_START_S, BeatClock, Notes, Score, Section, Track
+from dancetomusic.types import RhythmTrack
 
 TICKS_PER_BEAT = 480
 DRUM_CHANNEL = 9
@@ -125,6 +128,28 @@ def read_midi(path: Path | str) -> MidiMusic:
     return MidiMusic(
         clock, tuple(_tracks(file, events, ticks)), tuple(markers), _key(next(keys, ""))
     )
+
+
+def load_midi_beats(path: Path | str, duration_s: float) -> RhythmTrack:
+    """The beats and bars of a MIDI file's own tempo map, with notes or without.
+
+    Raises:
+        InputError: As ``read_midi``, but for the notes; or if the tempo lies outside 20-400 BPM.
+    """
+    file = _parse(path)
+    events = _events(file)
+    last_tick = max((event.tick for event in events), default=0)
+    last_s, next_s = _tick_seconds(
+        events, file.ticks_per_beat, np.array([last_tick, last_tick + 1.0]), path
+    )
+    last_tick += math.ceil(max(0.0, duration_s - last_s) / (next_s - last_s))
+    if last_tick > MAX_BEATS * file.ticks_per_beat:
+        raise InputError(f"MIDI file {path} has over {MAX_BEATS} beats", "Cut it.")
+    ticks, numbers = _beat_grid(events, file.ticks_per_beat, last_tick)
+    times = _tick_seconds(events, file.ticks_per_beat, ticks, path)
+    near = times < duration_s + LEEWAY_S
+    near[:2] = True
+    return track_from_beats(times[near], numbers[near], duration_s)
 
 
 def score_from_midi(path: Path | str, clock: BeatClock) -> Score:

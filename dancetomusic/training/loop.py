@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dancetomusic.config import config_to_dict
 from dancetomusic.errors import CheckpointError, TrainingError
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output, make_directory
 from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import load_batches, tensors_of_batch, to_device
 from dancetomusic.training.distributed import DistributedContext, distributed_context
@@ -63,7 +63,7 @@ def run_training(
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         with context.rank_zero_first():
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
             task = make(context)
         _TrainingRun(task, directory, context).train()
 

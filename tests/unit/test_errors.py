@@ -27,6 +27,12 @@ def test_a_problem_that_ends_with_a_stop_gets_no_second_one():
     assert str(errors.InputError("It is empty.", "Fill it.")) == "It is empty. Fill it."
 
 
+def test_a_problem_of_many_lines_becomes_one():
+    assert str(errors.InputError("while scanning\n  a  quote\n", "Fix it.")) == (
+        "while scanning a  quote. Fix it."
+    )
+
+
 def test_errors_of_video_and_poses_are_errors_of_input():
     assert issubclass(errors.VideoError, errors.InputError)
     assert issubclass(errors.PoseError, errors.InputError)

@@ -64,6 +64,8 @@ class CodeStream:
         self._length = round(config.window_s * config.frame_rate)
         self._context = round(CONTEXT_S * config.frame_rate)
         self._windows = [decoder.start_live(self._length) for _ in range(2)]
+        self._simple = False
+        self._unguided: set[int] = set()  # windows, by identity, whose first row is out of date
         self.reset()
 
     @property
@@ -85,10 +87,16 @@ class CodeStream:
         """Begin another piece; the noise continues."""
         config = self._decoder.config
         self._playing, self._next = self._windows
-        self._playing.restart()
+        self._restart(self._playing)
         self._begun = 0
         self._column = torch.full((1, config.n_codebooks), config.empty)
         self._unfinished = np.zeros((config.n_codebooks, 0), np.int64)
+
+    def simplify(self, simple: bool) -> None:
+        """Sample without guidance from the next frame on, or with it again from a new window on."""
+        self._simple = simple
+        if simple:
+            self._unguided = {id(window) for window in self._windows}
 
     @torch.inference_mode()
     def remember(self, memory: Float32[np.ndarray, " channels"], frames_ago: float) -> None:
@@ -120,7 +128,7 @@ class CodeStream:
             for window in reversed(self._in_use()):  # the one that plays comes last
                 if id(window) not in steps:
                     window.set_rhythm(rows[:, number:])
-                    steps[id(window)] = self._stepper(window)
+                    steps[id(window)] = self._step_of(window)
                 logits = steps[id(window)](self._column_for(window))
             assert logits is not None
             self._column = self._sample(logits)
@@ -137,7 +145,27 @@ class CodeStream:
         if self._playing.position == self._length:
             self._playing, self._next = self._next, self._playing
         elif self._playing.position == self._length - self._context:
-            self._next.restart()
+            self._restart(self._next)
+
+    def _restart(self, window: DecodingState) -> None:
+        window.restart()
+        if not self._simple:
+            self._unguided.discard(id(window))
+
+    def _step_of(self, window: DecodingState) -> Step:
+        """A step of both rows, or of the conditional one."""
+        if id(window) not in self._unguided:
+            return self._stepper(window)
+        row = window.conditional_row()
+        step = self._stepper(row)
+
+        def step_row(column: Tensor) -> Tensor:
+            logits = step(column[1:])
+            for cache in window.caches:
+                cache.length += 1
+            return logits
+
+        return step_row
 
     def _column_for(self, window: DecodingState) -> Tensor:
         """The column read next, for both rows; codes of frames before the window are unknown."""
@@ -151,9 +179,10 @@ class CodeStream:
         return torch.cat([self._unconditional.expand_as(given), given])
 
     def _sample(self, logits: Tensor) -> Tensor:
-        uncond, cond = logits.chunk(2)
-        guided = classifier_free_guidance(uncond, cond, self._sampling.cfg_scale)
-        column = sample(guided, self._sampling, generator=self._generator)
+        if logits.shape[0] == 2:
+            uncond, cond = logits.chunk(2)
+            logits = classifier_free_guidance(uncond, cond, self._sampling.cfg_scale)
+        column = sample(logits, self._sampling, generator=self._generator)
         column[:, self._begun + 1 :] = self._decoder.config.empty
         self._begun += 1
         return column

@@ -17,8 +17,8 @@ from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, features_at
 
-BLOCK_FRAMES = 3
-"""Code frames that the token decoder writes at once."""
+BLOCK_FRAMES, SIMPLE_BLOCK_FRAMES = 3, 6
+"""Code frames that the token decoder writes at once; larger blocks cost less."""
 
 
 class CodeComposer(Composer):
@@ -46,7 +46,7 @@ class CodeComposer(Composer):
         super().__init__(codec, BLOCK_FRAMES)
         self._codes = CodeStream(model.decoder, style=style, sampling=sampling, seed=seed)
         self._decoder = BlockDecoder(codec.model)
-        self._frame_rate = codec.frame_rate
+        self._frame_rate, self._hop_length = codec.frame_rate, codec.hop_length
         self._played = np.zeros((self._codes.reach, len(RHYTHM_FEATURES)), np.float32)
         self._start()
 
@@ -66,6 +66,11 @@ class CodeComposer(Composer):
             frames_ago = (playback_s - movement.began_s) * self._frame_rate
             self._codes.remember(movement.memory, frames_ago)
 
+    def simplify(self, simple: bool) -> None:
+        """Compose without guidance and in larger blocks, for about half the time."""
+        self._codes.simplify(simple)
+        self.block_samples = self._hop_length * (SIMPLE_BLOCK_FRAMES if simple else BLOCK_FRAMES)
+
     def _play(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, " samples"]:
         codes = self._codes.write(self._rhythm(beat, energy))
         known = np.concatenate([self._waiting, codes], axis=1)
@@ -79,11 +84,11 @@ class CodeComposer(Composer):
 
     def _rhythm(self, beat: BeatEstimate, energy: float) -> Float32[np.ndarray, "frames features"]:
         """Rhythm features of the block, with those played before it and predicted after it."""
-        reach = self._codes.reach
-        seconds = np.arange(BLOCK_FRAMES + reach) / self._frame_rate
+        reach, n_frames = self._codes.reach, self.block_samples // self._hop_length
+        seconds = np.arange(n_frames + reach) / self._frame_rate
         predicted = features_at(self._grid.track(beat, energy), seconds)
         rows = np.concatenate([self._played, predicted])
-        self._played = rows[BLOCK_FRAMES : BLOCK_FRAMES + reach]
+        self._played = rows[n_frames : n_frames + reach]
         return rows
 
     def _reset(self) -> None:

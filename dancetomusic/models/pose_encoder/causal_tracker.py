@@ -40,13 +40,16 @@ class CausalBeatTracker:
     Args:
         encoder: Causal, in evaluation mode.
         begin_s: Time of the first pose, on the clock of ``estimate``.
+        bpm: Tempo to keep.
     """
 
-    def __init__(self, encoder: PoseEncoder, begin_s: float = 0.0) -> None:
+    def __init__(
+        self, encoder: PoseEncoder, begin_s: float = 0.0, bpm: float | None = None
+    ) -> None:
         self._encoder = encoder
         self._rate = encoder.config.frame_rate
         self._begin_s = begin_s
-        self.grid = GridTracker(self._rate)
+        self.grid = GridTracker(self._rate, bpm)
         kept = round(TEMPO_SPAN_S * POSE_FPS)
         self._world: deque[np.ndarray] = deque(maxlen=kept)
         self._present: deque[bool] = deque(maxlen=kept)

@@ -1,13 +1,21 @@
 """Takes: a camera that is a file, a sound card that is a list."""
 
 import sys
+import time
 
 import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dancetomusic.builder.capture import Microphone, SoundCard, next_take, open_camera, record_take
+from dancetomusic.builder.capture import (
+    Microphone,
+    SoundCard,
+    next_take,
+    open_camera,
+    paced_pictures,
+    record_take,
+)
 from dancetomusic.errors import DependencyError, InputError, OutputError
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import probe_video, read_frames
@@ -51,15 +59,41 @@ def test_a_take_keeps_the_times_of_its_pictures_and_the_sound(tmp_path):
     assert np.sqrt((sound.samples[0, 2400:12_000] ** 2).mean()) == pytest.approx(0.21, abs=0.02)
 
 
-def test_a_file_can_stand_for_the_camera(demo_dir, tmp_path):
-    ticks = iter(np.arange(1000) / 30)
-    with open_camera(demo_dir / "steps_128bpm.mp4", clock=lambda: float(next(ticks))) as camera:
-        record_take(tmp_path / "take.mp4", camera, 1.0)
-        again = next(camera)[1]
-    taken = next(read_frames(tmp_path / "take.mp4"))
-    filmed = next(read_frames(demo_dir / "steps_128bpm.mp4"))
-    assert np.abs(taken.astype(int) - filmed).mean() < 4
-    assert again.shape == filmed.shape and not probe_video(tmp_path / "take.mp4").has_audio
+@pytest.mark.realtime
+def test_a_file_stands_for_the_camera_at_its_own_pace(demo_dir, tmp_path):
+    began_s = time.monotonic()
+    with open_camera(demo_dir / "steps_128bpm.mp4", fps=24.0) as camera:
+        length_s = record_take(tmp_path / "take.mp4", camera, 2.0)
+    assert 1.8 < length_s <= 2.0 and time.monotonic() - began_s > 1.8
+    taken = list(read_frames(tmp_path / "take.mp4", 2.0, n_frames=4))[3].astype(int)
+    filmed = read_frames(demo_dir / "steps_128bpm.mp4", 24.0, n_frames=72)
+    away = [np.abs(taken - frame).mean() for frame in filmed]
+    assert min(away) < 4 and np.argmin(away) / 24 == pytest.approx(1.5, abs=0.35)
+    assert not probe_video(tmp_path / "take.mp4").has_audio
+
+
+def test_pictures_that_are_late_are_left_out(demo_dir):
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    pictures = paced_pictures(
+        demo_dir / "steps_128bpm.mp4", fps=10.0, max_side=64, clock=lambda: now[0], sleep=sleep
+    )
+    times, seen = [], []
+    for taken_s, picture in pictures:
+        times.append(taken_s)
+        seen.append(picture)
+        now[0] += {3: 0.5, 10: 4.0}.get(len(times), 0.0)
+    assert np.allclose(times[:3], [0.0, 0.1, 0.2])
+    assert times[3] == pytest.approx(0.6, abs=0.11)  # those of the half second are missing
+    assert times[10] > times[9] + 3.9 and np.allclose(np.diff(times[10:]), 0.1)
+    assert 11.5 < times[-1] < 12.1
+    # After four seconds the video is where it would be.
+    there = list(read_frames(demo_dir / "steps_128bpm.mp4", 10.0, max_side=64))
+    for taken_s, picture in list(zip(times, seen, strict=True))[::7]:
+        assert np.array_equal(picture, there[round(taken_s * 10)])
 
 
 def test_takes_are_numbered(tmp_path):
@@ -84,10 +118,11 @@ def test_no_take_leaves_no_file(tmp_path, times, seconds, problem):
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_parts_are_named(tmp_path, monkeypatch):
-    nowhere = open_camera(tmp_path / "none")
-    with pytest.raises(InputError, match="camera .* cannot be opened"), nowhere:
-        pass
+def test_missing_parts_are_named(tmp_path, monkeypatch, capfd):
+    for camera in (tmp_path / "none", 97):
+        with pytest.raises(InputError, match="camera .* cannot be opened"), open_camera(camera):
+            pass
+    assert not capfd.readouterr().err  # OpenCV's own ten lines
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(DependencyError, match="sound cannot be recorded.*libportaudio2"):
         Microphone()

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dancetomusic.errors import OutputError
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output, make_directory
 
 
 def names(folder):
@@ -105,3 +105,32 @@ def test_the_longest_legal_name_can_be_written(tmp_path):
         temporary.write_text("whole")
     assert target.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits a process of its own")
+def test_a_full_disk_that_a_library_hides_is_an_output_error(tmp_path):
+    import resource
+
+    torch = pytest.importorskip("torch")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OutputError, match="File too large"), atomic_output(tmp_path / "a"):
+            raise RuntimeError("a library's own words")  # before anything is written
+        with pytest.raises(OutputError), atomic_output(tmp_path / "b") as temporary:
+            torch.save(torch.zeros(10_000), temporary)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == []
+    with pytest.raises(RuntimeError), atomic_output(tmp_path / "c"):
+        raise RuntimeError("a bug")
+
+
+def test_a_directory_is_made_or_refused(tmp_path):
+    assert make_directory(tmp_path / "a" / "b").is_dir()
+    assert make_directory(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="is a file"):
+        make_directory(tmp_path / "file")
+    with pytest.raises(OutputError, match="cannot make"):
+        make_directory(tmp_path / "file" / "below")

@@ -5,7 +5,6 @@ import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.live.dancers import FORGET_S, DancerTracker
-from dancetomusic.live.sound_queue import SoundQueue
 from dancetomusic.live.status import StageTimes
 from dancetomusic.live.watcher import AGAIN_S, FIRST_S, GONE_S, Watcher
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
@@ -120,18 +119,6 @@ def test_the_beat_continues_over_a_gap_between_frames() -> None:
     after = watcher.watch([_person(0.5, world=body)], 8.0).beat
     assert after.time_s == pytest.approx(8.0, abs=0.1)
     assert after.at(8.0) > before.position + 3
-
-
-def test_sound_comes_out_as_it_went_in_and_gaps_are_counted() -> None:
-    queue = SoundQueue(1000, 0.05)
-    assert not queue.pull(10, 0.0).any() and queue.underruns == 0
-    queue.push(np.arange(1, 26, dtype=np.float32))
-    assert queue.pull(10, 0.1).tolist() == list(range(1, 11))
-    assert queue.playback_time(10, 0.11) == pytest.approx(0.16, abs=0.02)
-    rest = queue.pull(20, 0.11)
-    assert rest[:15].tolist() == list(range(11, 26)) and not rest[15:].any()
-    assert queue.underruns == 1 and queue.waiting == 0
-    assert queue.playback_time(25, 0.14) == pytest.approx(0.18, abs=0.005)
 
 
 def test_stage_times_know_their_percentiles() -> None:

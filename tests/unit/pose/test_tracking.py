@@ -50,6 +50,17 @@ def test_the_first_is_seen_largest_and_longest() -> None:
     assert names(track_dancers(frames, 24.0)[0])[50] == 1.0
 
 
+def test_a_larger_poster_does_not_lead(tiny_rng: np.random.Generator) -> None:
+    frames = []
+    for k in range(96):
+        poster, dancer = person(0.2, 0.8, 1), person(0.7, 0.4, 2)
+        poster.world[:] += tiny_rng.normal(0, 0.01, (33, 3))
+        dancer.world[LANDMARK["left_wrist"] :] += 0.3 * np.sin(k / 4)
+        frames.append([poster, dancer])
+    leading = track_dancers(frames, 24.0)[0][50]
+    assert leading is not None and leading.image[0, 0] > 0.5
+
+
 def test_a_stranger_far_off_does_not_take_over_a_short_absence() -> None:
     frames = [[person(0.2, 0.5, 1)] if k != 30 else [person(0.8, 0.5, 2)] for k in range(60)]
     tracks = track_dancers(frames, 24.0)

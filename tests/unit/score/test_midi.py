@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import mido
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.rhythm.beats import steady_grid
-from dancetomusic.score.midi import read_midi, score_from_midi, write_midi
+from dancetomusic.score.midi import load_midi_beats, read_midi, score_from_midi, write_midi
 from dancetomusic.score.notes import BeatClock, Notes, Score, Section, Track
 
 TICK = 1 / 480
@@ -229,3 +230,20 @@ def test_damaged_bytes_never_hang_or_escape(tmp_path):
         except InputError as error:
             assert error.remedy
     assert time.process_time() - started < 30
+
+
+def test_beats_are_those_of_the_tempo_map_also_without_notes(tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=96)
+    conductor = mido.MidiTrack(
+        [
+            mido.MetaMessage("time_signature", numerator=3, denominator=4, time=0),
+            mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(120), time=0),
+            mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(90), time=96 * 6),
+        ]
+    )
+    file.tracks.append(conductor)
+    file.save(tmp_path / "map.mid")
+    track = load_midi_beats(tmp_path / "map.mid", 12.0)
+    assert np.allclose(track.beat_times[:8], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3 + 60 / 90])
+    assert track.beat_numbers[:5].tolist() == [1, 2, 3, 1, 2]
+    assert 11.0 < track.beat_times[-1] < 12.0

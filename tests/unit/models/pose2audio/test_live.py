@@ -53,6 +53,42 @@ def test_codes_of_the_first_window_are_those_of_generate() -> None:
     assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
 
 
+def test_a_simple_stream_is_that_without_guidance() -> None:
+    decoder = _decoder()
+    stream = CodeStream(
+        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
+    )
+    stream.simplify(True)
+    rhythm = _rhythm(150, stream.reach)
+    blocks = [stream.write(rhythm[at : at + 5 + 2 * stream.reach]) for at in range(0, 100, 5)]
+    plain = decoder.generate(
+        torch.from_numpy(rhythm[None, stream.reach :]), sampling=SamplingConfig(temperature=0.0)
+    )
+    streamed = np.concatenate(blocks, axis=1)
+    assert np.array_equal(streamed, plain[0, :, : streamed.shape[1]].numpy())
+
+
+def test_guidance_returns_with_the_window_that_begins_next() -> None:
+    def played(simple_until: int) -> np.ndarray:
+        stream = CodeStream(
+            decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
+        )
+        blocks = []
+        for at in range(0, 500, 5):
+            stream.simplify(at < simple_until)
+            blocks.append(stream.write(rhythm[at : at + 5 + 2 * stream.reach]))
+        return np.concatenate(blocks, axis=1)
+
+    decoder = _decoder()
+    rhythm = _rhythm(560, 15)
+    always, half, early = played(500), played(350), played(200)
+    assert np.array_equal(always[:, :440], half[:, :440])
+    assert np.array_equal(always[:, :440], early[:, :440])  # the first window stays simple
+    # The second one began at 300: simple where that was still so, else guided.
+    assert np.array_equal(always[:, 440:], half[:, 440:])
+    assert not np.array_equal(always[:, 455:], early[:, 455:])
+
+
 def test_the_next_window_continues_as_generate_does_from_a_prefix() -> None:
     decoder = _decoder()
     stream = CodeStream(
