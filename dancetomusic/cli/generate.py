@@ -76,7 +76,7 @@ def generate(
             "--score": score,
             "--threads": threads,
         },
-        {"--suffix": suffix, "--workers": workers, "--ray_address": ray_address},
+        {"--suffix": suffix, "--ray_address": ray_address},
     )
     opt.check_rhythm(source, bpm, beats, beats_from, tempo, offset_ms, sound)
     if instrument is not None and checkpoint is not None:
@@ -147,7 +147,7 @@ def generate(
         save_rhythm=save_rhythm,
         save_poses=save_poses,
         stems=stems,
-        options={**options, "beats": beats, "sound": sound},
+        options={**options, "beats": beats, "sound": sound, "workers": workers},
         saving=saving,
     )
 
