@@ -80,7 +80,7 @@ def generate(
             "--score": score,
             "--threads": threads,
         },
-        {"--suffix": suffix, "--workers": workers, "--ray_address": ray_address},
+        {"--suffix": suffix, "--ray_address": ray_address},
     )
     opt.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
     if instrument is not None and checkpoint is not None:
@@ -157,7 +157,7 @@ def generate(
             stems=stems,
             beats=beats,
             sound=sound,
-            options=options,
+            options={**options, "workers": workers},
             saving=saving,
         )
 

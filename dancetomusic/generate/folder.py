@@ -270,7 +270,8 @@ def make_music(video: str, outputs: list[str], settings: _Settings) -> tuple[flo
     Raises:
         DanceToMusicError: As ``DanceToMusic.generate`` and ``Music.save`` do.
     """
-    music = _loaded(settings.checkpoint, settings.codec).generate(video, **settings.options)
+    model = _loaded(settings.checkpoint, settings.codec)
+    music = model.generate(video, workers=1, **settings.options)
     for output in map(Path, outputs):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dancetomusic.errors import PoseError
-from dancetomusic.io.video import probe_video, read_frames
+from dancetomusic.io.video import probe_video
 from dancetomusic.pose.cleaning import MIN_DURATION_S
-from dancetomusic.pose.extract import extract_poses
+from dancetomusic.pose.extract import extract_video_poses
 from dancetomusic.pose.files import load_poses
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.pose.mediapipe import DETECTION_SIDE
 from dancetomusic.types import POSE_FPS, PoseSequence
 
 logger = logging.getLogger(__name__)
@@ -25,6 +24,8 @@ def read_dancers(
     source: Source,
     num_dancers: int = 1,
     on_progress: Callable[[float], None] = lambda share: None,
+    *,
+    workers: int | None = None,
 ) -> tuple[list[PoseSequence], Path | None]:
     """Dancers at 24 poses a second, the most prominent first, and the video that shows them.
 
@@ -32,6 +33,7 @@ def read_dancers(
         source: A video, poses as ``.npz``, or the dancers themselves, of one length.
         num_dancers: People to follow at most.
         on_progress: Called with the share read.
+        workers: As for ``find_people``.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -51,22 +53,23 @@ def read_dancers(
         dancers = [load_poses(source, POSE_FPS)]
     else:
         video = Path(source)
-        dancers = _poses_of_video(video, num_dancers, on_progress)
+        dancers = _poses_of_video(video, num_dancers, on_progress, workers)
     _require_length(dancers[0])
     return dancers, video
 
 
 def _poses_of_video(
-    video: Path, num_dancers: int, report: Callable[[float], None]
+    video: Path, num_dancers: int, report: Callable[[float], None], workers: int | None
 ) -> list[PoseSequence]:
     info = probe_video(video)
     if info.truncated:
         logger.warning("%s is cut short: its first %.1f s are used", video, info.duration_s)
     expected = max(1, round(info.duration_s * POSE_FPS))
-    return extract_poses(
-        read_frames(video, POSE_FPS, max_side=DETECTION_SIDE),
+    return extract_video_poses(
+        video,
         POSE_FPS,
         num_dancers=num_dancers,
+        workers=workers,
         on_progress=lambda done: report(min(1.0, done / expected)),
     )
 

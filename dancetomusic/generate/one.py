@@ -146,6 +146,7 @@ class DanceToMusic:
         top_p: float | None = None,
         cfg_scale: float | None = None,
         loudness_lufs: float | None = LOUDNESS_LUFS,
+        workers: int | None = None,
         on_progress: Progress | None = None,
     ) -> Music:
         """Make music for a dance.
@@ -178,6 +179,8 @@ class DanceToMusic:
             cfg_scale: Classifier-free guidance.
             loudness_lufs: Integrated loudness to master to, in [-60, 0]; ``None`` leaves the
                 sound as the model made it.
+            workers: Processes that look for dancers, by default one for each processor that may
+                be used; the music does not depend on it.
             on_progress: Called with a stage's name and the share of it done.
 
         Raises:
@@ -204,7 +207,7 @@ class DanceToMusic:
         )
         stages = StageClock(on_progress)
         with stages.stage("poses") as report:
-            dancers, video = read_dancers(source, num_dancers, report)
+            dancers, video = read_dancers(source, num_dancers, report, workers=workers)
         with stages.stage("rhythm"):
             choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
             doubts = movement_doubts(

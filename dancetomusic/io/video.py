@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import nlargest
 from pathlib import Path
@@ -21,6 +21,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -154,6 +155,20 @@ def read_frames(
             logger.warning(
                 "%s is damaged or incomplete: using the %.1f s that decode", path, float(end)
             )
+
+
+def key_times(path: Path | str) -> list[float]:
+    """When pictures are shown that are decoded without any before them, in seconds, in order.
+
+    Reads the file and decodes nothing. Empty where the file does not say.
+
+    Raises:
+        VideoError: If it cannot be read or has no picture track.
+    """
+    with open_video(path) as source:
+        start = media_start(source.container)
+        ticks = [packet.pts for packet in source.packets() if packet.is_keyframe]
+        return sorted(float(t * source.time_base - start) for t in ticks if t is not None)
 
 
 def prefetch(iterator: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
@@ -455,10 +470,14 @@ class _View:
     swaps_axes: bool = False
     flips_x: bool = False  # after swapping
     flips_y: bool = False
+    scaler: VideoReformatter = field(default_factory=VideoReformatter)
+    """Kept, for making its tables takes longer than using them."""
 
     def to_rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
         """Convert, shrink and turn in the order that touches the fewest bytes."""
-        small = picture.reformat(self.width, self.height, "rgb24", interpolation="AREA")
+        small = self.scaler.reformat(
+            picture, self.width, self.height, "rgb24", interpolation="AREA"
+        )
         rgb = small.to_ndarray()
         rgb = rgb.swapaxes(0, 1) if self.swaps_axes else rgb
         rgb = rgb[:, ::-1] if self.flips_x else rgb

@@ -18,7 +18,8 @@ from dancetomusic.pose.cleaning import (
     clean,
     require_dancer,
 )
-from dancetomusic.pose.mediapipe import detect_poses, shrink
+from dancetomusic.pose.mediapipe import Detection, detect_poses, shrink
+from dancetomusic.pose.stretches import find_people
 from dancetomusic.pose.tracking import track_dancers
 from dancetomusic.types import POSE_FPS, PoseSequence
 
@@ -50,8 +51,7 @@ def extract_poses(
             dancer in less than a tenth of the frames.
         DependencyError: If MediaPipe cannot be loaded.
     """
-    if num_dancers < 1:
-        raise PoseError(f"{num_dancers} dancers are wanted", "Ask for at least 1.")
+    _check(num_dancers)
     seen = []
     small = (shrink(frame) for frame in frames)
     pictures = prefetch(small) if overlap else small
@@ -60,6 +60,52 @@ def extract_poses(
             seen.append(found)
             if on_progress is not None:
                 on_progress(len(seen))
+    return _follow(seen, fps, num_dancers)
+
+
+def extract_video_poses(
+    video: Path | str,
+    fps: float = POSE_FPS,
+    *,
+    num_dancers: int = 1,
+    model_path: Path | str | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[PoseSequence]:
+    """Poses as of ``extract_poses``, with several stretches of the video looked at at once.
+
+    Args:
+        video: The video.
+        fps: Poses a second.
+        num_dancers: People to return at most, from 1.
+        model_path: As for ``extract_poses``.
+        workers: As for ``find_people``; changes nothing in the poses.
+        on_progress: Called with the number of frames done, now and then.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        PoseError: As ``extract_poses`` does.
+        DependencyError: If MediaPipe cannot be loaded.
+    """
+    _check(num_dancers)
+    seen = find_people(
+        video,
+        fps,
+        num_dancers=num_dancers,
+        model_path=model_path,
+        workers=workers,
+        on_progress=on_progress,
+    )
+    return _follow(seen, fps, num_dancers)
+
+
+def _check(num_dancers: int) -> None:
+    if num_dancers < 1:
+        raise PoseError(f"{num_dancers} dancers are wanted", "Ask for at least 1.")
+
+
+def _follow(seen: list[list[Detection]], fps: float, num_dancers: int) -> list[PoseSequence]:
+    """The dancers among the people of each frame, cleaned."""
     if len(seen) < MIN_DURATION_S * fps:
         raise PoseError(
             f"the video lasts {len(seen) / fps:.2f} s", f"Give at least {MIN_DURATION_S:g} s."

@@ -91,48 +91,103 @@ def detect_poses(
 ) -> Iterator[list[Detection]]:
     """Find the people in each frame of one video; one list per frame, empty for nobody.
 
+    Args:
+        frames: RGB pictures at ``fps``.
+        fps: As for ``PoseDetector``, like the others, and what it raises.
+        num_dancers: People wanted.
+        model_path: A ``.task`` file.
+    """
+    with PoseDetector(fps, num_dancers=num_dancers, model_path=model_path) as detector:
+        for frame in frames:
+            yield detector.detect(frame)
+
+
+class PoseDetector(contextlib.AbstractContextManager):
+    """Finds the people in the frames of one video, given one after the other.
+
     Looking for several people costs two to three times as much as for one, so with
     ``num_dancers=1`` the video is followed with one, and looked at for others every two
     seconds; from where others are seen, all are reported.
 
     Args:
-        frames: RGB pictures at ``fps``; large ones are averaged down first.
         fps: Frames a second.
         num_dancers: People wanted; a few more are reported where they are seen.
-        model_path: A ``.task`` file to use instead of the model in MediaPipe's wheel.
+        model_path: A ``.task`` file to use instead of the one that comes with the package.
+
+    Attributes:
+        looks_for_many: Whether more than one person is looked for.
 
     Raises:
         DependencyError: If MediaPipe or a system library that it needs is missing.
         InputError: If ``model_path`` is not a pose landmarker model.
     """
-    vision = _import_vision()
-    # MediaPipe 0.10.14 causes this one with every result.
-    warnings.filterwarnings("ignore", message=r"SymbolDatabase\.GetPrototype")
-    model = Path(model_path) if model_path is not None else default_model()
-    crowd = max(CROWD, num_dancers + 2)
-    scout_every = max(1, round(SCOUT_INTERVAL_S * fps))
-    with contextlib.ExitStack() as stack:
-        video = vision.RunningMode.VIDEO
-        scout = None
-        if num_dancers == 1:
-            still = vision.RunningMode.IMAGE
-            scout = _landmarker(stack, vision, model, still, CROWD, SCOUT_CONFIDENCE)
-        landmarker = _landmarker(stack, vision, model, video, crowd if scout is None else 1)
-        fresh = True
-        for index, frame in enumerate(frames):
-            picture = shrink(frame)
-            aspect = picture.shape[1] / picture.shape[0]
-            image = _to_mediapipe(picture)
-            if scout is not None and index % scout_every == 0:
-                with _silence() if fresh else contextlib.nullcontext():
-                    seen = _to_detections(scout.detect(image), aspect)
-                if len(seen) > 1:
-                    landmarker = _landmarker(stack, vision, model, video, crowd)
-                    scout, fresh = None, True
-            with _silence() if fresh else contextlib.nullcontext():
-                result = landmarker.detect_for_video(image, round(index * 1000 / fps))
-            fresh = False
-            yield _to_detections(result, aspect)
+
+    def __init__(
+        self, fps: float, *, num_dancers: int = 1, model_path: Path | str | None = None
+    ) -> None:
+        self._vision = _import_vision()
+        # MediaPipe 0.10.14 causes this one with every result.
+        warnings.filterwarnings("ignore", message=r"SymbolDatabase\.GetPrototype")
+        self._model = Path(model_path) if model_path is not None else default_model()
+        self._fps = fps
+        self._crowd = max(CROWD, num_dancers + 2)
+        self._n_frames = 0
+        self._open = contextlib.ExitStack()
+        self.looks_for_many = num_dancers > 1
+        if not self.looks_for_many:
+            still = self._vision.RunningMode.IMAGE
+            self._scout = self._landmarker(still, CROWD, SCOUT_CONFIDENCE)
+        self._follow(self._crowd if self.looks_for_many else 1)
+
+    def __exit__(self, *_: object) -> None:
+        with _silence():
+            self._open.close()
+
+    def detect(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Detection]:
+        """The people in the next frame (RGB); large pictures are averaged down first."""
+        picture = shrink(frame)
+        aspect = picture.shape[1] / picture.shape[0]
+        image = _to_mediapipe(picture)
+        scouting = self._n_frames % max(1, round(SCOUT_INTERVAL_S * self._fps)) == 0
+        if scouting and not self.looks_for_many:
+            with _silence() if self._fresh else contextlib.nullcontext():
+                seen = _to_detections(self._scout.detect(image), aspect)
+            if len(seen) > 1:
+                self.looks_for_many = True
+                self._follow(self._crowd)
+        time_ms = round(self._n_frames * 1000 / self._fps)
+        with _silence() if self._fresh else contextlib.nullcontext():
+            result = self._landmarker_of_video.detect_for_video(image, time_ms)
+        self._fresh = False
+        self._n_frames += 1
+        return _to_detections(result, aspect)
+
+    def _follow(self, num_poses: int) -> None:
+        """From now on, follow that many people."""
+        self._landmarker_of_video = self._landmarker(self._vision.RunningMode.VIDEO, num_poses)
+        self._fresh = True
+
+    def _landmarker(self, mode: Any, num_poses: int, confidence: float = 0.5) -> Any:
+        """An open landmarker, closed with this."""
+        if not self._model.is_file():
+            raise InputError(f"pose model {self._model} does not exist", "Name a .task file.")
+        from mediapipe.tasks.python import BaseOptions
+
+        options = self._vision.PoseLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(self._model)),
+            running_mode=mode,
+            num_poses=num_poses,
+            min_pose_detection_confidence=confidence,
+        )
+        try:
+            with _silence():
+                landmarker = self._vision.PoseLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{self._model} is not a pose landmarker model",
+                "Name MediaPipe's pose_landmarker_*.task.",
+            ) from error
+        return self._open.enter_context(landmarker)
 
 
 def shrink(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height2 width2 3"]:
@@ -201,35 +256,6 @@ def _import_vision() -> ModuleType:
             "Run: apt-get install libgl1 libglib2.0-0",
         ) from error
     return vision
-
-
-def _landmarker(
-    stack: contextlib.ExitStack,
-    vision: Any,
-    model: Path,
-    mode: Any,
-    num_poses: int,
-    confidence: float = 0.5,
-) -> Any:
-    """An open landmarker, closed by ``stack``."""
-    if not model.is_file():
-        raise InputError(f"pose model {model} does not exist", "Name a .task file.")
-    from mediapipe.tasks.python import BaseOptions
-
-    options = vision.PoseLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(model)),
-        running_mode=mode,
-        num_poses=num_poses,
-        min_pose_detection_confidence=confidence,
-    )
-    try:
-        with _silence():
-            landmarker = vision.PoseLandmarker.create_from_options(options)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{model} is not a pose landmarker model", "Name MediaPipe's pose_landmarker_*.task."
-        ) from error
-    return stack.enter_context(landmarker)
 
 
 def _to_mediapipe(picture: UInt8[np.ndarray, "height width 3"]) -> Any:

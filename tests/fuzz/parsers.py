@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import mido
 import numpy as np
 import soundfile
+from dancetomusic.score.soundfont_write import write_soundfont
 
 from dancetomusic.app.uploads import looks_like_video
 from dancetomusic.builder.sources import read_links
@@ -27,7 +28,6 @@ from dancetomusic.models.pose_encoder.training import PoseEncoderTrainingConfig
 from dancetomusic.pose.files import load_poses
 from dancetomusic.score.midi import read_midi
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, Region, Sample, SoundFont
-from dancetomusic.score.soundfont_write import write_soundfont
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / "data" / "demo"

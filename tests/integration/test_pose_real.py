@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from dancetomusic.errors import PoseError
 from dancetomusic.io.video import read_frames
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.landmarks import LANDMARK
+from dancetomusic.pose.mediapipe import detect_poses
+from dancetomusic.pose.stretches import find_people, plan_stretches
 
 
 @pytest.mark.slow
@@ -85,3 +89,55 @@ def test_nothing_is_printed(shared_data: Path) -> None:
     )
     assert result.returncode == 0 and result.stdout.strip() == "1"
     assert result.stderr == ""
+
+
+JOINT_M = 0.015
+"""Median distance of joints by which the detector differs from itself, begun at another frame."""
+
+
+@pytest.mark.slow(seconds=20)
+def test_stretches_give_what_one_pass_gives_whoever_looks(shared_data: Path) -> None:
+    video = shared_data / "videos" / "silent_track_640x360.mp4"
+    assert len(plan_stretches(video, 24.0)) == 3
+    done: list[int] = []
+    together = find_people(video, 24.0, workers=2, on_progress=done.append)
+    alone = find_people(video, 24.0, workers=1)
+    one_pass = list(detect_poses(read_frames(video, max_side=640), 24.0))
+    assert done == sorted(done) and done[-1] >= len(together) == len(alone) == len(one_pass)
+    for found, same in zip(together, alone, strict=True):
+        assert len(found) == len(same)
+        for person, other in zip(found, same, strict=True):
+            np.testing.assert_array_equal(person.world, other.world)
+    seen = np.array([[bool(a), bool(b)] for a, b in zip(together, one_pass, strict=True)])
+    assert (seen[:, 0] == seen[:, 1]).mean() > 0.97
+    distances = [
+        np.linalg.norm(a[0].world - b[0].world, axis=-1).mean()
+        for a, b in zip(together, one_pass, strict=True)
+        if a and b
+    ]
+    assert np.median(distances) < JOINT_M
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_workers_at_once(shared_data: Path) -> None:
+    video = shared_data / "videos" / "silent_track_640x360.mp4"
+    program = (
+        "from dancetomusic.pose.stretches import find_people\n"
+        "say = lambda done: done and print(done, flush=True)\n"
+        f"find_people({str(video)!r}, 24.0, workers=2, on_progress=say)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        assert len(children) == 2
+        process.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

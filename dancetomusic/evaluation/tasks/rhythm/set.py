@@ -128,7 +128,7 @@ class RhythmClip:
         if self.video_path is None:
             return None
         try:
-            return read_dancers(self.video_path)[0][0]
+            return read_dancers(self.video_path, workers=1)[0][0]
         except PoseError:
             return None
 
