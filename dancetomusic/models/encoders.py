@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from dancetomusic.checkpoint import checkpoint_family
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import PoseEncoder, load_pose_encoder
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.models.registry import READER
 from dancetomusic.released import locate_checkpoint
 
@@ -24,5 +24,5 @@ def load_encoder(checkpoint: str | None = None) -> PoseEncoder:
     """
     directory = locate_checkpoint(checkpoint or READER)
     if checkpoint_family(directory) == "pose_encoder":
-        return load_pose_encoder(directory)
+        return PoseEncoder.from_pretrained(directory)
     return Pose2Audio.from_pretrained(directory).eval().encoder

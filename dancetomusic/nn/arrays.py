@@ -70,13 +70,12 @@ class ArrayGRU:
     def __init__(
         self, layer: nn.GRU, constant: Float32[np.ndarray, " inputs"] | None = None
     ) -> None:
-        weight, self._bias = array(layer.weight_ih_l0), array(layer.bias_ih_l0)
+        weight, recurrent, self._bias, self._recurrent_bias = map(array, layer.parameters())
         if constant is not None:
             weight, last = np.split(weight, [layer.input_size - constant.size], axis=1)
             self._bias = self._bias + last @ constant
         self._weight = np.ascontiguousarray(weight.T)
-        self._recurrent = np.ascontiguousarray(array(layer.weight_hh_l0).T)
-        self._recurrent_bias = array(layer.bias_hh_l0)
+        self._recurrent = np.ascontiguousarray(recurrent.T)
         self.width = layer.hidden_size
 
     def __call__(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from torch import nn
 
 from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.nn.arrays import ArrayGRU, ArrayLayerNorm, ArrayLinear, array, gelu
@@ -37,17 +38,14 @@ class FrameDecoder:
     """
 
     def __init__(self, model: MotionVae) -> None:
-        first, _, second = model.condition
-        self._condition = ArrayLinear(first), ArrayLinear(second)
-        unknown = sum(array(table.weight)[model.unknown] for table in model.codes_in)
+        self._condition = _linears(model.condition)
+        unknown = np.sum([table[model.unknown] for table in _tables(model.codes_in)], axis=0)
         self._memory = ArrayGRU(model.memory, constant=unknown)
         self._level_memory = ArrayGRU(model.level_memory)
         self._norm, self._directly = ArrayLayerNorm(model.norm), ArrayLinear(model.directly)
-        self._heads = [ArrayLinear(head) for head in model.code_heads]
-        self._code_before = [
-            array(table.weight) @ array(linear.weight).T + array(linear.bias)
-            for table, linear in model.code_before
-        ]
+        self._heads = _linears(model.code_heads)
+        before = zip(_linears(model.code_before), _tables(model.code_before), strict=True)
+        self._code_before = [linear(table) for linear, table in before]
         self._level_head = ArrayLinear(model.level_head)
 
     def initial_state(self) -> FrameState:
@@ -94,3 +92,11 @@ class FrameDecoder:
         level = self._level_head(np.concatenate([level_memory, condition], axis=1))[:, 0]
         last = len(points) - lookahead - 1
         return np.stack(codes), level, FrameState(memory[last], level_memory[last])
+
+
+def _linears(module: nn.Module) -> list[ArrayLinear]:
+    return [ArrayLinear(each) for each in module.modules() if isinstance(each, nn.Linear)]
+
+
+def _tables(module: nn.Module) -> list[Float32[np.ndarray, "entries width"]]:
+    return [array(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)]

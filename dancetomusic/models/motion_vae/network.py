@@ -13,11 +13,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,14 +23,12 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, SOURCES, Source
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, features_at
 from dancetomusic.types import RhythmTrack
 
-MODEL = "motion_vae"
 BEAT_FEATURES = (
     "known", "beat_cos", "beat_sin", "bar_cos", "bar_sin", "log2_tempo", "triple_metre"
 )  # fmt: skip
@@ -116,12 +112,14 @@ class Played(NamedTuple):
     level: Float[Tensor, "batch frames"]
 
 
-class MotionVae(nn.Module):
+class MotionVae(PretrainedModule):
     """Encoders of movement and sound, decoders of both.
 
     Args:
         config: Its shape.
     """
+
+    MODEL, CONFIG = "motion_vae", MotionVaeConfig
 
     def __init__(self, config: MotionVaeConfig) -> None:
         super().__init__()
@@ -238,34 +236,6 @@ class MotionVae(nn.Module):
         level_memory, _ = self.level_memory(condition)
         level = self.level_head(torch.cat([level_memory, condition], dim=-1))[..., 0]
         return Played(torch.stack(logits, dim=1), level)
-
-    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
-        """Write config and weights, the weights in float16.
-
-        Raises:
-            OutputError: If the directory cannot be written.
-        """
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config),
-            tensors=self.state_dict(),
-            metadata={"codec": self.config.codec_id, **metadata},
-        )
-
-
-def load_motion_vae(directory: Path | str) -> MotionVae:
-    """Read a sampler, in evaluation mode.
-
-    Raises:
-        CheckpointError: If it is missing, corrupted or holds another model.
-        ConfigError: If its config has an unknown key or a value out of range.
-    """
-    return load_module(
-        directory,
-        model=MODEL,
-        build=lambda config: MotionVae(config_from_dict(MotionVaeConfig, config)),
-    ).requires_grad_(False)
 
 
 def beat_features(

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.codec.block_decoder import BlockDecoder
-from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, InputError, PoseError
 from dancetomusic.models.motion_vae.frame_decoder import FrameDecoder
@@ -242,7 +240,7 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or load_spectral_codec("codec")
+    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "poses", seed, temperature)
     sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
@@ -286,7 +284,7 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or load_spectral_codec("codec")
+    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "motiongram", seed, temperature)
     sampler.follow(rhythm)
     observations = (
@@ -328,18 +326,6 @@ def _play_along(
         skip = max(0, skip - sampler.block_samples)
         n_samples -= block.size
         yield block
-
-
-def load_spectral_codec(name: Path | str) -> SpectralCodec:
-    """The embedded codec, by its directory or released name.
-
-    Raises:
-        CheckpointError: If it is missing, corrupted, or another codec.
-    """
-    codec = load_codec(name)
-    if not isinstance(codec, SpectralCodec):
-        raise CheckpointError(f"{name} is not the embedded codec", "Name one that train.py wrote.")
-    return codec
 
 
 def _bend(samples: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:

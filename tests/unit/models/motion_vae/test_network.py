@@ -11,7 +11,6 @@ from dancetomusic.models.motion_vae.network import (
     MotionVae,
     MotionVaeConfig,
     beat_features,
-    load_motion_vae,
 )
 from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 
@@ -60,14 +59,14 @@ def test_beats_are_phases_that_go_on_at_both_ends():
 
 def test_a_checkpoint_comes_back_and_others_are_refused(model, tmp_path):
     model.save_pretrained(tmp_path / "own", {"seed": 0})
-    again = load_motion_vae(tmp_path / "own")
+    again = MotionVae.from_pretrained(tmp_path / "own")
     assert again.config == TINY and not again.training
     assert torch.allclose(again.level_head.weight, model.level_head.weight, atol=1e-3)
     assert load_checkpoint(tmp_path / "own", model="motion_vae").metadata["codec"] == "spectral:0"
     with pytest.raises(CheckpointError, match="'motion_vae' model, not 'codec'"):
         load_checkpoint(tmp_path / "own", model="codec")
     with pytest.raises(CheckpointError, match="not a checkpoint"):
-        load_motion_vae(tmp_path)
+        MotionVae.from_pretrained(tmp_path)
 
 
 def test_bad_shapes_are_refused():
