@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.metrics.block_faults import find_block_faults
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, read_poses
-from dancetomusic.models.motion_vae.network import MotionVae, load_motion_vae
+from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.paced_video import perform_video
 from dancetomusic.models.motion_vae.sampler import MotionSampler, play
 from dancetomusic.models.motion_vae.training_data import ride_fader
@@ -84,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     codec = SpectralCodec.from_pretrained(locate_checkpoint("codec"))
-    model = load_motion_vae(locate_checkpoint(options.checkpoint))
+    model = MotionVae.from_pretrained(locate_checkpoint(options.checkpoint))
     _print_latency(model, codec, options.seconds)
     if GROOVES.is_dir():
         _print_faults(model, codec)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dancetomusic.errors import CheckpointError
 from dancetomusic.io.atomic import atomic_output, make_directory
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
-
-M = TypeVar("M", bound="torch.nn.Module")
 
 
 @dataclass(frozen=True)
@@ -148,23 +146,6 @@ def _read_document(source: Path) -> dict[str, Any]:
             "Install the package version that wrote it.",
         )
     return document
-
-
-def load_module(directory: Path | str, *, model: str, build: Callable[[dict[str, Any]], M]) -> M:
-    """Read a checkpoint of the family ``model`` into a module, in evaluation mode.
-
-    Args:
-        directory: Of the checkpoint.
-        model: Name of the family.
-        build: Makes the module from the checkpoint's config.
-
-    Raises:
-        CheckpointError: See ``load_checkpoint`` and ``load_into``.
-    """
-    checkpoint = load_checkpoint(directory, model=model)
-    module = build(checkpoint.config)
-    load_into(module, checkpoint, directory)
-    return module.eval()
 
 
 def load_into(module: torch.nn.Module, checkpoint: Checkpoint, directory: Path | str) -> None:

@@ -21,11 +21,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from dancetomusic.errors import DependencyError, InputError
 
@@ -53,47 +53,20 @@ class WorkerDied(Exception):
     """A worker process ended before its task did, twice."""
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """Runs functions of modules with picklable arguments and results."""
-
-    @property
-    def workers(self) -> int:
-        """Tasks that run at once."""
-        ...
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Begin a task. If its worker dies it is tried once more, then fails with WorkerDied.
-
-        An exception of the task is raised by its future as itself, with the worker's
-        traceback as a note. ``SystemExit`` counts as a death.
-        """
-        ...
-
-    def close(self) -> None:
-        """Forget tasks that have not begun and wait for those that have.
-
-        Interrupting the wait kills the workers.
-        """
-        ...
-
-
 @contextmanager
 def open_engine(
     name: str,
     *,
     workers: int | None = None,
     ray_address: str | None = None,
-    setup: Callable[[], None] | None = None,
 ) -> Iterator[Engine]:
     """Give an engine, closed at the end of the block however that comes.
 
     ``processes`` starts workers as they are needed. They compute in one thread, on one
     processor each where there are enough, leave interrupts and SIGTERM to this
     process, print to stderr, and end with it even if it is killed; so do the programs that they
-    have started. ``serial`` takes
-    the tasks in order in one thread of this process; a task that ends the process ends it all,
-    and none can be interrupted.
+    have started. ``serial`` takes the tasks in order in one thread of this process; a task that
+    ends the process ends it all, and none can be interrupted.
 
     On a Ray cluster every node needs this package and sees inputs and outputs under the same
     absolute paths. Tasks are plain Ray tasks, not actors: they move away from nodes that are
@@ -106,8 +79,6 @@ def open_engine(
             of the cluster. Always 1 for ``serial``.
         ray_address: ``auto`` or ``host:port`` of a running cluster; one of this machine alone
             is started where none is given.
-        setup: Called once in each worker process before its first task. Its exception is
-            raised by the tasks.
 
     Raises:
         InputError: If a value is out of range or the cluster cannot be reached.
@@ -124,23 +95,16 @@ def open_engine(
             "a worker cannot open an engine; put what the script does under "
             'if __name__ == "__main__"'
         )
-    if name == "ray":
-        with _connected(ray_address, workers) as n_processors:
-            pool = _Pool(_RayWorker, workers or n_processors, setup)
-            try:
-                yield pool
-            finally:
-                pool.close()
-        return
-    if name == "processes":
-        n_workers = workers or usable_cpus()
-        pool = _Pool(partial(_ProcessWorker, _processors_for(n_workers)), n_workers, setup)
-    else:
-        pool = _Pool(_Worker, 1, setup)
-    try:
-        yield pool
-    finally:
-        pool.close()
+    with ExitStack() as open_until_then:
+        if name == "ray":
+            n_processors = open_until_then.enter_context(_connected(ray_address, workers))
+            engine = Engine(_RayWorker, workers or n_processors)
+        elif name == "processes":
+            n_workers = workers or usable_cpus()
+            engine = Engine(partial(_ProcessWorker, _processors_for(n_workers)), n_workers)
+        else:
+            engine = Engine(_Worker, 1)
+        yield open_until_then.enter_context(closing(engine))
 
 
 def usable_cpus() -> int:
@@ -173,10 +137,7 @@ def _processors_for(workers: int) -> queue.SimpleQueue[int]:
 def perform(task: bytes) -> bytes:
     """Run a pickled task and give its outcome, pickled: whether it succeeded, and what came."""
     try:
-        setup, function, arguments = pickle.loads(task)
-        if setup is not None and setup not in _set_up:
-            pickle.loads(setup)()
-            _set_up.add(setup)
+        function, arguments = pickle.loads(task)
         return pickle.dumps((True, function(*arguments)))
     except Exception as error:
         report = "".join(traceback.format_exception(error))
@@ -189,7 +150,6 @@ def perform(task: bytes) -> bytes:
         return outcome
 
 
-_set_up: set[bytes] = set()
 _serving = threading.Event()
 
 
@@ -374,25 +334,36 @@ class _RayWorker(_Worker):
             ray.cancel(self._running, force=True)
 
 
-class _Pool:
-    """As many threads as workers; each task occupies one of both."""
+class Engine:
+    """Runs functions of modules with picklable arguments and results; see ``open_engine``.
 
-    def __init__(
-        self, new_worker: Callable[[], _Worker], workers: int, setup: Callable[[], None] | None
-    ) -> None:
+    Each task occupies a thread and a worker, of which there are equally many.
+
+    Attributes:
+        workers: Tasks that run at once.
+    """
+
+    def __init__(self, new_worker: Callable[[], _Worker], workers: int) -> None:
         self.workers = workers
         self._new_worker = new_worker
-        self._setup = None if setup is None else pickle.dumps(setup)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dancetomusic")
         self._alive: set[_Worker] = set()
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._killed = False
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        task = pickle.dumps((self._setup, function, arguments))
-        return self._threads.submit(self._run, task)
+        """Begin a task. If its worker dies it is tried once more, then fails with WorkerDied.
+
+        An exception of the task is raised by its future as itself, with the worker's
+        traceback as a note. ``SystemExit`` counts as a death.
+        """
+        return self._threads.submit(self._run, pickle.dumps((function, arguments)))
 
     def close(self) -> None:
+        """Forget tasks that have not begun and wait for those that have.
+
+        Interrupting the wait kills the workers.
+        """
         try:
             self._threads.shutdown(wait=True, cancel_futures=True)
         except KeyboardInterrupt:

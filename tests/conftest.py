@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import sys
 from collections import Counter
@@ -63,14 +62,17 @@ def dancers_of_demo(demo_dir: Path, shared_folder: Path) -> Callable[[str, int],
     from filelock import FileLock
 
     from dancetomusic.generate.inputs import read_dancers
+    from dancetomusic.pose.files import load_poses, save_poses
 
     def dancers(name: str, count: int) -> list[Any]:
-        file = shared_folder / f"{name}_{count}.pickle"
-        with FileLock(file.with_suffix(".lock")):
-            if not file.is_file():
+        folder = shared_folder / f"{name}_{count}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
                 found, _ = read_dancers(demo_dir / f"{name}.mp4", count)
-                file.write_bytes(pickle.dumps(found))
-        return pickle.loads(file.read_bytes())
+                folder.mkdir()
+                for number, poses in enumerate(found):
+                    save_poses(folder / f"{number}.npz", poses)
+        return [load_poses(file) for file in sorted(folder.iterdir())]
 
     return dancers
 

@@ -10,13 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
-from scipy.special import ndtr
-from torch import Tensor, nn
 
 from dancetomusic.codec.spectral import LEAST_OVERLAP, SpectralCodecModel
+from dancetomusic.nn.arrays import ArrayLayerNorm, ArrayLinear, Frames, array, gelu
 from dancetomusic.nn.convnext import ConvNeXtBlock
-
-Frames = Float32[np.ndarray, "frames width"]
 
 
 class BlockState(NamedTuple):
@@ -39,16 +36,16 @@ class BlockDecoder:
     def __init__(self, model: SpectralCodecModel) -> None:
         self.lookahead, self.fade_in = model.LOOKAHEAD, model.fade_in
         self.hop_length, self._n_fft = model.config.hop_length, model.config.n_fft
-        self._codebooks = _array(model.quantizer.codebooks)
-        self._project = _Linear(model.quantizer.project_out)
-        weight = _array(model.expand.weight)  # [width, channels, taps]
+        self._codebooks = array(model.quantizer.codebooks)
+        self._project = ArrayLinear(model.quantizer.project_out)
+        weight = array(model.expand.weight)  # [width, channels, taps]
         self._taps, self._lookback = weight.shape[2], model.expand.lookback
         self._expand = np.ascontiguousarray(weight.transpose(2, 1, 0)).reshape(-1, weight.shape[0])
-        self._expand_bias = _array(model.expand.bias)
+        self._expand_bias = array(model.expand.bias)
         blocks = [block for block in model.decoder if isinstance(block, ConvNeXtBlock)]
         self._blocks = [_ConvNeXt(block) for block in blocks]
-        self._norm, self._head = _Norm(model.norm), _Linear(model.head)
-        self._noise, self._window = _array(model.noise), _array(model.window)
+        self._norm, self._head = ArrayLayerNorm(model.norm), ArrayLinear(model.head)
+        self._noise, self._window = array(model.noise), array(model.window)
         self._squared_window = self._window**2
 
     def initial_state(self) -> BlockState:
@@ -104,35 +101,15 @@ class BlockDecoder:
         return samples.astype(np.float32), overlap[done:], envelope[done:]
 
 
-class _Linear:
-    def __init__(self, layer: nn.Linear) -> None:
-        self._weight = np.ascontiguousarray(_array(layer.weight).T)  # read fastest for few rows
-        self._bias = _array(layer.bias)
-
-    def __call__(self, x: Frames) -> Float32[np.ndarray, "frames outputs"]:
-        return x @ self._weight + self._bias
-
-
-class _Norm:
-    def __init__(self, layer: nn.LayerNorm) -> None:
-        self._weight, self._bias = _array(layer.weight), _array(layer.bias)
-        self._epsilon = np.float32(layer.eps)
-
-    def __call__(self, x: Frames) -> Frames:
-        centred = x - x.mean(axis=1, keepdims=True)
-        variance = np.einsum("ij,ij->i", centred, centred)[:, None] / np.float32(x.shape[1])
-        return centred / np.sqrt(variance + self._epsilon) * self._weight + self._bias
-
-
 class _ConvNeXt:
     """A causal ``ConvNeXtBlock``."""
 
     def __init__(self, block: ConvNeXtBlock) -> None:
-        self._kernel = np.ascontiguousarray(_array(block.depthwise.weight)[:, 0].T)
-        self._bias = _array(block.depthwise.bias)
-        self._norm = _Norm(block.norm)
-        self._expand, self._contract = _Linear(block.expand), _Linear(block.contract)
-        self._scale = _array(block.scale)
+        self._kernel = np.ascontiguousarray(array(block.depthwise.weight)[:, 0].T)
+        self._bias = array(block.depthwise.bias)
+        self._norm = ArrayLayerNorm(block.norm)
+        self._expand, self._contract = ArrayLinear(block.expand), ArrayLinear(block.contract)
+        self._scale = array(block.scale)
         self.past_shape = (len(self._kernel) - 1, self._kernel.shape[1])
 
     def __call__(self, x: Frames, past: np.ndarray) -> tuple[Frames, np.ndarray]:
@@ -142,10 +119,5 @@ class _ConvNeXt:
             [(seen[at : at + taps] * self._kernel).sum(axis=0) for at in range(len(x))]
         )
         hidden = self._expand(self._norm(mixed + self._bias))
-        hidden = self._contract(hidden * ndtr(hidden))  # GELU
+        hidden = self._contract(gelu(hidden))
         return x + hidden * self._scale, seen[len(x) :]
-
-
-def _array(parameter: Tensor | None) -> Float32[np.ndarray, ...]:
-    assert parameter is not None
-    return parameter.detach().numpy()

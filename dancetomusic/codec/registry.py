@@ -7,7 +7,6 @@ from pathlib import Path
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.encodec import EncodecCodec, is_encodec
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.released import locate_checkpoint
 
 
 def load_codec(name: Path | str = "codec", n_codebooks: int = 2) -> Codec:
@@ -19,4 +18,4 @@ def load_codec(name: Path | str = "codec", n_codebooks: int = 2) -> Codec:
     """
     if is_encodec(name):
         return EncodecCodec.from_pretrained(name, n_codebooks=n_codebooks)
-    return SpectralCodec.from_pretrained(locate_checkpoint(name), n_codebooks=n_codebooks)
+    return SpectralCodec.from_pretrained(name, n_codebooks=n_codebooks)

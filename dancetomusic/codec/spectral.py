@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,15 +17,14 @@ from jaxtyping import Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
 from dancetomusic.codec.quantizer import ResidualQuantizer
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.nn.convnext import ConvNeXtBlock
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.streaming import StreamingConv1d
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import CodeSequence, Waveform
 
-MODEL = "codec"
 LEAST_OVERLAP = 0.5
 """Sum of squared synthesis windows below which the beginning of a sound fades in."""
 
@@ -84,7 +83,7 @@ class DecoderState:
         return self.overlap / self.envelope.clamp(min=LEAST_OVERLAP)
 
 
-class SpectralCodecModel(nn.Module):
+class SpectralCodecModel(PretrainedModule):
     """Encoder, quantiser and decoder; all of them at the code frame rate.
 
     Frame ``t`` is centred on its own samples ``[t * hop, (t + 1) * hop)``. The decoder's first
@@ -98,6 +97,8 @@ class SpectralCodecModel(nn.Module):
     window: Tensor
     mel: Tensor
     noise: Tensor
+
+    MODEL, CONFIG = "codec", SpectralCodecConfig
 
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
@@ -255,28 +256,16 @@ class SpectralCodec:
         self._identity = f"spectral:{_digest_of_codes(model)}"
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, *, n_codebooks: int = 2) -> SpectralCodec:
-        """Load a checkpoint directory.
+    def from_pretrained(
+        cls, directory: Path | str = "codec", *, n_codebooks: int = 2
+    ) -> SpectralCodec:
+        """Load a checkpoint by its directory or released name.
 
         Raises:
             CheckpointError: If it is missing, corrupted or foreign.
         """
-        model = load_module(
-            directory,
-            model=MODEL,
-            build=lambda config: SpectralCodecModel(config_from_dict(SpectralCodecConfig, config)),
-        )
+        model = SpectralCodecModel.from_pretrained(locate_checkpoint(directory))
         return cls(model, n_codebooks=n_codebooks)
-
-    def save_pretrained(self, directory: Path | str, metadata: dict[str, Any]) -> None:
-        """Write a checkpoint directory, in float16."""
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.model.config),
-            tensors=self.model.state_dict(),
-            metadata=metadata,
-        )
 
     @property
     def identity(self) -> str:

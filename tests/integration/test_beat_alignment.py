@@ -32,6 +32,7 @@ def assert_on_the_picture(path, beats):
     assert np.mean(np.abs(nearest) < 0.07) > 0.9
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("name", "codec", "rate"),
     [

@@ -46,10 +46,6 @@ def environment(*names):
     return [os.environ.get(name) for name in names]
 
 
-def count_set_up():
-    os.environ["SET_UP"] = str(int(os.environ.get("SET_UP", 0)) + 1)
-
-
 @pytest.fixture(scope="module")
 def cluster():
     from ray.cluster_utils import Cluster
@@ -64,7 +60,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def engine(cluster):
-    with open_engine("ray", ray_address=cluster.address, setup=count_set_up) as opened:
+    with open_engine("ray", ray_address=cluster.address) as opened:
         yield opened
 
 
@@ -98,16 +94,15 @@ def test_errors_come_back_as_themselves(engine):
     assert error.problem == "disk is full"
 
 
-def test_workers_are_set_up_once_and_compute_in_one_thread(engine):
+def test_workers_compute_in_one_thread(engine):
     for _ in range(3):
         assert engine.submit(environment, *ONE_THREAD).result() == ["1"] * len(ONE_THREAD)
-        assert engine.submit(environment, "SET_UP").result() == ["1"]
 
 
 def test_what_has_not_begun_is_forgotten(cluster, engine, capfd):
-    from dancetomusic.parallel import _Pool, _RayWorker
+    from dancetomusic.parallel import Engine, _RayWorker
 
-    pool = _Pool(_RayWorker, 1, None)
+    pool = Engine(_RayWorker, 1)
     first = pool.submit(node_of, 0.5)
     others = [pool.submit(node_of, 0.0) for _ in range(10)]
     while not first.running():

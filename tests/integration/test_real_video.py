@@ -39,6 +39,7 @@ def pictures(path: Path) -> tuple[list[Fraction], list[np.ndarray], Fraction]:
     return times, small, end
 
 
+@pytest.mark.slow(1)
 def test_frames_come_at_their_times(video: Path) -> None:
     times, small, end = pictures(video)
     frames = list(prefetch(read_frames(video, max_side=256)))
@@ -62,6 +63,7 @@ def test_sound_is_read_as_long_as_the_picture(video: Path) -> None:
     assert np.abs(heard.samples).max() > 0.05
 
 
+@pytest.mark.slow(1)
 def test_new_sound_goes_onto_the_untouched_picture(video: Path, tmp_path: Path) -> None:
     marks = [0.0, 0.5, 1.5]
     mux(video, Waveform(clicks(marks, 2, 24_000)[None], 24_000), tmp_path / "out.mp4")

@@ -14,7 +14,7 @@ from dancetomusic.cli import main
 from dancetomusic.codec.encodec import EncodecCodec
 from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose_encoder.network import load_pose_encoder
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.released import released_checkpoint
 from tests.dance_factory import BUILD_OPTIONS, small_copy
 from tests.unit.codec.test_encodec import random_model
@@ -63,7 +63,7 @@ def test_both_models_start_from_the_released_weights(
     """The pose encoder, then Pose2Audio with it, then music, in a folder with nothing else."""
     encoder, run = tmp_path / "encoder", tmp_path / "run"
     assert train("pose_encoder", built, encoder, "n_procedural=2", "validation_crops=2") == 0
-    found = load_pose_encoder(encoder).state_dict()
+    found = PoseEncoder.from_pretrained(encoder).state_dict()
     for name, tensor in load_encoder().state_dict().items():
         torch.testing.assert_close(found[name], tensor, atol=0.01, rtol=0.05)
     capfd.readouterr()

@@ -50,7 +50,7 @@ def config(shared_data, tmp_path_factory):
     )  # fmt: skip
     latent = codec.encode_latent(torch.randn(2, 48_000)).detach()
     codec.quantizer.start_from(latent, torch.Generator().manual_seed(0))
-    SpectralCodec(codec).save_pretrained(root / "codec", {})
+    codec.save_pretrained(root / "codec", {})
     encoder = PoseEncoder(PoseEncoderConfig(channels=16, dilations=(1, 2)))
     save_checkpoint(
         root / "encoder", model="pose_encoder", config=config_to_dict(encoder.config),
@@ -125,6 +125,7 @@ def test_it_learns_and_what_it_writes_can_be_loaded(config, run):
     )
 
 
+@pytest.mark.slow
 def test_an_example_depends_on_its_place_and_not_on_the_batch(config, run):
     task = task_of(config, run)
     both, second = task.data.batch(3, range(2)), task.data.batch(3, range(1, 2))
@@ -153,6 +154,7 @@ def test_every_loss_can_be_switched_on(config, run):
     assert model.config.decoder.styles == ("waltz", "funk")
 
 
+@pytest.mark.slow
 def test_it_starts_from_a_released_decoder(config, run, prepared, tmp_path):
     train_pose2audio(config, run)
     again = replace(config, start_from=str(run), max_steps=1)
@@ -180,6 +182,7 @@ def test_a_causal_decoder_with_fewer_layers_and_styles_begins_with_what_there_is
     assert task.decoder.styles is not None and not task.decoder.styles.weight.any()
 
 
+@pytest.mark.slow
 def test_past_codes_are_hidden_in_a_share_of_windows(config, run):
     task = task_of(replace(config, hidden_share=0.6), run)
     hidden = torch.cat([task.data.batch(step, range(4)).hidden for step in range(40)])
@@ -207,6 +210,7 @@ def clips(config, tmp_path):
     return tmp_path / "set"
 
 
+@pytest.mark.slow
 def test_it_learns_from_a_set_of_clips(config, clips, run):
     settings = replace(config, clips=str(clips), window_s=1, paired_share=1.0, max_steps=3)
     train_pose2audio(settings, run)
@@ -229,6 +233,7 @@ def start(config_file, output):
     )  # fmt: skip
 
 
+@pytest.mark.slow(14)
 def test_a_killed_run_resumes_as_if_it_had_not_been(config, clips, run, prepared, tmp_path):
     """Music from memory and clips from a stream, with a real SIGKILL in between."""
     settings = replace(
@@ -274,6 +279,7 @@ def test_two_processes_share_the_clips(config, clips, run, repository, tmp_path)
         train_pose2audio(settings, run)
 
 
+@pytest.mark.slow
 def test_a_set_that_does_not_fit_is_refused(config, clips, run, tmp_path):
     long = replace(config, clips=str(clips), window_s=2, paired_share=1.0)
     with pytest.raises(InputError, match=r"lasts 1 s.*Set window_s"):
@@ -298,6 +304,7 @@ def test_a_set_that_does_not_fit_is_refused(config, clips, run, tmp_path):
     assert not (run / "log.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_schema_is_refused(config, run, tmp_path):
     shutil.copytree(config.pose_encoder, tmp_path / "encoder")
     file = tmp_path / "encoder" / "config.json"

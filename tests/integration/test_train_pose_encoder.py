@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
-from dancetomusic.models.pose_encoder.network import load_pose_encoder
+from dancetomusic.models.pose_encoder.network import PoseEncoder
 
 CONFIG = """
 procedural_share: 1.0
@@ -44,6 +45,7 @@ def log_of(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow(15)
 def test_a_killed_run_resumes_as_if_it_had_not_been(tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     run, whole = tmp_path / "run", tmp_path / "whole"
@@ -58,6 +60,8 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(tmp_path):
     assert other.wait() == 0
     assert log_of(run) == log_of(whole)
     assert [entry["step"] for entry in log_of(run) if "total" in entry] == list(range(1, 41))
-    ours, theirs = (load_pose_encoder(directory).state_dict() for directory in (run, whole))
+    ours, theirs = (
+        PoseEncoder.from_pretrained(directory).state_dict() for directory in (run, whole)
+    )
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert json.loads((run / "config.json").read_text())["config"]["kernel"] == 3

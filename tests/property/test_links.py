@@ -37,6 +37,7 @@ def test_a_time_survives_being_written(milliseconds: int, form: int) -> None:
     assert abs(parse_time(written(milliseconds, form)) - milliseconds / 1000) < 1e-6
 
 
+@pytest.mark.slow(1)
 @given(st.text())
 def test_a_time_is_a_number_or_a_value_error(text: str) -> None:
     with suppress(ValueError):

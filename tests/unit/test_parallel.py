@@ -120,21 +120,6 @@ def _new_children_only():
     _from_before.update(children())
 
 
-_calls = []
-
-
-def set_up():
-    _calls.append(os.getpid())
-
-
-def set_up_calls():
-    return list(_calls)
-
-
-def refuse_to_set_up():
-    raise OutputError("no cache", "Make one.")
-
-
 @pytest.fixture(params=LOCAL)
 def engine(request):
     with open_engine(request.param, workers=2) as opened:
@@ -173,14 +158,6 @@ def test_what_cannot_be_pickled_is_an_error_of_its_task(engine):
     with pytest.raises((TypeError, AttributeError)):
         engine.submit(square, threading.Lock())
     assert engine.submit(square, 3).result() == 9
-
-
-def test_setup_runs_once_in_each_worker():
-    with open_engine("processes", workers=1, setup=set_up) as engine:
-        calls = [engine.submit(set_up_calls).result() for _ in range(3)]
-    assert all(len(pids) == 1 for pids in calls)
-    with open_engine("processes", workers=2, setup=refuse_to_set_up) as engine:
-        assert "no cache" in str(engine.submit(square, 2).exception())
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from dancetomusic.evaluation.pieces import QUALITIES, cut_poses, piece_of_dance
 from dancetomusic.evaluation.report import Cell, cell_text, mean_cell, table
 from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.metrics.energy_fit import energy_correlation, loudness_db, quantity_of_motion
-from dancetomusic.models.motion_vae.network import MotionVae, load_motion_vae
+from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.sampler import play, play_frames
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.pose.silhouette import draw_silhouettes
@@ -131,7 +131,7 @@ def evaluate(
     embedded = load_codec(codec)
     if not isinstance(embedded, SpectralCodec):
         raise CheckpointError(f"{codec} is not the embedded codec", "Name that one.")
-    model = load_motion_vae(locate_checkpoint(checkpoint))
+    model = MotionVae.from_pretrained(locate_checkpoint(checkpoint))
     dances = load_dances(data, split=split, qualities=QUALITIES)
     if seconds is not None:
         dances = [_beginning(dance, seconds) for dance in dances]

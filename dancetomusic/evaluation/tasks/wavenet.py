@@ -36,7 +36,6 @@ from dancetomusic.models.wavenet.network import (
     WaveNet,
     history_frames,
     hold_frames,
-    load_wavenet,
     pose_movement,
     read_movement,
 )
@@ -267,7 +266,7 @@ def evaluate(
     ] = 40,
 ) -> None:
     """Measure the likelihood of held-out sound under the true movement and under others."""
-    model = load_wavenet(locate_checkpoint(checkpoint))
+    model = WaveNet.from_pretrained(locate_checkpoint(checkpoint))
     dances = load_dances(data, split=split, qualities=QUALITIES)
     rate = model.config.sample_rate
     if grooves is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.data.wild import WildClip, wild_folds
 from dancetomusic.errors import InputError
-from dancetomusic.models.beat_network.network import MODEL, BeatNetwork, load_beat_network
+from dancetomusic.models.beat_network.network import BeatNetwork, load_beat_network
 
 
 class HeldOutNetworks:
@@ -27,7 +27,7 @@ class HeldOutNetworks:
         self._networks: dict[tuple[int, int], Path] = {}
         self._never_learned: Path | None = None
         for directory in directories:
-            training = load_checkpoint(directory, model=MODEL).metadata["training"]
+            training = load_checkpoint(directory, model=BeatNetwork.MODEL).metadata["training"]
             if training["wild"] is None:
                 self._never_learned = Path(directory)
                 continue

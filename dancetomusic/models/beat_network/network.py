@@ -17,14 +17,12 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module
-from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.io.audio import resample
 from dancetomusic.io.spectrum import band_power
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.types import Waveform
 
-MODEL = "beat_network"
 SAMPLE_RATE = 24_000
 FRAME_RATE = 50.0
 """Frames of levels and of activations a second, in Hz."""
@@ -64,8 +62,10 @@ class BeatNetworkConfig:
             raise ConfigError(f"dropout is {self.dropout}", "Give a share in [0, 1).")
 
 
-class BeatNetwork(nn.Module):
+class BeatNetwork(PretrainedModule):
     """Log-odds of a beat and of a downbeat in each frame of mel levels."""
+
+    MODEL, CONFIG = "beat_network", BeatNetworkConfig
 
     def __init__(self, config: BeatNetworkConfig) -> None:
         super().__init__()
@@ -161,16 +161,8 @@ def beat_activations(
 
 @lru_cache(maxsize=8)
 def load_beat_network(directory: Path) -> BeatNetwork:
-    """Read a trained network, ready to use.
-
-    Raises:
-        CheckpointError: If the directory holds no intact beat network.
-    """
-    return load_module(
-        directory,
-        model=MODEL,
-        build=lambda config: BeatNetwork(config_from_dict(BeatNetworkConfig, config)),
-    ).eval()
+    """Read a trained network, once; see ``BeatNetwork.from_pretrained``."""
+    return BeatNetwork.from_pretrained(directory)
 
 
 @cache

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
-from dancetomusic.config import config_to_dict
-from dancetomusic.models.beat_network.network import MODEL, BeatNetwork
+from dancetomusic.checkpoint import load_checkpoint, load_into
+from dancetomusic.models.beat_network.network import BeatNetwork
 from dancetomusic.models.beat_network.training_data import (
     BeatBatch,
     BeatNetworkTrainingConfig,
@@ -45,7 +44,7 @@ class BeatNetworkTask(TrainingTask):
         self.config, self.device = config, device
         self.network = BeatNetwork(config.model)
         if config.start_from is not None:
-            held = load_checkpoint(config.start_from, model=MODEL)
+            held = load_checkpoint(config.start_from, model=BeatNetwork.MODEL)
             load_into(self.network, held, config.start_from)
         self.network.to(device)
         self.modules = {"network": self.network}
@@ -72,14 +71,7 @@ class BeatNetworkTask(TrainingTask):
 
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write the network."""
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config.model),
-            tensors=self.network.state_dict(),
-            metadata=metadata,
-            half=True,
-        )
+        self.network.save_pretrained(directory, metadata)
 
 
 def train_beat_network(config: BeatNetworkTrainingConfig, output: Path) -> None:

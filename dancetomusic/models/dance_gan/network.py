@@ -8,25 +8,22 @@ states. Where the noise comes from is learned, too: what follows from what, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.models.dance_gan.audio_windows import DESIGNS
 from dancetomusic.models.dance_gan.mel import N_BANDS
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.residual import residual_stack
 from dancetomusic.pose.skeleton import N_DIRECTIONS, Skeleton
 
-MODEL = "dance_gan"
 STAGES = ("poses", "sequences", "music")
 BEATS_PER_KNOT = 1
 CLOCK_BEATS = (1, 2, 3, 4)
@@ -166,12 +163,14 @@ class PoseGenerator(nn.Module):
         return functional.normalize(raw.unflatten(-1, (N_DIRECTIONS, 3)), dim=-1, eps=1e-4)
 
 
-class DanceGenerator(nn.Module):
+class DanceGenerator(PretrainedModule):
     """The generator of all three stages; each begins with what the one before it learned.
 
     Args:
         config: Its shape.
     """
+
+    MODEL, CONFIG = "dance_gan", DanceGanConfig
 
     def __init__(self, config: DanceGanConfig) -> None:
         super().__init__()
@@ -266,20 +265,6 @@ class DanceGenerator(nn.Module):
         turning = TURN_SCALE * said[..., -FRAMES_PER_STATE:].flatten(1)
         return Movement(self.pose(latent[:, :n_frames]), turning[:, :n_frames]), state
 
-    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
-        """Write config and weights, the weights in float16.
-
-        Raises:
-            OutputError: If the directory cannot be written.
-        """
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config),
-            tensors=self.state_dict(),
-            metadata=metadata,
-        )
-
 
 def load_dance_gan(directory: Path | str, *, stage: str | None = "music") -> DanceGenerator:
     """Read a generator, in evaluation mode.
@@ -292,14 +277,10 @@ def load_dance_gan(directory: Path | str, *, stage: str | None = "music") -> Dan
         CheckpointError: If it is missing, corrupted, of another model or stage.
         ConfigError: If its config has an unknown key or a value out of range.
     """
-
-    def build(values: dict[str, Any]) -> DanceGenerator:
-        config = config_from_dict(DanceGanConfig, values)
-        if stage is not None and config.stage != stage:
-            raise CheckpointError(
-                f"{directory} is trained to the stage {config.stage!r}, not {stage!r}",
-                "Name a checkpoint of that stage.",
-            )
-        return DanceGenerator(config)
-
-    return load_module(directory, model=MODEL, build=build)
+    generator = DanceGenerator.from_pretrained(directory)
+    if stage is not None and generator.config.stage != stage:
+        raise CheckpointError(
+            f"{directory} is trained to the stage {generator.config.stage!r}, not {stage!r}",
+            "Name a checkpoint of that stage.",
+        )
+    return generator

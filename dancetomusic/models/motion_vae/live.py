@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.models.live import (
     DEFAULT_LIVE_MODEL,
     BeatEstimate,
@@ -14,8 +15,8 @@ from dancetomusic.models.live import (
     LiveModel,
     MovementStep,
 )
-from dancetomusic.models.motion_vae.network import load_motion_vae
-from dancetomusic.models.motion_vae.sampler import MotionSampler, load_spectral_codec
+from dancetomusic.models.motion_vae.network import MotionVae
+from dancetomusic.models.motion_vae.sampler import MotionSampler
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.released import locate_checkpoint
@@ -72,8 +73,8 @@ def open_live(
     network = Pose2Audio.from_pretrained(locate_checkpoint(DEFAULT_LIVE_MODEL))
     network.config.decoder.style_index(style)
     sampler = MotionSampler(
-        load_motion_vae(directory),
-        load_spectral_codec("codec"),
+        MotionVae.from_pretrained(directory),
+        SpectralCodec.from_pretrained(),
         source="poses",
         seed=seed,
         playback_delay_s=0.0,

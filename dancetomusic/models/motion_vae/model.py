@@ -6,10 +6,9 @@ from pathlib import Path
 
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
-from dancetomusic.models.motion_vae.network import MotionVae, load_motion_vae
+from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.sampler import DEFAULT_SAMPLING, play
 from dancetomusic.nn.sampling import SamplingConfig
-from dancetomusic.released import locate_checkpoint
 
 
 class MotionVaeModel(MusicModel):
@@ -51,5 +50,5 @@ def open_model(directory: Path | str, codec: Path | str | None = None) -> Motion
     Raises:
         CheckpointError: If one is missing, corrupted, or holds another model.
     """
-    embedded = None if codec is None else SpectralCodec.from_pretrained(locate_checkpoint(codec))
-    return MotionVaeModel(load_motion_vae(directory), embedded)
+    embedded = None if codec is None else SpectralCodec.from_pretrained(codec)
+    return MotionVaeModel(MotionVae.from_pretrained(directory), embedded)

@@ -7,9 +7,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -19,20 +16,6 @@ N_BINS = 24
 BIN_PIXELS = 4
 NOISE = 10
 """Changes of a pixel up to this, of 255, are the camera's."""
-
-
-@dataclass(frozen=True)
-class Motiongram:
-    """The movement of a whole video; stacked over time, either array is a picture.
-
-    Attributes:
-        by_row: Mean absolute change of brightness since the picture before, in [0, 1], in each
-            of even bands from the top down: how high something moves.
-        by_column: The same in bands from left to right: where across the picture.
-    """
-
-    by_row: Float32[np.ndarray, "frames bins"]
-    by_column: Float32[np.ndarray, "frames bins"]
 
 
 class MotiongramStream:
@@ -68,6 +51,10 @@ class MotiongramStream:
 
         Args:
             frame: RGB, of any size; of each picture only ``BIN_PIXELS`` pixels a band count.
+
+        Returns:
+            Mean absolute change of brightness, in [0, 1], in even bands from the top down (how
+            high something moves) and from left to right (where across the picture).
         """
         import cv2
 
@@ -79,24 +66,3 @@ class MotiongramStream:
         change = np.where(change > NOISE, change, 0).astype(np.float32) / 255
         cells = change.reshape(self.n_bins, BIN_PIXELS, self.n_bins, BIN_PIXELS)
         return cells.mean(axis=(1, 2, 3)), cells.mean(axis=(0, 1, 3))
-
-
-def draw_motiongram(
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]], n_bins: int = N_BINS
-) -> Motiongram:
-    """The motiongram of a whole video, one row of either array a picture.
-
-    Raises:
-        InputError: If ``n_bins`` is below 1.
-    """
-    stream = MotiongramStream(n_bins)
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    for frame in frames:
-        by_row, by_column = stream.push(frame)
-        rows.append(by_row)
-        columns.append(by_column)
-    shape = (len(rows), n_bins)
-    return Motiongram(
-        np.array(rows, np.float32).reshape(shape), np.array(columns, np.float32).reshape(shape)
-    )

@@ -13,25 +13,22 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, SOURCES, Source
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.rhythm.features import RHYTHM_FEATURES, features_at
 from dancetomusic.types import RhythmTrack
 
-MODEL = "motion_vae"
 BEAT_FEATURES = (
     "known", "beat_cos", "beat_sin", "bar_cos", "bar_sin", "log2_tempo", "triple_metre"
 )  # fmt: skip
@@ -41,9 +38,6 @@ LEVEL_DB, LEVEL_SPREAD_DB = -26.0, 8.0
 
 LEVELLED_DB = -20.0
 """Root mean square of the sound that codes stand for, in dB below full scale."""
-
-TOP_K = 60
-"""Codes are sampled among so many of the likeliest."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +112,14 @@ class Played(NamedTuple):
     level: Float[Tensor, "batch frames"]
 
 
-class DecoderState(NamedTuple):
-    """What the decoder carries from frame to frame."""
-
-    memory: Float[Tensor, "batch memory"]
-    level_memory: Float[Tensor, "batch level_memory"]
-
-
-class MotionVae(nn.Module):
+class MotionVae(PretrainedModule):
     """Encoders of movement and sound, decoders of both.
 
     Args:
         config: Its shape.
     """
+
+    MODEL, CONFIG = "motion_vae", MotionVaeConfig
 
     def __init__(self, config: MotionVaeConfig) -> None:
         super().__init__()
@@ -234,105 +223,19 @@ class MotionVae(nn.Module):
             codes: The codes themselves: later codebooks are conditioned on earlier ones.
         """
         spread = points.repeat_interleave(self.config.block_frames, dim=1)
-        hidden, level, _, _ = self._run(spread, beats, before, None)
-        logits = [self._logits(hidden, codes, book) for book in range(self.config.n_codebooks)]
-        return Played(torch.stack(logits, dim=1), level)
-
-    def sample(
-        self,
-        points: Float[Tensor, "batch frames latent"],
-        beats: Float[Tensor, "batch frames features"],
-        gumbel: Float[Tensor, "batch codebooks frames entries"],
-        temperature: float,
-        state: DecoderState | None,
-        *,
-        lookahead: int = 0,
-    ) -> tuple[
-        Int64[Tensor, "batch codebooks frames"], Float[Tensor, "batch frames"], DecoderState
-    ]:
-        """Play the next frames.
-
-        The codes sampled are not fed back: with them, as in most of training, the decoder
-        follows itself more than the dancer and the beat, and falls into a drone within seconds
-        (docs/models/motion_vae.md).
-
-        Args:
-            points: One a frame.
-            beats: See ``decode``.
-            gumbel: Gumbel noise by which the codes are sampled: the same noise, the same codes.
-            temperature: Of the sampling; 0 takes the likeliest codes.
-            state: What the call before returned; ``None`` at the beginning.
-            lookahead: Frames at the end that only predict what follows.
-
-        Returns:
-            Codes and level of each frame, and the state before the ``lookahead``.
-        """
-        shape = (len(points), self.config.n_codebooks, points.shape[1])
-        codes = torch.full(shape, self.unknown, device=points.device)
-        hidden, level, memory, level_memory = self._run(points, beats, codes, state)
-        for book in range(self.config.n_codebooks):
-            likeliest, index = self._logits(hidden, codes, book).topk(
-                min(TOP_K, self.config.codebook_size)
-            )
-            noise = gumbel[:, book].gather(-1, index)
-            best = (likeliest + temperature * noise).argmax(-1, keepdim=True)
-            codes[:, book] = index.gather(-1, best)[..., 0]
-        last = points.shape[1] - lookahead - 1
-        return codes, level, DecoderState(memory[:, last], level_memory[:, last])
-
-    def _run(
-        self, points: Tensor, beats: Tensor, before: Tensor, state: DecoderState | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """For each frame: what the code heads read, the level, and both memories after it."""
-        condition = self.condition(torch.cat([points, beats], dim=-1))
+        condition = self.condition(torch.cat([spread, beats], dim=-1))
         tables = zip(self.codes_in, before.unbind(1), strict=True)
         embedded = torch.stack([table(code) for table, code in tables]).sum(0)
-        first, first_level = (None, None) if state is None else (part[None] for part in state)
-        memory, _ = self.memory(torch.cat([condition, embedded], -1), first)
+        memory, _ = self.memory(torch.cat([condition, embedded], dim=-1))
         hidden = self.norm(memory) + self.directly(condition)
-        level_memory, _ = self.level_memory(condition, first_level)
+        logits = []
+        for head, earlier, code in zip_longest(self.code_heads, self.code_before, codes.unbind(1)):
+            logits.append(head(hidden))
+            if earlier is not None:
+                hidden = hidden + earlier(code)
+        level_memory, _ = self.level_memory(condition)
         level = self.level_head(torch.cat([level_memory, condition], dim=-1))[..., 0]
-        return hidden, level, memory, level_memory
-
-    def _logits(self, hidden: Tensor, codes: Tensor, book: int) -> Tensor:
-        for earlier, index in zip(self.code_before[:book], codes.unbind(1), strict=False):
-            hidden = hidden + earlier(index)
-        return self.code_heads[book](hidden)
-
-    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
-        """Write config and weights, the weights in float16.
-
-        Raises:
-            OutputError: If the directory cannot be written.
-        """
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config),
-            tensors=self.state_dict(),
-            metadata={"codec": self.config.codec_id, **metadata},
-        )
-
-
-def load_motion_vae(directory: Path | str) -> MotionVae:
-    """Read a sampler, in evaluation mode.
-
-    Raises:
-        CheckpointError: If it is missing, corrupted or holds another model.
-        ConfigError: If its config has an unknown key or a value out of range.
-    """
-    model = load_module(
-        directory,
-        model=MODEL,
-        build=lambda config: MotionVae(config_from_dict(MotionVaeConfig, config)),
-    ).requires_grad_(False)
-    # Single steps are bound by reading weights, which is fastest down the columns.
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.GRU):
-            for weight in module.parameters(recurse=False):
-                if weight.dim() == 2:
-                    weight.data = weight.data.t().contiguous().t()
-    return model
+        return Played(torch.stack(logits, dim=1), level)
 
 
 def beat_features(

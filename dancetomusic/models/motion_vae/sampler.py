@@ -10,28 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.codec.block_decoder import BlockDecoder
-from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.errors import CheckpointError, InputError, PoseError
+from dancetomusic.models.motion_vae.frame_decoder import FrameDecoder
 from dancetomusic.models.motion_vae.motion_input import MovementReader, Source
 from dancetomusic.models.motion_vae.network import (
     LEVEL_DB,
     LEVEL_SPREAD_DB,
     LEVELLED_DB,
-    DecoderState,
     MotionVae,
     beat_features,
-    load_motion_vae,
 )
 from dancetomusic.nn.sampling import SamplingConfig
-from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 DEFAULT_SAMPLING = SamplingConfig(temperature=0.5)
@@ -103,7 +99,7 @@ class MotionSampler:
             raise InputError(f"temperature is {temperature}", "Give 0 or more.")
         self.model, self.codec, self.source = model, codec, source
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
-        self._decoder = BlockDecoder(codec.model)
+        self._frames, self._decoder = FrameDecoder(model), BlockDecoder(codec.model)
         after_s = self.block_s if playback_delay_s is None else playback_delay_s
         self._late_s = after_s + codec.model.fade_in / codec.sample_rate
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
@@ -137,7 +133,7 @@ class MotionSampler:
         self._track: RhythmTrack | None = None
         self._block = 0
         self._noise = np.zeros(self.model.config.latent)
-        self._state: DecoderState | None = None
+        self._state = self._frames.initial_state()
         self._synthesis = self._decoder.initial_state()
         self._predicted_by: list[Float32[np.ndarray, "codebooks entries"]] = []
         self._gain = 0.0
@@ -170,19 +166,19 @@ class MotionSampler:
         beats = beat_features(self._track, frames / shape.frame_rate + self._late_s)
         noises = [*self._predicted_by, *map(self._gumbel, frames[len(self._predicted_by) :])]
         self._predicted_by = noises[shape.block_frames :]
-        codes, levels, self._state = self.model.sample(
-            self._point().expand(1, frames.size, -1),
-            torch.from_numpy(beats[None]),
-            torch.from_numpy(np.stack(noises, axis=1)[None]),
+        codes, levels, self._state = self._frames.sample(
+            np.tile(self._point(), (frames.size, 1)),
+            beats,
+            np.stack(noises, axis=1),
             self.temperature,
             self._state,
             lookahead=lookahead,
         )
         self._block += 1
-        sound, self._synthesis = self._decoder.decode(codes[0].numpy(), self._synthesis)
-        return _bend(sound * self._gains(levels[0, : shape.block_frames].tolist()))
+        sound, self._synthesis = self._decoder.decode(codes, self._synthesis)
+        return _bend(sound * self._gains(levels[: shape.block_frames].tolist()))
 
-    def _point(self) -> Float32[torch.Tensor, "1 1 latent"]:
+    def _point(self) -> Float32[np.ndarray, "1 latent"]:
         """Where the movement up to now lies in the latent space, a little off by chance."""
         shape = self.model.config
         at_s = np.array([self.now_s + self.look_ahead_s])
@@ -192,7 +188,7 @@ class MotionSampler:
         self._noise = kept * self._noise + np.sqrt(1.0 - kept**2) * fresh
         noise = (self.temperature * self._noise).astype(np.float32)
         posterior = self.model.encode_movement(self.source, torch.from_numpy(segment[None]))
-        return posterior.sample(torch.from_numpy(noise[None, None]))
+        return posterior.sample(torch.from_numpy(noise[None, None]))[0].numpy()
 
     def _gumbel(self, frame: np.int64) -> Float32[np.ndarray, "codebooks entries"]:
         """The noise that samples a frame's codes: its own when predicted and when played."""
@@ -211,22 +207,6 @@ class MotionSampler:
             gains.append(np.linspace(self._gain, gain, hop, endpoint=False))
             self._gain = gain
         return np.concatenate(gains).astype(np.float32)
-
-
-def open_sampler(
-    name: Path | str = "motion_vae",
-    *,
-    codec: Path | str = "codec",
-    source: Source = "motiongram",
-    seed: int = 0,
-) -> MotionSampler:
-    """A sampler by the directories, or released names, of its checkpoint and of its codec.
-
-    Raises:
-        CheckpointError: If either is missing, corrupted or foreign, or they do not go together.
-    """
-    model = load_motion_vae(locate_checkpoint(name))
-    return MotionSampler(model, load_spectral_codec(codec), source=source, seed=seed)
 
 
 def play(
@@ -260,7 +240,7 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or load_spectral_codec("codec")
+    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "poses", seed, temperature)
     sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
@@ -304,7 +284,7 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or load_spectral_codec("codec")
+    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "motiongram", seed, temperature)
     sampler.follow(rhythm)
     observations = (
@@ -346,18 +326,6 @@ def _play_along(
         skip = max(0, skip - sampler.block_samples)
         n_samples -= block.size
         yield block
-
-
-def load_spectral_codec(name: Path | str) -> SpectralCodec:
-    """The embedded codec, by its directory or released name.
-
-    Raises:
-        CheckpointError: If it is missing, corrupted, or another codec.
-    """
-    codec = load_codec(name)
-    if not isinstance(codec, SpectralCodec):
-        raise CheckpointError(f"{name} is not the embedded codec", "Name one that train.py wrote.")
-    return codec
 
 
 def _bend(samples: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig, PoseEncoding
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
-MODEL = "pose2audio"
 DEFAULT_SAMPLING = SamplingConfig(temperature=1.1, top_p=0.95, cfg_scale=2.5)
 SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tiny": ({"channels": 16, "dilations": (1, 2)}, {"d_model": 32, "n_layers": 2, "n_heads": 2}),
@@ -82,7 +78,7 @@ class Pose2AudioConfig:
         return cls(encoder, TokenDecoderConfig(**{**fitting, **of_decoder, **decoder}), codec_id)
 
 
-class Pose2Audio(nn.Module):
+class Pose2Audio(PretrainedModule):
     """Codes for a dance.
 
     The two halves meet in the rhythm, which is fitted between them over the whole piece:
@@ -92,6 +88,8 @@ class Pose2Audio(nn.Module):
     Args:
         config: Its shape.
     """
+
+    MODEL, CONFIG = "pose2audio", Pose2AudioConfig
 
     def __init__(self, config: Pose2AudioConfig) -> None:
         super().__init__()
@@ -130,31 +128,3 @@ class Pose2Audio(nn.Module):
             unconditional=unconditional,
         )
         return logits, encoding
-
-    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
-        """Write config and weights, the weights in float16.
-
-        Raises:
-            OutputError: If the directory cannot be written.
-        """
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config),
-            tensors=self.state_dict(),
-            metadata={"codec": self.config.codec_id, **metadata},
-        )
-
-    @classmethod
-    def from_pretrained(cls, directory: Path | str) -> Pose2Audio:
-        """Read what ``save_pretrained`` wrote, in evaluation mode.
-
-        Raises:
-            CheckpointError: If it is missing, corrupted or holds another model.
-            ConfigError: If its config has an unknown key or a value out of range.
-        """
-        return load_module(
-            directory,
-            model=MODEL,
-            build=lambda config: cls(config_from_dict(Pose2AudioConfig, config)),
-        )

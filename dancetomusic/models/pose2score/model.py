@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dancetomusic.errors import InputError
 from dancetomusic.models.pose2score.generation import compose
-from dancetomusic.models.pose2score.network import load_composer
+from dancetomusic.models.pose2score.network import Composer
 from dancetomusic.models.score.model import ScoreModel
 from dancetomusic.nn.sampling import SAMPLING_FIELDS, SamplingConfig
 from dancetomusic.released import locate_checkpoint
@@ -28,7 +28,9 @@ def open_model(directory: Path | str | None = None, codec: Path | str | None = N
         raise InputError(
             "the score is played without a codec", "Leave the codec out, or name pose2audio."
         )
-    network = load_composer(directory or locate_checkpoint("pose2score"))
+    network = Composer.from_pretrained(directory or locate_checkpoint("pose2score")).requires_grad_(
+        False
+    )
 
     def write(
         clock: BeatClock,

@@ -9,26 +9,21 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dancetomusic.checkpoint import load_module, save_checkpoint
-from dancetomusic.config import config_from_dict, config_to_dict
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.conditions import CONDITIONS
 from dancetomusic.models.pose2score.events import FIELD, FIELDS
 from dancetomusic.nn.attention import SelfAttention
 from dancetomusic.nn.positional import rotation_table
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.transformer import FeedForward, norm
 
-MODEL = "pose2score"
 SLOWEST = 2000.0
 """Ratio of the slowest to the fastest rotation of positions in ticks: from half a beat to hours."""
 
@@ -85,13 +80,15 @@ class CausalBlock(nn.Module):
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
-class Composer(nn.Module):
+class Composer(PretrainedModule):
     """Predicts the fields of each event from the events before it and its conditions.
 
     Args:
         config: Its shape.
     """
 
+    MODEL = "pose2score"
+    CONFIG = ComposerConfig
     condition_rows: Tensor
     field_rows: Tensor
     allowed: Tensor
@@ -155,34 +152,6 @@ class Composer(nn.Module):
         inner = F.gelu(hidden[:, :, None] + earlier + self.field_bias)
         logits = torch.einsum("befd,fdv->befv", inner, self.readout) + self.readout_bias
         return logits.masked_fill(~self.allowed, -1e9)
-
-    def save_pretrained(self, directory: Path | str, metadata: Mapping[str, Any]) -> None:
-        """Write config and weights, the weights in float16.
-
-        Raises:
-            OutputError: If the directory cannot be written.
-        """
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config),
-            tensors=self.state_dict(),
-            metadata=metadata,
-        )
-
-
-def load_composer(directory: Path | str) -> Composer:
-    """Read a composer, in evaluation mode.
-
-    Raises:
-        CheckpointError: If it is missing, corrupted or holds another model.
-        ConfigError: If its config has an unknown key or a value out of range.
-    """
-    return load_module(
-        directory,
-        model=MODEL,
-        build=lambda config: Composer(config_from_dict(ComposerConfig, config)),
-    ).requires_grad_(False)
 
 
 def _first_rows(classes: list[int]) -> Int64[Tensor, " tables"]:

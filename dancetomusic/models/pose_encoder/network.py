@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module
-from dancetomusic.config import config_from_dict
 from dancetomusic.errors import CheckpointError, ConfigError, PoseError
 from dancetomusic.models.pose_encoder.tempo import (
     N_SIGNALS,
@@ -23,6 +20,7 @@ from dancetomusic.models.pose_encoder.tempo import (
     known_frames,
     rhythm_signals,
 )
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.streaming import StreamingConv1d
 from dancetomusic.rhythm.beats import fit_grid
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
@@ -125,12 +123,14 @@ class EncoderState(NamedTuple):
     """Steps encoded so far."""
 
 
-class PoseEncoder(nn.Module):
+class PoseEncoder(PretrainedModule):
     """Residual dilated convolutions over landmarks at 24 frames a second.
 
     Two pose frames make one step of memory; each step speaks for its own 1/12 s by seven
     knots that are joined linearly, so output frame ``f`` is at ``f / frame_rate`` seconds.
     """
+
+    MODEL, CONFIG = "pose_encoder", PoseEncoderConfig
 
     def __init__(self, config: PoseEncoderConfig) -> None:
         super().__init__()
@@ -281,19 +281,6 @@ def movement_features(
     change[:, 1:] = (signals[:, 1:] - signals[:, :-1]) * CHANGE_SCALE
     valid = present[..., None].to(signals.dtype)
     return torch.cat([signals, change.clamp(-8.0, 8.0), valid], dim=-1)
-
-
-def load_pose_encoder(directory: Path | str) -> PoseEncoder:
-    """Read a trained encoder, ready to use.
-
-    Raises:
-        CheckpointError: If the directory holds no intact pose encoder.
-    """
-    return load_module(
-        directory,
-        model="pose_encoder",
-        build=lambda config: PoseEncoder(config_from_dict(PoseEncoderConfig, config)),
-    )
 
 
 def encode_poses(encoder: PoseEncoder, poses: PoseSequence) -> PoseEncoding:

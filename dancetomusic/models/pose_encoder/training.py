@@ -11,15 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dancetomusic.checkpoint import save_checkpoint
-from dancetomusic.config import config_to_dict
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.encoders import open_encoder
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
-    load_pose_encoder,
     read_rhythm,
 )
 from dancetomusic.models.pose_encoder.training_data import (
@@ -157,16 +154,9 @@ class PoseEncoderTask(TrainingTask):
 
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write the encoder as a checkpoint of the model ``pose_encoder``."""
-        save_checkpoint(
-            directory,
-            model="pose_encoder",
-            config=config_to_dict(self.config.model),
-            tensors=self.encoder.state_dict(),
-            metadata={
-                "dances": sorted(dance.dance_id for dance in self.dances),
-                "hold_out": self.config.hold_out,
-                **metadata,
-            },
+        dances = sorted(dance.dance_id for dance in self.dances)
+        self.encoder.save_pretrained(
+            directory, {"dances": dances, "hold_out": self.config.hold_out, **metadata}
         )
 
 
@@ -188,7 +178,7 @@ def train_pose_encoder(config: PoseEncoderTrainingConfig, output: Path | str) ->
         DanceToMusicError: See ``PoseEncoderTask`` and ``run_training``.
     """
     run_training(lambda context: PoseEncoderTask(config, context), config, output)
-    return load_pose_encoder(output)
+    return PoseEncoder.from_pretrained(output)
 
 
 TRAINING = TrainingEntry(PoseEncoderTrainingConfig, train_pose_encoder, ON_SET)

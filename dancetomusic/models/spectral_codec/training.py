@@ -99,9 +99,7 @@ class CodecTask(TrainingTask):
 
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write the codec."""
-        held = SpectralCodecModel(self.config.codec)
-        held.load_state_dict(self.model.state_dict())
-        SpectralCodec(held).save_pretrained(directory, {"stage": self.stage, **metadata})
+        self.model.save_pretrained(directory, {"stage": self.stage, **metadata})
 
 
 class WholeCodecTask(CodecTask):

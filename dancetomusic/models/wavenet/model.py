@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
 from dancetomusic.models.wavenet.generation import DEFAULT_SAMPLING, play
-from dancetomusic.models.wavenet.network import WaveNet, load_wavenet
+from dancetomusic.models.wavenet.network import WaveNet
 from dancetomusic.nn.sampling import SamplingConfig
 
 
@@ -49,4 +49,4 @@ def open_model(directory: Path | str, codec: Path | str | None = None) -> WaveNe
     Raises:
         CheckpointError: If it is missing, corrupted or holds another model.
     """
-    return WaveNetModel(load_wavenet(directory))
+    return WaveNetModel(WaveNet.from_pretrained(directory))

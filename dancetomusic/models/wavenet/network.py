@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,17 +13,15 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dancetomusic.checkpoint import load_module
 from dancetomusic.codec.mulaw import N_CLASSES
-from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, InputError, PoseError
 from dancetomusic.models.pose_encoder.network import LEG_SIGNALS, movement_features
 from dancetomusic.models.pose_encoder.tempo import rhythm_signals
 from dancetomusic.models.wavenet.dilated import FrameUpsampler, GatedStack, TimeConvolutions
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.types import PoseSequence
 
-MODEL = "wavenet"
 MOVEMENT_FPS = 25.0
 """Frames of movement a second."""
 STEPS_PER_FRAME = 4
@@ -119,7 +116,7 @@ class WaveNetConfig:
         return self.genres.index(genre) if genre in self.genres else ANY_GENRE
 
 
-class WaveNet(nn.Module):
+class WaveNet(PretrainedModule):
     """Says how likely each class of a sample is, given the samples before it and the movement.
 
     Movement enters as frames at ``FRAME_RATE``: a frame of the condition is what is read of the
@@ -131,6 +128,8 @@ class WaveNet(nn.Module):
         Chorowski et al., "Unsupervised speech representation learning using WaveNet
         autoencoders", 2019 (the bottleneck; here one vector speaks for a whole stretch).
     """
+
+    MODEL, CONFIG = "wavenet", WaveNetConfig
 
     def __init__(self, config: WaveNetConfig) -> None:
         super().__init__()
@@ -421,16 +420,3 @@ def draw_latent(model: WaveNet, rng: np.random.Generator) -> Float32[Tensor, "1 
         return None
     drawn = rng.standard_normal((1, model.config.latent_dim)).astype(np.float32)
     return torch.from_numpy(drawn).to(model.unseen.device)
-
-
-def load_wavenet(directory: Path | str) -> WaveNet:
-    """Read a ``wavenet`` checkpoint, in evaluation mode.
-
-    Raises:
-        CheckpointError: If it is missing, of another model, or does not fit.
-    """
-    return load_module(
-        directory,
-        model=MODEL,
-        build=lambda config: WaveNet(config_from_dict(WaveNetConfig, config)),
-    )

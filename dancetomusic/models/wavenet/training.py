@@ -12,19 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.codec.mulaw import decode_mulaw
-from dancetomusic.config import config_to_dict
 from dancetomusic.data.dance_sound import DanceSound
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.models.wavenet.generation import stream
 from dancetomusic.models.wavenet.network import (
-    MODEL,
     WaveNet,
     beat_harmonics,
     history_frames,
     hold_frames,
-    load_wavenet,
     pose_movement,
 )
 from dancetomusic.models.wavenet.training_data import (
@@ -182,13 +178,8 @@ class WaveNetTask(TrainingTask):
 
     def write(self, directory: Path, metadata: dict[str, object]) -> None:
         """Write the model as a checkpoint of the family ``wavenet``."""
-        save_checkpoint(
-            directory,
-            model=MODEL,
-            config=config_to_dict(self.config.model),
-            tensors=self.model.state_dict(),
-            metadata={"dances": sorted({sound.name for sound in self.data.sounds}), **metadata},
-        )
+        dances = sorted({sound.name for sound in self.data.sounds})
+        self.model.save_pretrained(directory, {"dances": dances, **metadata})
 
 
 def train_wavenet(
@@ -220,7 +211,7 @@ def train_wavenet(
         steps = [line for line in lines if "validation" not in line]
         best = steepest_rate([s["rate"] for s in steps], [s["total"] for s in steps])
         print(f"the loss fell fastest at learning_rate {best:.2g}")
-    return load_wavenet(directory)
+    return WaveNet.from_pretrained(directory)
 
 
 TRAINING = TrainingEntry(WaveNetTrainingConfig, train_wavenet)

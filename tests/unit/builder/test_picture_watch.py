@@ -28,6 +28,7 @@ def dance():
     return list(read_frames(REPOSITORY / "data" / "demo" / "bounce_104bpm.mp4", 24.0))
 
 
+@pytest.mark.slow(1)
 def test_a_copy_of_another_size_rate_and_brightness_has_nearly_the_same_hash(dance, tmp_path):
     clip = dance[:120]
     original = watch(clip).picture_hash

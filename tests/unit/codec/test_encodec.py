@@ -149,6 +149,7 @@ def test_padding_mask_leaves_the_codes_of_a_short_sound(model, codec):
     np.testing.assert_array_equal(codes[1], codec.encode(long).codes)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("sizes", [[1] * 40, [3, 30, 7], [6, 1, 33], [40], [0, 13, 0, 27]])
 def test_streaming_equals_offline(model, codec, sizes):
     codes = random_codes(codec, 40)

@@ -111,7 +111,7 @@ def test_silence_is_encoded(codec):
 
 
 def test_saved_and_loaded_gives_the_same_codes(codec, tmp_path):
-    codec.save_pretrained(tmp_path, {"seed": 0})
+    codec.model.save_pretrained(tmp_path, {"seed": 0})
     loaded = SpectralCodec.from_pretrained(tmp_path)
     codec_in_half = SpectralCodec.from_pretrained(tmp_path)
     assert loaded.identity == codec_in_half.identity == codec.identity
@@ -121,7 +121,7 @@ def test_saved_and_loaded_gives_the_same_codes(codec, tmp_path):
 
 
 def test_a_retrained_decoder_keeps_the_identity_and_a_new_book_does_not(codec, tmp_path):
-    codec.save_pretrained(tmp_path, {})
+    codec.model.save_pretrained(tmp_path, {})
     model = SpectralCodec.from_pretrained(tmp_path).model
     with torch.no_grad():
         model.head.weight.add_(0.1)

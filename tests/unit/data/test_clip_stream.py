@@ -120,6 +120,7 @@ def test_a_stream_goes_on_where_it_was(root, given):
     assert second.state_dict()["given"] == N_TRAIN
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("world_size", [1, 4])
 def test_workers_share_the_clips_and_resume(root, clips, world_size):
     """Batches of 2 from 2 workers a rank; with 4 ranks there are more workers than shards."""

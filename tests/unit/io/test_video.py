@@ -117,6 +117,7 @@ def test_rotation_is_applied(tmp_path: Path, degrees: int, mirrored: bool) -> No
     assert mirrored or info.rotation_deg == degrees
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
 @pytest.mark.parametrize("gop", [250, 25])
 def test_edit_list_hides_picture_and_sound(tmp_path: Path, codec: str, gop: int) -> None:
@@ -361,6 +362,7 @@ def test_prefetch_never_started_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("suffix", "codec", "gop"),
     [

@@ -77,6 +77,7 @@ def test_poses_are_taken_between_detections_and_not_over_long_gaps() -> None:
     assert np.allclose(world[1], 0.05)
 
 
+@pytest.mark.slow(1)
 def test_the_beat_of_a_dance_is_predicted(repository) -> None:  # type: ignore[no-untyped-def]
     from dancetomusic.models.pose2audio.network import Pose2Audio
 

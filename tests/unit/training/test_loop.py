@@ -216,6 +216,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
     torch.testing.assert_close(one.slope.weight, two.slope.weight)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(tmp_path, workers):
     """Batches are the same, also where a run resumes with other workers in the middle."""

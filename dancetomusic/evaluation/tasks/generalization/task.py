@@ -175,9 +175,9 @@ def open_reader(directory: str) -> Reader:
     Raises:
         CheckpointError: If the directory holds no intact pose encoder.
     """
-    from dancetomusic.models.pose_encoder.network import load_pose_encoder
+    from dancetomusic.models.pose_encoder.network import PoseEncoder
 
-    encoder = load_pose_encoder(directory)
+    encoder = PoseEncoder.from_pretrained(directory)
     return lambda poses: read_clip(encoder, poses)
 
 

@@ -25,7 +25,7 @@ from dancetomusic.io.audio import resample
 from dancetomusic.metrics.beats import Times, track_beats
 from dancetomusic.models.beat_network.audio_beats import NETWORK, track_audio_beats
 from dancetomusic.models.beat_network.held_out import HeldOutNetworks
-from dancetomusic.models.beat_network.network import MODEL, BeatNetwork
+from dancetomusic.models.beat_network.network import BeatNetwork
 from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.movement_rhythm import movement_rhythms
 from dancetomusic.models.pose_encoder.network import PoseEncoder
@@ -134,7 +134,7 @@ def load_templates(file: Path) -> dict[str, Float[np.ndarray, " knots"]]:
 
 def learned_from_clips() -> bool:
     """Whether the released beat network was trained on real clips."""
-    held = load_checkpoint(locate_checkpoint(NETWORK), model=MODEL)
+    held = load_checkpoint(locate_checkpoint(NETWORK), model=BeatNetwork.MODEL)
     return held.metadata.get("training", {}).get("wild") is not None
 
 

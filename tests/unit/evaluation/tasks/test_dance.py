@@ -53,6 +53,7 @@ def test_what_is_like_real_motion_holds_every_target():
     assert all(target.holds for target in report.targets)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("model", "name"),
     [

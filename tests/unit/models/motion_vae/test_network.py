@@ -8,11 +8,9 @@ from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES
 from dancetomusic.models.motion_vae.network import (
-    BEAT_FEATURES,
     MotionVae,
     MotionVaeConfig,
     beat_features,
-    load_motion_vae,
 )
 from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 
@@ -47,35 +45,6 @@ def test_a_segment_of_sound_ends_with_its_block(model):
     assert not changed[:6].any() and changed[6:].all()
 
 
-@pytest.mark.parametrize("sizes", [[12], [1] * 12, [2, 5, 1, 4]])
-def test_blocks_joined_equal_all_at_once(model, sizes):
-    points, beats = torch.randn(1, 6, 3), torch.randn(1, 12, len(BEAT_FEATURES))
-    spread, none = points.repeat_interleave(2, dim=1), torch.zeros(1, 2, 12, 40)
-    state, codes, levels, start = None, [], [], 0
-    for size in sizes:
-        end = min(start + size + 2, 12)  # two frames more, which only predict what follows
-        sampled, level, state = model.sample(
-            spread[:, start:end], beats[:, start:end], none[:, :, start:end], 0.0, state,
-            lookahead=end - start - size,
-        )  # fmt: skip
-        codes.append(sampled[:, :, :size])
-        levels.append(level[:, :size])
-        start += size
-    played = torch.cat(codes, dim=2)
-    whole = model.decode(points, beats, torch.full_like(played, model.unknown), played)
-    assert torch.equal(whole.logits.argmax(-1), played)
-    assert torch.allclose(whole.level, torch.cat(levels, dim=1), atol=1e-5)
-
-
-def test_the_same_noise_samples_the_same_codes(model):
-    rng = np.random.default_rng(0)
-    noise = torch.from_numpy(rng.gumbel(size=(11, 1, 2, 1, 40)).astype(np.float32))
-    inputs = torch.ones(1, 1, 3), torch.zeros(1, 1, 7)
-    sampled = [model.sample(*inputs, each, 3.0, None)[0] for each in (noise[0], *noise)]
-    assert torch.equal(sampled[0], sampled[1])
-    assert any(not torch.equal(other, sampled[0]) for other in sampled[2:])
-
-
 def test_beats_are_phases_that_go_on_at_both_ends():
     track = track_from_beats(np.array([1.0, 1.5, 2.0]), np.array([1, 2, 3]), 2.4)
     beats = beat_features(track, np.array([1.0, 1.25, 2.5, 3.0, 0.5]))
@@ -90,14 +59,14 @@ def test_beats_are_phases_that_go_on_at_both_ends():
 
 def test_a_checkpoint_comes_back_and_others_are_refused(model, tmp_path):
     model.save_pretrained(tmp_path / "own", {"seed": 0})
-    again = load_motion_vae(tmp_path / "own")
+    again = MotionVae.from_pretrained(tmp_path / "own")
     assert again.config == TINY and not again.training
     assert torch.allclose(again.level_head.weight, model.level_head.weight, atol=1e-3)
     assert load_checkpoint(tmp_path / "own", model="motion_vae").metadata["codec"] == "spectral:0"
     with pytest.raises(CheckpointError, match="'motion_vae' model, not 'codec'"):
         load_checkpoint(tmp_path / "own", model="codec")
     with pytest.raises(CheckpointError, match="not a checkpoint"):
-        load_motion_vae(tmp_path)
+        MotionVae.from_pretrained(tmp_path)
 
 
 def test_bad_shapes_are_refused():

@@ -14,7 +14,6 @@ from dancetomusic.models.motion_vae import training, training_data
 from dancetomusic.models.motion_vae.network import (
     DiagonalGaussian,
     MotionVaeConfig,
-    load_motion_vae,
 )
 from dancetomusic.models.motion_vae.training import kl_divergence, train_motion_vae
 from dancetomusic.models.motion_vae.training_data import (
@@ -128,7 +127,7 @@ def test_it_learns_and_resumes_where_it_was_stopped(config, tmp_path, monkeypatc
     log = [line for line in log_of(tmp_path / "whole") if "total" in line]
     assert {"codes", "level", "movement", "shared", "prior"} <= set(log[0])
     assert np.mean([line["total"] for line in log[-3:]]) < log[0]["total"]
-    model = load_motion_vae(tmp_path / "whole")
+    model = MotionVae.from_pretrained(tmp_path / "whole")
     assert model.config.codec_id == load_codec(config.codec).identity
 
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")

@@ -15,7 +15,7 @@ from dancetomusic.models.pose2score.generation import (
     compose,
     sample_events,
 )
-from dancetomusic.models.pose2score.network import Composer, ComposerConfig, load_composer
+from dancetomusic.models.pose2score.network import Composer, ComposerConfig
 from dancetomusic.models.pose2score.training_data import make_up_dance
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.score.arrange import choose_key
@@ -99,7 +99,7 @@ def test_a_piece_longer_than_the_context_goes_on(frame):
 
 def test_checkpoints_come_back(model, tmp_path):
     model.save_pretrained(tmp_path, {})
-    again = load_composer(tmp_path)
+    again = Composer.from_pretrained(tmp_path)
     assert again.config == model.config
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.allclose(one, other, atol=2e-3)

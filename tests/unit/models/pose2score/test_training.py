@@ -9,7 +9,7 @@ import pytest
 
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.events import FIELD
-from dancetomusic.models.pose2score.network import load_composer
+from dancetomusic.models.pose2score.network import Composer
 from dancetomusic.models.pose2score.training import train_composer
 from dancetomusic.models.pose2score.training_data import (
     ComposerTrainingConfig,
@@ -44,7 +44,7 @@ def test_loss_falls_and_the_checkpoint_loads(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     totals = [line["total"] for line in lines if "total" in line]
     assert np.mean(totals[-5:]) < 0.8 * np.mean(totals[:3])
-    assert load_composer(tmp_path).config.styles == style_names()
+    assert Composer.from_pretrained(tmp_path).config.styles == style_names()
 
 
 def test_pieces_are_written_once_and_depend_on_their_number_alone(tmp_path):

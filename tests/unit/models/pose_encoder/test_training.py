@@ -23,7 +23,6 @@ from dancetomusic.models.pose_encoder.losses import rhythm_loss
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
     PoseEncoderConfig,
-    load_pose_encoder,
 )
 from dancetomusic.models.pose_encoder.training import train_pose_encoder
 from dancetomusic.models.pose_encoder.training_data import (
@@ -109,7 +108,7 @@ def test_each_term_can_be_switched_off():
 
 def test_what_is_written_can_be_loaded_and_says_where_it_is_from(tmp_path):
     trained = train_pose_encoder(SETTINGS, tmp_path)
-    loaded = load_pose_encoder(tmp_path)
+    loaded = PoseEncoder.from_pretrained(tmp_path)
     assert config_to_dict(loaded.config) == config_to_dict(TINY)
     world, present = torch.randn(1, 96, 33, 3) * 0.3, torch.ones(1, 96, dtype=torch.bool)
     torch.testing.assert_close(loaded(world, present).phase, trained(world, present).phase)
@@ -121,6 +120,7 @@ def test_what_is_written_can_be_loaded_and_says_where_it_is_from(tmp_path):
     assert last == metadata["metrics"]
 
 
+@pytest.mark.slow(1)
 def test_it_starts_from_another_encoder(tmp_path):
     train_pose_encoder(SETTINGS, tmp_path / "first")
     again = dataclasses.replace(SETTINGS, start_from=str(tmp_path / "first"), max_steps=1)
@@ -159,7 +159,7 @@ def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
         env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     one = train_pose_encoder(dataclasses.replace(SETTINGS, batch_size=4), tmp_path / "one")
-    two = load_pose_encoder(tmp_path / "two")
+    two = PoseEncoder.from_pretrained(tmp_path / "two")
     for ours, theirs in zip(log_of(tmp_path / "two"), log_of(tmp_path / "one"), strict=True):
         if "validation" not in theirs:
             assert ours == {k: pytest.approx(v, rel=1e-3) for k, v in theirs.items()}

@@ -44,6 +44,7 @@ def dancer(seconds, fps=24.0):
     )
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("temperature", [0.0, 0.8, 1.0])
 @pytest.mark.parametrize("config", [SMALL, WaveNetConfig(channels=9, skip_channels=5, stacks=1)])
 def test_queues_equal_the_naive_forward_pass_sample_by_sample(config, temperature):

@@ -28,7 +28,6 @@ from dancetomusic.models.wavenet.network import (
     WaveNet,
     WaveNetConfig,
     beat_harmonics,
-    load_wavenet,
     pose_features,
     pose_movement,
     read_movement,
@@ -104,6 +103,7 @@ def learned(tmp_path_factory):
     return train_wavenet(config, tmp_path_factory.mktemp("run"), sounds=SOUNDS)
 
 
+@pytest.mark.slow(28)
 def test_sound_that_comes_with_movement_is_better_predicted_with_it(learned):
     found = score_likelihood(learned, [SOUNDS[2], stepping(8.0, 0.5, 3)], crops=16)
     assert found.bits[TRUE].mean() < min(found.bits[SHUFFLED].mean(), found.bits[NONE].mean())
@@ -126,7 +126,7 @@ def test_likelihood_refuses_what_cannot_be_shuffled(learned):
 @pytest.mark.slow
 def test_it_is_written_loaded_and_played(tmp_path):
     trained = train_wavenet(SETTINGS, tmp_path, sounds=SOUNDS)
-    loaded = load_wavenet(tmp_path)
+    loaded = WaveNet.from_pretrained(tmp_path)
     assert config_to_dict(loaded.config) == config_to_dict(TINY)
     metadata = json.loads((tmp_path / "config.json").read_text())["metadata"]
     assert metadata["steps"] == 4 and metadata["dances"] == ["steps0", "steps1"]
@@ -137,7 +137,7 @@ def test_it_is_written_loaded_and_played(tmp_path):
     with pytest.raises(CheckpointError):
         document = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps({**document, "model": "codec"}))
-        load_wavenet(tmp_path)
+        WaveNet.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,7 @@ def test_every_shape_learns(tmp_path, model):
     assert losses["nats"] < first["nats"] - 0.2
 
 
+@pytest.mark.slow
 def test_pictures_pass_the_same_interface(tmp_path):
     grey = np.random.default_rng(0).integers(0, 255, (200, 64, 64)).astype(np.uint8)
     seen = [replace(sound, poses=None, pictures=grey) for sound in SOUNDS]

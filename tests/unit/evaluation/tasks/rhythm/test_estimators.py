@@ -21,7 +21,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
     sound_estimator,
 )
 from dancetomusic.evaluation.tasks.rhythm.set import load_rhythm_set
-from dancetomusic.models.beat_network.network import MODEL, BeatNetwork, BeatNetworkConfig
+from dancetomusic.models.beat_network.network import BeatNetwork, BeatNetworkConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.types import RhythmTrack, Waveform
 from tests.rhythm_factory import write_clips
@@ -137,7 +137,7 @@ def save_network(folder, **training):
     network = BeatNetwork(BeatNetworkConfig(channels=4, front=(2, 2), n_layers=1))
     save_checkpoint(
         folder,
-        model=MODEL,
+        model=BeatNetwork.MODEL,
         config=config_to_dict(network.config),
         tensors=network.state_dict(),
         metadata={"training": {"n_folds": 2, **training}},
