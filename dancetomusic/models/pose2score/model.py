@@ -14,7 +14,7 @@ from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.plan import Plan
 from dancetomusic.score.style import Style
 
-DEFAULT_SAMPLING = SamplingConfig(temperature=0.9, top_p=0.95)
+DEFAULT_SAMPLING = SamplingConfig(temperature=0.8, top_p=0.95)
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
