@@ -39,9 +39,10 @@ class Performance:
 def main(
     grooves: Annotated[Path, typer.Argument(help="Directory of the Groove MIDI Dataset.")],
     output: Annotated[Path, typer.Argument(help="The archive to write, .npz.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
 ) -> None:
-    """Pack every performance and fill of the training split."""
-    library = pack(list(read_performances(grooves)))
+    """Pack every performance and fill of a split."""
+    library = pack(list(read_performances(grooves, split)))
     library.save(output)
     beats = np.diff(library.first_bar) * library.beats_per_bar
     hours = float((beats * 60.0 / library.bpm)[~library.fills_only].sum() / 3600.0)
