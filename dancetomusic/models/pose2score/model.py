@@ -14,7 +14,9 @@ from dancetomusic.score.notes import BeatClock, Score
 from dancetomusic.score.plan import Plan
 from dancetomusic.score.style import Style
 
-DEFAULT_SAMPLING = SamplingConfig(temperature=0.8, top_p=0.95)
+DEFAULT_SAMPLING = SamplingConfig(temperature=0.6, top_p=0.95, cfg_scale=1.5)
+"""Chosen on six dances of the training split of ``tang2018``: harmony is more exact the lower the
+temperature, hits are answered more with more guidance."""
 
 
 def open_model(directory: Path | str | None = None, codec: Path | str | None = None) -> ScoreModel:
