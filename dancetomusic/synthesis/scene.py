@@ -74,12 +74,15 @@ def place_dancers(dances: Sequence[Choreography], spacing: float = 1.5) -> list[
         dances: Of equal length.
         spacing: Between neighbours, in metres.
     """
-    middle = (len(dances) - 1) / 2
-    shifts = [np.array([(i - middle) * spacing, 0, 0], np.float32) for i in range(len(dances))]
     return [
-        dance.world + dance.root[:, None] + shift
-        for dance, shift in zip(dances, shifts, strict=True)
+        dance.world + dance.root[:, None] + np.array([shift, 0, 0], np.float32)
+        for dance, shift in zip(dances, side_by_side(len(dances), spacing), strict=True)
     ]
+
+
+def side_by_side(count: int, spacing: float = 1.5) -> list[float]:
+    """Where dancers stand in a row, in metres right of its middle."""
+    return [(number - (count - 1) / 2) * spacing for number in range(count)]
 
 
 def stand_on_floor(world: Points) -> Points:

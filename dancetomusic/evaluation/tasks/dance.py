@@ -28,6 +28,7 @@ from dancetomusic.evaluation.report import (
     targets_table,
     write_report,
 )
+from dancetomusic.evaluation.tasks.still_poses import evaluate_still_poses
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.metrics.beats import Times, score_beats, tempo_matches, tempo_ratio
 from dancetomusic.metrics.bootstrap import bootstrap_score
@@ -430,8 +431,11 @@ def evaluate(
         bool, typer.Option("--no_loop", help="Leave music→dance→music out.")
     ] = False,
 ) -> None:
-    """Score dances made for held-out songs."""
+    """Score dances made for held-out songs, or still poses."""
     model = load_dance_gan(locate_checkpoint(checkpoint), stage=None)
+    if model.config.stage == "poses":
+        print(evaluate_still_poses(model, data, output))
+        return
     made = measure_dances(model, data, seeds=seeds, close_loop=not no_loop, on_done=print)
     page = write_dance_report(summarise_dances(made), made, output)
     print(page.read_text(encoding="utf-8"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from dancetomusic.errors import CheckpointError, InputError
+from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.mux import mux
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.mel import dancing_beats, mel_levels
+from dancetomusic.models.dance_gan.mel import N_BANDS, dancing_beats, mel_levels
 from dancetomusic.models.dance_gan.network import (
     BEATS_PER_KNOT,
     FRAMES_PER_STATE,
@@ -25,6 +27,7 @@ from dancetomusic.pose.floor import follow, walk
 from dancetomusic.pose.skeleton import turn_by
 from dancetomusic.rhythm.features import beat_position
 from dancetomusic.synthesis.demo import render_poses
+from dancetomusic.synthesis.scene import render_frames, side_by_side, stand_on_floor
 from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack, Waveform
 
 WINDOW_S = 20.0
@@ -59,6 +62,50 @@ def dance_to(
     """
     windows = list(dance_windows(model, music, seed=seed, rhythm=rhythm, variety=variety))
     return as_dancer(np.concatenate(windows))
+
+
+def dance_on(
+    model: DanceGenerator, rhythm: RhythmTrack, *, seed: int = 0, variety: float = 1.0
+) -> PoseSequence:
+    """Dance on beats alone, as long as they are described; without music.
+
+    Args:
+        model: Of the stage ``sequences``.
+        rhythm: Beats to dance on, two or more.
+        seed: The same seed gives the same dance.
+        variety: As for :func:`dance_to`.
+
+    Raises:
+        InputError: If ``rhythm`` has fewer than two beats, or variety is below 0.
+        CheckpointError: If the model makes still poses, or dances to music.
+    """
+    if model.config.stage != "sequences":
+        raise CheckpointError(
+            f"the model is of the stage {model.config.stage}", "Name one of the stage sequences."
+        )
+    if not variety >= 0:
+        raise InputError(f"variety is {variety:g}", "Give 0 or more.")
+    n_frames = max(1, round(rhythm.duration_s * POSE_FPS))
+    silence = np.zeros((n_frames * OVERSAMPLING, N_BANDS), np.float32)
+    size = FRAMES_PER_STATE * round(WINDOW_S * POSE_FPS / FRAMES_PER_STATE)
+    windows = _windows(model, silence, _position(rhythm, n_frames), seed, variety, size)
+    return as_dancer(np.concatenate(list(windows)))
+
+
+@torch.inference_mode()
+def still_poses(
+    model: DanceGenerator, count: int, *, seed: int = 0, variety: float = 1.0
+) -> Float32[np.ndarray, "count 33 3"]:
+    """Bodies that hold a pose, each facing the camera.
+
+    Args:
+        model: Of any stage.
+        count: Poses to make.
+        seed: The same seed gives the same poses.
+        variety: Above 1 bolder, below 1 nearer to the mean pose.
+    """
+    chance = torch.randn(count, model.config.latent, generator=torch.Generator().manual_seed(seed))
+    return model.skeleton(model.pose(variety * chance)).numpy()
 
 
 def as_dancer(world: Float32[np.ndarray, "frames 33 3"]) -> PoseSequence:
@@ -103,10 +150,15 @@ def dance_windows(
     bands = mel_levels(music)
     n_frames = len(bands) // OVERSAMPLING
     track = rhythm if rhythm is not None else dancing_beats(music)
-    position = beat_position(track.beat_times, np.arange(n_frames) / POSE_FPS)
-    position -= BEATS_PER_KNOT * np.floor(position[0] / BEATS_PER_KNOT)
+    position = _position(track, n_frames)
     size = FRAMES_PER_STATE * max(1, round(window_s * POSE_FPS / FRAMES_PER_STATE))
     return _windows(model, bands, position, seed, variety, size)
+
+
+def _position(track: RhythmTrack, n_frames: int) -> np.ndarray:
+    """Beats counted at each frame, from the first knot on."""
+    position = beat_position(track.beat_times, np.arange(n_frames) / POSE_FPS)
+    return np.asarray(position - BEATS_PER_KNOT * np.floor(position[0] / BEATS_PER_KNOT))
 
 
 def _windows(
@@ -179,27 +231,64 @@ def _choose(
 
 def render_dance(
     path: Path | str,
-    poses: PoseSequence,
-    music: Waveform,
+    dancers: Sequence[PoseSequence],
+    music: Waveform | None,
     *,
-    width: int = 480,
-    height: int = 640,
+    size: tuple[int, int] | None = None,
 ) -> None:
-    """Write a video of the dancer on a floor, with the music as its sound.
+    """Write a video of dancers side by side on a floor, with the music as its sound.
 
     Args:
         path: ``.mp4``, ``.m4v``, ``.mov``, or ``.mkv``.
-        poses: Hip-centred; the feet that bear the weight stay in place.
-        music: From the first pose on.
-        width: Of the picture, in pixels, even.
-        height: Of the picture, in pixels, even.
+        dancers: One to four of one length, hip-centred; the feet that bear the weight stay in
+            place.
+        music: From the first pose on; ``None`` for a silent video.
+        size: Width and height of the picture, in pixels, even; by default upright for one, and
+            wide for several.
+
+    Raises:
+        DependencyError: If PyVista is not installed.
+        InputError: If there are more than four dancers.
+        OutputError: If the file cannot be written.
+    """
+    rooms = [
+        follow(walk(poses.world), poses.fps) + np.array([shift, 0, 0], np.float32)
+        for poses, shift in zip(dancers, side_by_side(len(dancers)), strict=True)
+    ]
+    fps = dancers[0].fps
+    width, height = size or ((480, 640) if len(dancers) == 1 else (320 * len(dancers), 480))
+    with tempfile.TemporaryDirectory() as folder:
+        silent = Path(folder) / f"silent{Path(path).suffix}"
+        render_poses(silent, rooms, fps, width=width, height=height)
+        if music is not None:
+            mux(silent, music, path)
+        else:
+            with atomic_output(path) as temporary:
+                shutil.copyfile(silent, temporary)
+
+
+def draw_poses(
+    path: Path | str, poses: Float32[np.ndarray, "count 33 3"], *, side: int = 240
+) -> None:
+    """Write a picture of still poses in rows.
+
+    Args:
+        path: ``.png``.
+        poses: Hip-centred.
+        side: Of one figure's picture, in pixels.
 
     Raises:
         DependencyError: If PyVista is not installed.
         OutputError: If the file cannot be written.
     """
-    room = follow(walk(poses.world), poses.fps)
-    with tempfile.TemporaryDirectory() as folder:
-        silent = Path(folder) / "silent.mp4"
-        render_poses(silent, [room], poses.fps, width=width, height=height)
-        mux(silent, music, path)
+    from PIL import Image
+
+    pictures = list(render_frames([stand_on_floor(poses)], width=side, height=side))
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * side, columns * side, 3), pictures[0][0, 0], np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * side, number % columns * side
+        sheet[top : top + side, left : left + side] = picture
+    with atomic_output(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="PNG")
