@@ -186,9 +186,13 @@ def duck_under(
     playing = eased(playing, max(1, round(_PLAYING_S * frame_rate)))
     level_db = min(ours - theirs + 20 * math.log10(gain), _MOST_RAISED_DB)
     ducked = with_gain_db(original, level_db + duck_db * (1 - playing))
-    mixed = Waveform(music.samples + ducked.samples, music.sample_rate)
-    down = np.float32(10 ** ((ours - integrated_loudness(mixed)) / 20))
-    return limited(Waveform(mixed.samples * down, music.sample_rate))
+    mixed = sounding = Waveform(music.samples + ducked.samples, music.sample_rate)
+    gain_db = 0.0
+    for _ in range(3):  # limiting takes of the loudness a little, which the next turn gives back
+        gain_db += ours - integrated_loudness(sounding)
+        factor = np.float32(10 ** (gain_db / 20))
+        sounding = limited(Waveform(mixed.samples * factor, mixed.sample_rate))
+    return sounding
 
 
 def _placed(

@@ -78,7 +78,7 @@ DEFAULT_LAYERS = {
 
 DEFAULT_MIX = {
     "drums": {"gain_db": 0.0, "pan": 0.0, "room": 0.12, "width": 0.2, "duck_db": 0.0},
-    "bass": {"gain_db": -2.0, "pan": 0.0, "room": 0.0, "width": 0.0, "duck_db": 0.0},
+    "bass": {"gain_db": -2.0, "pan": 0.0, "room": 0.0, "width": 0.0, "duck_db": 2.0},
     "chords": {"gain_db": -5.0, "pan": -0.2, "room": 0.25, "width": 0.5, "duck_db": 0.0},
     "lead": {"gain_db": -3.5, "pan": 0.2, "room": 0.3, "width": 0.3, "duck_db": 0.0},
 }

@@ -15,11 +15,14 @@ TILT_DB = -5.0
 """Of the average spectrum of released music, of power density, an octave."""
 
 _SHARE, _MOST_DB = 0.5, 3.0  # of the difference; of any band
+_UNPLAYED_DB = 20.0
 _WINDOW, _HOP = 8_192, 32_768
 
 
 def tone_bands(waveform: Waveform) -> tuple[Band, ...]:
-    """Filters that take half of what a mix's regions lack or have too much of, 3 dB at most.
+    """Filters that make up for half of what a mix's regions lack or have too much of, 3 dB at most.
+
+    A region more than 20 dB below what belongs to the others is none that is played in: it is left.
 
     Args:
         waveform: The whole mix, at 24 kHz or more; silence needs no filter.
@@ -30,10 +33,12 @@ def tone_bands(waveform: Waveform) -> tuple[Band, ...]:
         Yule-Walker for music mixing and mastering", AES 134, 2013.
     """
     levels_db = region_levels_db(waveform)
-    if not np.isfinite(levels_db).all():
+    if np.isneginf(levels_db).all():
         return ()
-    deviation_db = levels_db - 2 * (TILT_DB + 10 * np.log10(2)) * np.arange(levels_db.size)
-    gains_db = np.clip(_SHARE * (deviation_db.mean() - deviation_db), -_MOST_DB, _MOST_DB)
+    over_db = levels_db - 2 * (TILT_DB + 10 * np.log10(2)) * np.arange(levels_db.size)
+    played = over_db > over_db.max() - _UNPLAYED_DB
+    lacking_db = np.where(played, over_db[played].mean() - over_db, 0.0)
+    gains_db = np.clip(_SHARE * lacking_db, -_MOST_DB, _MOST_DB)
     low, low_middle, high_middle, high = gains_db.tolist()
     return (
         Band("low_shelf", EDGES_HZ[1], low),

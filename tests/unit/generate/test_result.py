@@ -6,6 +6,7 @@ import av
 import mido
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from dancetomusic.generate.result import MADE, MIXED, OUTPUT_SUFFIXES, RIGHTS, Music
 from dancetomusic.io.audio import read_audio
@@ -19,11 +20,11 @@ RATE, SECONDS = 44_100, 4.0
 
 
 def music(video: Path, *, with_score: bool = True) -> Music:
-    """Noise that swells and fades, in place of what a model made."""
+    """Noise as bright as music that swells and fades, in place of what a model made."""
     t = np.arange(round(SECONDS * RATE)) / RATE
     swell = 0.1 * np.sin(np.pi * t / SECONDS)
-    noise = (swell * np.random.default_rng(0).standard_normal((2, t.size))).astype(np.float32)
-    sound = master(Waveform(noise, RATE))
+    noise = lfilter([0.1], [1, -0.95], np.random.default_rng(0).standard_normal((2, t.size)))
+    sound = master(Waveform((swell * noise).astype(np.float32), RATE))
     beats = np.arange(8) * 0.5
     rhythm = RhythmTrack(
         beats, (np.arange(8) % 4 + 1).astype(np.int64), np.ones(96, np.float32), 24.0, SECONDS
@@ -97,4 +98,4 @@ def test_the_original_is_ducked_in_the_video_at_full_quality(video: Path, tmp_pa
     assert integrated_loudness(heard) == pytest.approx(-14, abs=0.5)
     assert true_peak(heard) < -0.5
     spectrum = np.abs(np.fft.rfft(heard.samples[0, RATE : 2 * RATE]))
-    assert spectrum[300] > 20 * np.median(spectrum[200:400])
+    assert spectrum[300] > 5 * np.median(spectrum[200:400])

@@ -220,6 +220,20 @@ def test_coding_adds_little_to_peaks(tmp_path: Path, suffix: str) -> None:
     assert heard is not None and true_peak(heard) < -0.5
 
 
+def test_aac_keeps_strokes_from_the_first_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    since = np.arange(2 * 44_100) / 44_100 % 0.5
+    kick = 0.8 * np.sin(2 * np.pi * 55 * since + 8 * (1 - np.exp(-since / 0.02)))
+    noise = 0.3 * rng.standard_normal((2, since.size)) * np.exp(-since / 0.05)
+    strokes = (kick * np.exp(-since / 0.1) + noise) * np.minimum(since / 0.002, 1)
+    sound = Waveform(strokes.astype(np.float32), 44_100)
+    sound = Waveform(sound.samples * np.float32(10 ** ((-1.3 - true_peak(sound)) / 20)), 44_100)
+    write_audio(tmp_path / "s.m4a", sound)
+    heard = read_audio(tmp_path / "s.m4a", 44_100, 2)
+    assert heard is not None and true_peak(heard) < -0.9
+    assert np.abs(heard.samples - sound.samples).max() < 0.3
+
+
 @pytest.mark.parametrize("suffix", SOUND_SUFFIXES)
 @pytest.mark.parametrize("n_samples", [1, 100, 3_000])
 def test_tiny_and_loud_sounds_of_many_channels_are_written(

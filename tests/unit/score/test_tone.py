@@ -34,8 +34,14 @@ def test_half_of_a_lean_is_taken_back(lean_db: float) -> None:
 
 
 def test_no_band_changes_by_more_than_3_db() -> None:
-    gains_db = [band.gain_db for band in tone_bands(tilted(0.0))]
+    gains_db = [band.gain_db for band in tone_bands(tilted(TILT_DB + 3))]
     assert max(gains_db) == 3 and min(gains_db) == -3
+
+
+def test_a_lone_instrument_is_no_mix() -> None:
+    tone = 0.2 * np.sin(2 * np.pi * 1_000 * np.arange(2 * RATE) / RATE)
+    bands = tone_bands(Waveform(tone[None].astype(np.float32), RATE))
+    assert [band.gain_db for band in bands] == [0, 0, 0, 0]
 
 
 def test_silence_and_emptiness_need_no_filter() -> None:
