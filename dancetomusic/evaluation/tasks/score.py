@@ -89,7 +89,8 @@ ROWS = {
     "frechet": "Fréchet distance to the songs, by musicnn",
 }
 SONG, DRUMMERS = "the clip's own song", "held-out drummers"
-OTHER, METRONOME, NOISE = "music for another dance", "metronome 120 BPM", "white noise"
+OTHER, OTHER_SONG = "music for another dance", "another clip's song"
+METRONOME, NOISE = "metronome 120 BPM", "white noise"
 NOTE = """\
 Values are means with 95 % bootstrap intervals over groups (a dancer, a song); a row that says how
 much is chance stands below the row that it belongs to. What counts as bars of one piece, and how
@@ -245,14 +246,19 @@ def score_drummers(grooves: Path, number: int, musicnn: Path | None = None) -> S
     return replace(scored, means={**scored.means, **notes})
 
 
-def baselines(dance: Dance, other: Waveform | None) -> Iterator[tuple[str, Waveform]]:
-    """What a dance is scored with besides the systems: its song, and music that ignores it."""
+def baselines(dance: Dance, others: Mapping[str, Waveform]) -> Iterator[tuple[str, Waveform]]:
+    """What a dance is scored with besides the systems: its song, and music that ignores it.
+
+    Args:
+        dance: What is scored.
+        others: Sounds of another dance by row.
+    """
     duration_s = dance.rhythm.duration_s
     song = dance.clip.sound()
     if song is not None:
         yield SONG, song
-    if other is not None:
-        yield OTHER, fit_duration(other, duration_s)
+    for name, sound in others.items():
+        yield name, fit_duration(sound, duration_s)
     yield METRONOME, render_clicks(metronome_times(120.0, duration_s), duration_s)
     yield NOISE, white_noise(duration_s, 0)
 
@@ -302,7 +308,7 @@ def evaluate(
     if musicnn is not None:
         read_weights(str(musicnn))
     found: dict[str, dict[str, list[Scored]]] = {}
-    other: Waveform | None = None
+    others: dict[str, Waveform] = {}
     for dance in dances:
         made = {
             name: score_music(chain, dance, seeds, musicnn)
@@ -311,18 +317,22 @@ def evaluate(
         }
         scored = {name: of_dance for name, (of_dance, _) in made.items()}
         if not every_style:
-            for name, sound in baselines(dance, other):
+            for name, sound in baselines(dance, others):
                 scored[name] = score_sound(sound, dance.grid, musicnn)
         for name, of_dance in scored.items():
             found.setdefault(name, {}).setdefault(dance.group, []).append(of_dance)
-        other = next((sound for _, sound in made.values()), other)
+        if made:
+            others[OTHER] = next(iter(made.values()))[1]
+        song = dance.clip.sound()
+        if song is not None:
+            others[OTHER_SONG] = song
         on_done(len(dances))
     if grooves is not None:
         found[DRUMMERS] = {
             str(number): [score_drummers(grooves, number, musicnn)]
             for number in range(N_PERFORMANCES)
         }
-    order = [*systems, SONG, DRUMMERS, OTHER, METRONOME, NOISE]
+    order = [*systems, SONG, DRUMMERS, OTHER_SONG, OTHER, METRONOME, NOISE]
     found = {name: found[name] for name in order if name in found}
     cells = _cells(found)
     facts = {
