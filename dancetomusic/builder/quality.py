@@ -48,7 +48,7 @@ class GateThresholds:
     min_weakest_visibility: _Share = 0.4
     """Least visibility of the least visible joints down to the knees, in [0, 1]."""
 
-    min_framed_share: _Share = 0.8
+    min_framed_share: _Share = 0.9
     """Least share of frames in which shoulders and hips are within the picture, in [0, 1]."""
 
     max_glitch_share: _Share = 0.08
