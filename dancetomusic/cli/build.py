@@ -196,11 +196,11 @@ def build(
         from dancetomusic.data.shards import pack as write_shards
 
         write_shards(output_path, output_path / "shards")
-    _finish(summary, output_path, as_json)
+    _finish(summary, output_path, as_json, held_out=val_share > 0)
 
 
-def _finish(summary: Summary, output: Path, as_json: bool) -> None:
-    """Print what came of it.
+def _finish(summary: Summary, output: Path, as_json: bool, *, held_out: bool) -> None:
+    """Print what came of it; ``held_out``: whether clips should be held out for validation.
 
     Raises:
         InputError: If the set has no accepted clip.
@@ -211,7 +211,7 @@ def _finish(summary: Summary, output: Path, as_json: bool) -> None:
     accepted = sum(statuses.get("accepted", 0) for statuses in counts.values())
     if not as_json:
         _print_summary(summary, output, accepted)
-        if accepted and not counts.get("val", {}).get("accepted"):
+        if accepted and held_out and not counts.get("val", {}).get("accepted"):
             print("note     no clip is held out for validation: training needs a second video")
     if not accepted:
         reason = next(iter(summary.reasons), "all of it was refused before")

@@ -17,6 +17,7 @@ from dancetomusic.builder.stages.standardise import read_part
 from dancetomusic.data.clip import BEATS_FILE, STEM_FILE
 from dancetomusic.io.audio import read_flac
 from dancetomusic.models.beat_network.audio_beats import beats_agreement, track_audio_beats
+from dancetomusic.models.beat_network.network import BeatNetwork
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.types import RhythmTrack
 
@@ -31,7 +32,11 @@ SHORTEST_S = 4.0
 
 
 def find_song_beats(
-    sound: Path, sample_rate: int, spans: Sequence[tuple[float, float]]
+    sound: Path,
+    sample_rate: int,
+    spans: Sequence[tuple[float, float]],
+    *,
+    network: BeatNetwork | None = None,
 ) -> list[RhythmTrack]:
     """The beats of each clip, on one grid for all.
 
@@ -39,6 +44,7 @@ def find_song_beats(
         sound: Standardised sound.
         sample_rate: Its rate in Hz.
         spans: Start and end of the clips in it, in seconds, in order.
+        network: Of the beats; the released one by default.
     """
     length_s = soundfile.info(os.fsencode(sound)).duration
     tracks: list[RhythmTrack] = []
@@ -48,7 +54,7 @@ def find_song_beats(
         start_s = max(0.0, together[0][0] - MARGIN_S)
         end_s = max(start_s, min(together[-1][1] + MARGIN_S, length_s))
         n_samples = round((end_s - start_s) * sample_rate)
-        song = track_audio_beats(read_part(sound, start_s, n_samples))
+        song = track_audio_beats(read_part(sound, start_s, n_samples), network=network)
         tracks += [track_within(song, a - start_s, b - start_s) for a, b in together]
     return tracks
 
