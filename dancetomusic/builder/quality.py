@@ -28,7 +28,7 @@ _PARTS = np.array(
 
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
-_Distance = _Speed = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+_Size = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GateThresholds:
     min_weakest_visibility: _Share = 0.4
     """Least visibility of the least visible joints down to the knees, in [0, 1]."""
 
-    min_framed_share: _Share = 0.8
+    min_framed_share: _Share = 0.9
     """Least share of frames in which shoulders and hips are within the picture, in [0, 1]."""
 
     max_glitch_share: _Share = 0.08
@@ -57,10 +57,10 @@ class GateThresholds:
     max_swaps: Annotated[int, Field(ge=0)] = 0
     """Most changes from one dancer to another, or camera cuts, in a clip."""
 
-    min_range_m: _Distance = 0.2
+    min_range_m: _Size = 0.2
     """Least range of the limb that moves most, in metres: photographs filmed by hand stay below."""
 
-    max_motion_m_s: _Speed = 5.0
+    max_motion_m_s: _Size = 5.0
     """Largest mean speed of the joints, in metres a second; above it poses are noise."""
 
     max_still_share: _Share = 0.7

@@ -174,7 +174,7 @@ def build(
         input_csv, input_folder, kinetics_csv, allow_file_urls, kinetics_class, max_per_class
     )
     if dry_run:
-        _print_plan(sections, output_path, settings, retry_failed, as_json)
+        _print_plan(sections, output_path, settings, retry_failed, as_json, workers)
         return
 
     from dancetomusic.builder import pipeline
@@ -196,11 +196,11 @@ def build(
         from dancetomusic.data.shards import pack as write_shards
 
         write_shards(output_path, output_path / "shards")
-    _finish(summary, output_path, as_json)
+    _finish(summary, output_path, as_json, held_out=val_share > 0)
 
 
-def _finish(summary: Summary, output: Path, as_json: bool) -> None:
-    """Print what came of it.
+def _finish(summary: Summary, output: Path, as_json: bool, *, held_out: bool) -> None:
+    """Print what came of it; ``held_out``: whether clips should be held out for validation.
 
     Raises:
         InputError: If the set has no accepted clip.
@@ -211,7 +211,7 @@ def _finish(summary: Summary, output: Path, as_json: bool) -> None:
     accepted = sum(statuses.get("accepted", 0) for statuses in counts.values())
     if not as_json:
         _print_summary(summary, output, accepted)
-        if accepted and not counts.get("val", {}).get("accepted"):
+        if accepted and held_out and not counts.get("val", {}).get("accepted"):
             print("note     no clip is held out for validation: training needs a second video")
     if not accepted:
         reason = next(iter(summary.reasons), "all of it was refused before")
@@ -269,19 +269,34 @@ def _print_plan(
     settings: BuildSettings,
     retry_failed: bool,
     as_json: bool,
+    workers: int | None,
 ) -> None:
-    from dancetomusic.builder.pipeline import pending_sections
+    from dataclasses import asdict
 
-    n_pending = 0
+    from dancetomusic.builder.estimate import estimate
+    from dancetomusic.builder.pipeline import pending_sections
+    from dancetomusic.codec.registry import load_codec
+    from dancetomusic.parallel import usable_cpus
+
+    load_codec(settings.codec, settings.n_codebooks)  # one that cannot be had is refused here, too
+    to_do = []
     for section, pending in pending_sections(sections, output, settings, retry_failed=retry_failed):
-        n_pending += pending
+        to_do += [section] if pending else []
         if as_json:
             print(json.dumps(_plan_of(section, pending)))
         elif pending:
             end = "end" if section.end_s is None else f"{section.end_s:g} s"
             print(f"{section.source}  {section.start_s:g} s to {end}")
-    if not as_json:
-        print(f"{n_pending} of {len(sections)} sections to do; nothing was written")
+    workers = workers or usable_cpus()
+    found = estimate(to_do, settings, workers=workers)
+    if as_json:
+        print(json.dumps({"event": "estimate", **asdict(found)}))
+        return
+    if found.unknown:
+        print(f"{found.unknown} sections end with their video; what follows is of the others")
+    print(f"{found.clips} clips ({found.hours:.1f} h), {found.disk_gb:.1f} GB of disk")
+    print(f"{found.work_hours:.1f} h on {workers} cores, downloads not counted")
+    print(f"{len(to_do)} of {len(sections)} sections to do; nothing was written")
 
 
 def _plan_of(section: Section, pending: bool) -> dict[str, Any]:

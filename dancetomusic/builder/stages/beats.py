@@ -6,14 +6,18 @@ neighbours. What a clip's own drums and bass say serves as a check.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import soundfile
 
 from dancetomusic.builder.stages.standardise import read_part
 from dancetomusic.data.clip import BEATS_FILE, STEM_FILE
 from dancetomusic.io.audio import read_flac
 from dancetomusic.models.beat_network.audio_beats import beats_agreement, track_audio_beats
+from dancetomusic.models.beat_network.network import BeatNetwork
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.types import RhythmTrack
 
@@ -28,7 +32,11 @@ SHORTEST_S = 4.0
 
 
 def find_song_beats(
-    sound: Path, sample_rate: int, spans: Sequence[tuple[float, float]]
+    sound: Path,
+    sample_rate: int,
+    spans: Sequence[tuple[float, float]],
+    *,
+    network: BeatNetwork | None = None,
 ) -> list[RhythmTrack]:
     """The beats of each clip, on one grid for all.
 
@@ -36,14 +44,17 @@ def find_song_beats(
         sound: Standardised sound.
         sample_rate: Its rate in Hz.
         spans: Start and end of the clips in it, in seconds, in order.
+        network: Of the beats; the released one by default.
     """
+    length_s = soundfile.info(os.fsencode(sound)).duration
     tracks: list[RhythmTrack] = []
     while len(tracks) < len(spans):
         rest = spans[len(tracks) :]
         together = [span for span in rest if span[1] <= rest[0][0] + STRETCH_S] or rest[:1]
         start_s = max(0.0, together[0][0] - MARGIN_S)
-        n_samples = round((together[-1][1] + MARGIN_S - start_s) * sample_rate)
-        song = track_audio_beats(read_part(sound, start_s, n_samples))
+        end_s = max(start_s, min(together[-1][1] + MARGIN_S, length_s))
+        n_samples = round((end_s - start_s) * sample_rate)
+        song = track_audio_beats(read_part(sound, start_s, n_samples), network=network)
         tracks += [track_within(song, a - start_s, b - start_s) for a, b in together]
     return tracks
 

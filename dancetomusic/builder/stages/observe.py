@@ -80,7 +80,7 @@ def observe(task: ClipTask, work: Path, settings: BuildSettings) -> ClipQuality:
             overlap=False,
         )[0]
         save_poses(work / POSES_FILE, poses)
-    save_pictures(work / PICTURES_FILE, shown, poses)
+    save_pictures(work / PICTURES_FILE, shown, poses, settings.n_frames)
     quality = measure_quality(poses, mix, task.beats, watch)
     with atomic_output(done) as temporary:
         temporary.write_text(json.dumps(asdict(quality), sort_keys=True), encoding="utf-8")
@@ -88,11 +88,20 @@ def observe(task: ClipTask, work: Path, settings: BuildSettings) -> ClipQuality:
 
 
 def save_pictures(
-    path: Path, frames: Sequence[UInt8[np.ndarray, "height width 3"]], poses: PoseSequence | None
+    path: Path,
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
+    poses: PoseSequence | None,
+    n_frames: int,
 ) -> None:
-    """Write pictures of a clip at its ``shown_moments``, the dancer's skeleton over them, as JPEG.
+    """Write pictures of a clip with the dancer's skeleton over them, as one JPEG.
 
     Upright ones stand side by side, wide ones in two rows.
+
+    Args:
+        path: The file.
+        frames: Those at the ``shown_moments`` of the clip.
+        poses: The dancer; ``None`` if there is nobody.
+        n_frames: Of the whole clip.
 
     Raises:
         OutputError: If they cannot be written.
@@ -102,11 +111,11 @@ def save_pictures(
     height, width = frames[0].shape[:2]
     scale = PICTURE_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
-    if poses is not None and poses.image is not None:
-        for place, frame in enumerate(shown_moments(len(poses))):
-            if poses.present[frame]:
-                small[place] = draw_skeleton(small[place], poses.image[frame])
+    small = []
+    for moment, frame in zip(shown_moments(n_frames), frames, strict=True):
+        if poses is not None and poses.image is not None and poses.present[moment]:
+            frame = draw_skeleton(frame, poses.image[moment])
+        small.append(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
     n_rows = 2 if width >= height and len(small) % 2 == 0 else 1
     rows = np.split(np.stack(small), n_rows)
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])

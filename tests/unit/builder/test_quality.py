@@ -50,7 +50,7 @@ def test_a_good_clip_is_accepted():
         ({"detected_share": 0.5}, "dancer detected in 50.0%, below 80.0%"),
         ({"mean_visibility": 0.5}, "mean visibility 0.50, below 0.60"),
         ({"weakest_visibility": 0.1}, "visibility of the least visible joints 0.10, below 0.40"),
-        ({"framed_share": 0.6}, "trunk within the picture in 60.0%, below 80.0%"),
+        ({"framed_share": 0.6}, "trunk within the picture in 60.0%, below 90.0%"),
         ({"glitch_share": 0.2}, "landmarks repaired 20.0%, above 8.0%"),
         ({"n_swaps": 2}, "changes of dancer or camera 2, above 0"),
         ({"range_m": 0.08}, "range of the limbs 0.08 m, below 0.20 m"),
