@@ -138,6 +138,7 @@ class PoseDetector(contextlib.AbstractContextManager):
         self._fps = fps
         self._crowd = max(CROWD, num_dancers + 2)
         self._n_frames = 0
+        self._fresh = True
         self._open = contextlib.ExitStack()
         self.looks_for_many = num_dancers > 1
         if not self.looks_for_many:
@@ -146,8 +147,7 @@ class PoseDetector(contextlib.AbstractContextManager):
         self._follow(self._crowd if self.looks_for_many else 1)
 
     def __exit__(self, *_: object) -> None:
-        with _silence():
-            self._open.close()
+        self._open.close()
 
     def detect(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Detection]:
         """The people in the next frame (RGB); large pictures are averaged down first."""
