@@ -40,7 +40,7 @@ class BuildSettings:
     n_codebooks: Annotated[int, Field(ge=1, le=32)] = 2
     """Codebooks used of it."""
     pose_model: str | None = None
-    """A MediaPipe .task file to use instead of the model in its wheel."""
+    """A MediaPipe .task file to use instead of the one that comes with the package."""
     val_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15
     """Share of the sources held out for validation."""
     test_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0

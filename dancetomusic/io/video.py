@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import nlargest
+from itertools import chain
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
@@ -37,6 +38,8 @@ _SHORTFALL_S = Fraction(1, 2)  # a file this close to its declared end counts as
 _MAX_FPS = 300  # a header that says more speaks of its clock
 _SEEK_MARGIN_S = 2  # a jump of less is not worth it
 _LATE_S = 10  # a jump that landed late begins this much earlier
+_CAN_SKIP = ("h264", "hevc")  # decoders that leave out the very packets that they are told to
+_MOST_AHEAD = 1000  # packets that are kept before they are decoded
 _TAIL_S = 2  # more than coded order differs from shown order
 _NOT_VIDEO = ("image2", "tty", "concat", "hls", "dash")  # pictures, text and lists of other files
 _GIVE_VIDEO = "Give a video file such as .mp4, .mov, .mkv or .webm."
@@ -253,7 +256,7 @@ class VideoSource:
         """
         for offset_s in (from_s, from_s - _LATE_S):
             if offset_s > _SEEK_MARGIN_S and _seek(self.container, int(offset_s * av.time_base)):
-                pictures = self._in_order()
+                pictures = self._in_order(from_s)
                 first = next(pictures, None)
                 if first is not None and first[1].pts is not None and first[0] <= from_s:
                     yield first
@@ -263,9 +266,9 @@ class VideoSource:
                 self.damaged = False
         yield from self._in_order()
 
-    def _in_order(self) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    def _in_order(self, from_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         start, last = media_start(self.container), None
-        for picture in self._decoded():
+        for picture in self._decoded((from_s + start) / self.time_base):
             ticks = picture.dts if picture.pts is None else picture.pts
             if ticks is not None:
                 time = ticks * self.time_base - start
@@ -275,8 +278,23 @@ class VideoSource:
                 yield time, picture
                 last = time
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        for packet in self.packets():
+    def _decoded(self, from_ticks: Fraction) -> Iterator[av.VideoFrame]:
+        """Pictures as they leave the decoder, before ``from_ticks`` only those that others need.
+
+        The picture shown at that time is decoded with all that follow, wherever it is.
+        """
+        packets, before = self.packets(), []
+        for packet in packets:
+            before.append(packet)
+            if packet.dts is None or packet.dts > from_ticks or len(before) == _MOST_AHEAD:
+                break  # usually because all that follow are shown later still
+        times = [packet.pts for packet in before if packet.pts is not None]
+        shown = max((ticks for ticks in times if ticks <= from_ticks), default=None)
+        codec = self.stream.codec_context
+        for packet in chain(before, packets):
+            if codec.name in _CAN_SKIP:
+                early = shown is not None and packet.pts is not None and packet.pts < shown
+                codec.skip_frame = "NONREF" if early else "DEFAULT"
             yield from self._decode(packet)
         yield from self._decode(None)
 

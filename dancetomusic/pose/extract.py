@@ -41,7 +41,7 @@ def extract_poses(
         frames: RGB pictures of one video at ``fps``.
         fps: Frames a second.
         num_dancers: People to return at most, from 1.
-        model_path: A ``.task`` file to use instead of the model in MediaPipe's wheel.
+        model_path: A ``.task`` file to use instead of the one that comes with the package.
         overlap: Take frames in a thread of their own, so that decoding and detection overlap;
             useless where other videos keep the cores busy.
         on_progress: Called with the number of frames done after each.

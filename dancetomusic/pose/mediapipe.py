@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dancetomusic.errors import DependencyError, InputError
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.errors import DependencyError, InputError, OutputError
 from dancetomusic.io.cache import cache_directory
 from dancetomusic.pose.landmarks import TORSO
+from dancetomusic.released import released_folder
 
 DETECTION_SIDE = 640
 """Longer side, in pixels, of the pictures that MediaPipe sees.
@@ -35,6 +35,12 @@ SCOUT_INTERVAL_S = 2.0
 
 SCOUT_CONFIDENCE = 0.3
 """Detection confidence in that check; a mistake costs time only."""
+
+FIRST_THAT_REPORTS = (0, 10, 34)
+"""From this version on MediaPipe sends statistics of its use over the network, and cannot be told
+not to; nothing here may do so without being asked."""
+
+_INSTALL = "pip install 'mediapipe>=0.10.14,<0.10.34'"
 
 SAME_BODY = 0.5
 """Two detections closer than this many torso lengths are of one body."""
@@ -132,6 +138,7 @@ class PoseDetector(contextlib.AbstractContextManager):
         self._fps = fps
         self._crowd = max(CROWD, num_dancers + 2)
         self._n_frames = 0
+        self._fresh = True
         self._open = contextlib.ExitStack()
         self.looks_for_many = num_dancers > 1
         if not self.looks_for_many:
@@ -140,8 +147,7 @@ class PoseDetector(contextlib.AbstractContextManager):
         self._follow(self._crowd if self.looks_for_many else 1)
 
     def __exit__(self, *_: object) -> None:
-        with _silence():
-            self._open.close()
+        self._open.close()
 
     def detect(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Detection]:
         """The people in the next frame (RGB); large pictures are averaged down first."""
@@ -203,58 +209,34 @@ def shrink(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "hei
 
 
 def default_model() -> Path:
-    """The landmarker assembled from the models in MediaPipe's wheel, once per version.
-
-    It is kept in the user's cache, or in ``$DANCETOMUSIC_CACHE`` where that is set.
+    """The landmarker that comes with the package, of MediaPipe's model "full".
 
     Raises:
-        DependencyError: If this MediaPipe carries no models.
-        OutputError: If the cache cannot be written.
+        CheckpointError: If the package came without it.
     """
-    import mediapipe
-
-    target = cache_directory() / f"pose_landmarker_full-{mediapipe.__version__}.task"
-    if target.is_file():
-        return target
-    modules = Path(mediapipe.__file__).parent / "modules"
-    parts = {
-        "pose_detector.tflite": modules / "pose_detection" / "pose_detection.tflite",
-        "pose_landmarks_detector.tflite": (modules / "pose_landmark" / "pose_landmark_full.tflite"),
-    }
-    if not all(part.is_file() for part in parts.values()):
-        raise DependencyError(
-            f"mediapipe {mediapipe.__version__} carries no pose models",
-            "Install mediapipe==0.10.14 or name a .task file.",
-        )
-    with _silence():
-        from mediapipe.tasks.python.metadata.metadata_writers import (
-            metadata_writer,
-            model_asset_bundle_utils,
-        )
-
-        models = {}
-        for name, part in parts.items():
-            writer = metadata_writer.MetadataWriter.create(bytearray(part.read_bytes()))
-            writer.add_image_input([0.0], [255.0])
-            models[name] = bytes(writer.populate()[0])
-    with atomic_output(target) as temporary:
-        model_asset_bundle_utils.create_model_asset_bundle(models, str(temporary))
-    return target
+    return released_folder("pose_landmarker") / "pose_landmarker_full.task"
 
 
 def _import_vision() -> ModuleType:
+    with contextlib.suppress(OutputError):  # Matplotlib, which MediaPipe loads, keeps a list there
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_directory() / "matplotlib"))
     try:
         with _silence():
+            from mediapipe import __version__ as version
             from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
         raise DependencyError(
-            f"the package {error.name} is not installed", "Run: pip install mediapipe==0.10.14"
+            f"the package {error.name} is not installed", f"Run: {_INSTALL}"
         ) from error
     except ImportError as error:
         raise DependencyError(
             f"MediaPipe cannot be loaded ({error})",
             "Run: apt-get install libgl1 libglib2.0-0",
         ) from error
+    if tuple(int(part) for part in version.split(".")[:3]) >= FIRST_THAT_REPORTS:
+        raise DependencyError(
+            f"mediapipe {version} reports its use to its makers", f"Run: {_INSTALL}"
+        )
     return vision
 
 

@@ -30,6 +30,10 @@ from dancetomusic.rhythm.features import rhythm_features
 from dancetomusic.score.style import style_names
 from dancetomusic.types import CodeSequence, Waveform
 
+WEIGHT_BITS = 8
+"""Of the weights while playing: twice as fast as with 32, and the likeliest code is the same in
+98 % of the steps (``benchmarks/bench_decoding.py``)."""
+
 
 class Pose2AudioModel(MusicModel):
     """Samples codes on the rhythm of a dance.
@@ -51,7 +55,7 @@ class Pose2AudioModel(MusicModel):
         self.network = network.eval()
         self.codec = codec
         self.encoder = network.encoder
-        self._decoder = OnnxTokenDecoder(network.decoder)
+        self._decoder = OnnxTokenDecoder(network.decoder, weight_bits=WEIGHT_BITS)
 
     @classmethod
     def from_pretrained(

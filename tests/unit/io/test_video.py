@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dancetomusic.errors import VideoError
 from dancetomusic.io.audio import read_audio
-from dancetomusic.io.video import prefetch, probe_video, read_frames
+from dancetomusic.io.video import open_video, prefetch, probe_video, read_frames
 from tests.video_factory import (
     HEIGHT,
     WIDTH,
@@ -381,6 +381,15 @@ def test_a_part_equals_the_same_part_of_the_whole(
     for start in (0, 289, 470):
         part = read_frames(path, start_s=start / 24, n_frames=24)
         assert [read_number(frame) for frame in part] == whole[start : start + 24]
+
+
+def test_before_a_part_only_pictures_that_others_need_are_decoded(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", fps=25, n_frames=300, gop=250)
+    with open_video(path) as source:
+        times = [time for time, _ in source.pictures(Fraction(9))]
+    assert Fraction(9) in times and times[0] == 0
+    assert len([time for time in times if time < 9]) < 0.7 * 9 * 25
+    assert [time for time in times if time >= 9] == [Fraction(k, 25) for k in range(225, 300)]
 
 
 def test_a_part_after_the_end_gives_the_last_picture_or_nothing_more(tmp_path: Path) -> None:

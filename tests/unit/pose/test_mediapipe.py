@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +20,28 @@ from dancetomusic.pose.mediapipe import (
 )
 
 
-def test_the_model_is_assembled_once_into_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DANCETOMUSIC_CACHE", str(tmp_path / "cache"))
-    with ThreadPoolExecutor(2) as pool:
-        paths = [task.result() for task in [pool.submit(default_model) for _ in range(2)]]
-    assert paths[0] == paths[1]
-    assert [p.name for p in (tmp_path / "cache").iterdir()] == [paths[0].name]
-    with zipfile.ZipFile(paths[0]) as bundle:
+def test_the_model_that_comes_with_the_package_is_whole() -> None:
+    with zipfile.ZipFile(default_model()) as bundle:
         assert bundle.testzip() is None
         assert sorted(bundle.namelist()) == [
             "pose_detector.tflite",
             "pose_landmarks_detector.tflite",
         ]
-    changed = paths[0].stat().st_mtime_ns
-    assert default_model().stat().st_mtime_ns == changed
+    folder = default_model().parent
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    digest = hashlib.sha256(default_model().read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("version", ["0.10.35", "1.2.3"])
+def test_a_mediapipe_that_uses_the_network_is_refused(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    import mediapipe
+
+    monkeypatch.setattr(mediapipe, "__version__", version)
+    with pytest.raises(DependencyError, match="reports its use"):
+        next(detect_poses([np.zeros((36, 64, 3), np.uint8)], 24.0))
 
 
 def test_a_cache_that_cannot_be_made_names_the_remedy(
@@ -51,7 +57,7 @@ def test_a_cache_that_cannot_be_made_names_the_remedy(
     ("error", "remedy"),
     [
         (ImportError("libGL.so.1: cannot open shared object file"), "apt-get install libgl1"),
-        (ModuleNotFoundError("no", name="mediapipe"), "pip install mediapipe"),
+        (ModuleNotFoundError("no", name="mediapipe"), "pip install 'mediapipe"),
     ],
 )
 def test_a_missing_library_names_the_remedy(
