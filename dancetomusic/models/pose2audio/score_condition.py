@@ -33,6 +33,7 @@ Velocities are in [0, 1], places in [-1, 1] from the start of the frame to its e
 N_PROGRAMS = 128
 UNKNOWN_PROGRAM = 0
 _BASS_PROGRAMS = range(32, 40)
+_ONE_PLACE = 1e-3  # frames nearer than this are one place: times are rounded to float32
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,10 @@ def piano_roll(
     roll = np.zeros((n_frames, N_COLUMNS), np.float32)
     roll[:, :N_PARTS] = notes.given
     at = notes.start_s.astype(np.float64) * frame_rate - first_frame
-    frame = np.floor(at + 1e-6).astype(int)
-    place = (2 * (at - frame) - 1).astype(np.float32)
-    last = np.ceil(notes.end_s.astype(np.float64) * frame_rate - first_frame).astype(int)
+    frame = np.floor(at + _ONE_PLACE).astype(int)
+    place = np.clip(2 * (at - frame) - 1, -1, 1).astype(np.float32)
+    end = notes.end_s.astype(np.float64) * frame_rate - first_frame
+    last = np.ceil(end - _ONE_PLACE).astype(int)
     velocity = notes.velocity.astype(np.float32) / 127
     heard = (frame >= 0) & (frame < n_frames)
 
