@@ -71,7 +71,11 @@ class TimedNotes:
         """The same with some parts, and the instruments of some, unknown."""
         kept = ~parts[self.part]
         return TimedNotes(
-            *(v[kept] for v in (self.start_s, self.end_s, self.part, self.pitch, self.velocity)),
+            self.start_s[kept],
+            self.end_s[kept],
+            self.part[kept],
+            self.pitch[kept],
+            self.velocity[kept],
             np.where(parts | instruments, UNKNOWN_PROGRAM, self.instruments),
             self.given & ~parts,
         )
@@ -125,8 +129,9 @@ def timed_notes(score: Score, programs: Mapping[str, int] | None = None) -> Time
     rows = np.concatenate(columns) if columns else np.zeros((0, 5))
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     start, end = (rows[:, n].astype(np.float32) for n in (0, 1))
-    part, pitch, velocity = (rows[:, n].astype(np.uint8) for n in (2, 3, 4))
-    return TimedNotes(start, end, part, pitch, velocity, instruments, np.ones(N_PARTS, bool))
+    parts, pitches, velocities = (rows[:, n].astype(np.uint8) for n in (2, 3, 4))
+    given = np.ones(N_PARTS, bool)
+    return TimedNotes(start, end, parts, pitches, velocities, instruments, given)
 
 
 def piano_roll(
