@@ -50,10 +50,9 @@ def poses(demo_dir: Path, tmp_path: Path) -> Path:
     """Three seconds of a dance."""
     with np.load(demo_dir / "steps_128bpm.npz") as held:
         values = dict(held)
-    for name, value in values.items():
-        if value.ndim and len(value) == len(values["poses"]):
-            values[name] = value[:72]
-    np.savez(tmp_path / "poses.npz", **values)
+    total, count = len(values["poses"]), round(3 * float(values["fps"]))
+    cut = {n: v[:count] if v.ndim and len(v) == total else v for n, v in values.items()}
+    np.savez(tmp_path / "poses.npz", **cut)
     return tmp_path / "poses.npz"
 
 

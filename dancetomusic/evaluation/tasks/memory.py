@@ -16,7 +16,14 @@ from jaxtyping import Float32
 
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.errors import InputError
-from dancetomusic.evaluation.report import cell_text, mean_cell, page_head, table, write_report
+from dancetomusic.evaluation.report import (
+    Cell,
+    cell_text,
+    mean_cell,
+    page_head,
+    table,
+    write_report,
+)
 from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.models.pose2audio.losses import codebook_losses
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
@@ -149,7 +156,8 @@ def evaluate(
         "model": f"`{checkpoint}`",
         "music": f"for {len(items)} dances of `{data or dances}`, split {split}",
     }
-    rows, cells = [], {}
+    rows: list[list[str]] = []
+    cells: dict[str, Cell] = {}
     for name, title in ROWS.items():
         loss = mean_cell(value[name] for value in values)
         above = mean_cell(value[name] - value["own"] for value in values)

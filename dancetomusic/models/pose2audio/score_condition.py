@@ -33,6 +33,7 @@ Velocities are in [0, 1], places in [-1, 1] from the start of the frame to its e
 N_PROGRAMS = 128
 UNKNOWN_PROGRAM = 0
 _BASS_PROGRAMS = range(32, 40)
+_ONE_PLACE = 1e-3  # frames nearer than this are one place: times are rounded to float32
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ class TimedNotes:
         """The same with some parts, and the instruments of some, unknown."""
         kept = ~parts[self.part]
         return TimedNotes(
-            *(v[kept] for v in (self.start_s, self.end_s, self.part, self.pitch, self.velocity)),
+            self.start_s[kept],
+            self.end_s[kept],
+            self.part[kept],
+            self.pitch[kept],
+            self.velocity[kept],
             np.where(parts | instruments, UNKNOWN_PROGRAM, self.instruments),
             self.given & ~parts,
         )
@@ -124,8 +129,9 @@ def timed_notes(score: Score, programs: Mapping[str, int] | None = None) -> Time
     rows = np.concatenate(columns) if columns else np.zeros((0, 5))
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     start, end = (rows[:, n].astype(np.float32) for n in (0, 1))
-    part, pitch, velocity = (rows[:, n].astype(np.uint8) for n in (2, 3, 4))
-    return TimedNotes(start, end, part, pitch, velocity, instruments, np.ones(N_PARTS, bool))
+    parts, pitches, velocities = (rows[:, n].astype(np.uint8) for n in (2, 3, 4))
+    given = np.ones(N_PARTS, bool)
+    return TimedNotes(start, end, parts, pitches, velocities, instruments, given)
 
 
 def piano_roll(
@@ -142,9 +148,10 @@ def piano_roll(
     roll = np.zeros((n_frames, N_COLUMNS), np.float32)
     roll[:, :N_PARTS] = notes.given
     at = notes.start_s.astype(np.float64) * frame_rate - first_frame
-    frame = np.floor(at + 1e-6).astype(int)
-    place = (2 * (at - frame) - 1).astype(np.float32)
-    last = np.ceil(notes.end_s.astype(np.float64) * frame_rate - first_frame).astype(int)
+    frame = np.floor(at + _ONE_PLACE).astype(int)
+    place = np.clip(2 * (at - frame) - 1, -1, 1).astype(np.float32)
+    end = notes.end_s.astype(np.float64) * frame_rate - first_frame
+    last = np.ceil(end - _ONE_PLACE).astype(int)
     velocity = notes.velocity.astype(np.float32) / 127
     heard = (frame >= 0) & (frame < n_frames)
 

@@ -165,7 +165,8 @@ def open_windows(
     kept.mkdir(parents=True, exist_ok=True)
     prepare = Preparation(config, kept, codec, encoder, decoder)
     paired: list[Item] = []
-    clips, notes = None, ()
+    clips = None
+    notes: tuple[str, ...] = ()
     if config.paired_share and config.clips is None:
         paired = prepare.pairs()
     elif config.paired_share:

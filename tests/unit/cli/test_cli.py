@@ -308,9 +308,11 @@ def test_train_hands_over_typed_overrides(monkeypatch, folder):
         "train --model codec --config c.yaml --output run steps=3 rate=1e-1 name=a sizes=[1,2]"
     )
     assert exit_code(command) == 0
-    ((model, config, overrides, output),) = calls
-    assert (model, config.name, output.name) == ("codec", "c.yaml", "run")
+    assert exit_code("train --model codec --data set --output run") == 0
+    (model, config, overrides, output, data), (_, none, _, _, of_clips) = calls
+    assert (model, config.name, output.name, data) == ("codec", "c.yaml", "run", None)
     assert overrides == {"steps": 3, "rate": 0.1, "name": "a", "sizes": [1, 2]}
+    assert none is None and of_clips.name == "set"
 
 
 @pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-1", 0.25)])

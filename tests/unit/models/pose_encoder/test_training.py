@@ -33,6 +33,7 @@ from dancetomusic.models.pose_encoder.training_data import (
     source_of_dance,
 )
 from dancetomusic.models.registry import train
+from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.types import PoseSequence
 from tests.clip_factory import add_clip
 
@@ -274,12 +275,12 @@ def test_impossible_settings_are_refused(values):
 def test_a_clip_of_a_set_is_a_source_whose_beat_0_is_a_downbeat(tmp_path):
     record = add_clip(tmp_path, "video")
     clip = load_clip(clip_directory(tmp_path, record.key))
-    times = np.array([0.1, 0.4, 0.7, 1.0])
-    rhythm = dataclasses.replace(clip.rhythm, beat_times=times, beat_numbers=np.array([3, 4, 1, 2]))
+    times = np.array([0.1, 0.35, 0.6, 0.85])
+    rhythm = danced_rhythm(clip.poses, times, np.array([3, 4, 1, 2]))
     source = source_of_clip(dataclasses.replace(clip, rhythm=rhythm))
-    np.testing.assert_allclose(source.beat_times, [-0.5, -0.2, *times])
-    assert source.beats_per_bar == 4 and source.beat_times[4] == 0.7
-    alone = dataclasses.replace(rhythm, beat_times=times[:1], beat_numbers=np.array([1]))
+    np.testing.assert_allclose(source.beat_times, [-0.4, -0.15, *times])
+    assert source.beats_per_bar == 4 and source.beat_times[4] == 0.6
+    alone = danced_rhythm(clip.poses, times[:1], np.array([1]))
     assert source_of_clip(dataclasses.replace(clip, rhythm=alone)) is None
 
 
