@@ -22,7 +22,7 @@ const ADDRESS = "#video=";
 const ENVELOPE_HZ = 100;
 const $ = (id) => document.getElementById(id);
 const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-const isTyping = (element) => element.matches("input:not([type=checkbox]):not([type=radio]), textarea, select, [role=slider]");
+const isTyping = (element) => element.matches("input:not([type=checkbox], [type=radio], [type=range]), select, [role=slider]");
 const signed = (value) => (value > 0 ? `+${value}` : String(value).replace("-", "−"));
 
 class Studio {
@@ -35,7 +35,7 @@ class Studio {
     this.roll = new PianoRoll($("roll"), $("roll-legend"), seek);
     this.mixer = new Mixer($("mixer"), $("channels"), $("mixer-reset"), {
       player: this.player,
-      onChange: () => this.roll.show({ levels: this.mixer.levels }),
+      onChange: (levels) => this.roll.show({ levels }),
     });
     this.skeleton = new Skeleton($("video-overlay"), facts);
     this.panel = new BeatPanel(this.player, { onChange: () => this.showBeats(), read: (wish) => this.readAgain(wish) });
@@ -278,7 +278,7 @@ class Studio {
     return this.work.run(TITLES.file, FILE_STAGES, async (signal) => {
       const words = [this.clip.name.replace(/\.[^.]*$/, ""), take.style, `take ${number + 1}`, format === "zip" && "stems"];
       const wish = { format, name: words.filter(Boolean).join(" "), mix: $("mix").value / 100 };
-      if (take.tracks.length) wish.levels = this.mixer.levels;
+      if (take.tracks.length) wish.levels = this.mixer.levelsOf(take.tracks);
       save((await this.job(`api/takes/${take.take}/files`, wish, signal)).url);
     });
   }
