@@ -1,6 +1,7 @@
 // The upload page: from a file to takes one can listen to, compare, mix and keep.
 
 import { BeatPanel } from "./beatpanel.js";
+import { tempoOf } from "./beats.js";
 import { Mixer } from "./mixer.js";
 import { Player } from "./player.js";
 import { PianoRoll } from "./roll.js";
@@ -417,7 +418,8 @@ function setAddress(clip, how) {
   history[how](null, "", clip ? `${ADDRESS}${clip.id}` : location.pathname + location.search);
 }
 
-function noteOf({ bpm, key, wish }) {
+function noteOf({ beats, key, wish }) {
+  const bpm = tempoOf(beats);
   const tempo = bpm ? `${bpm.toFixed(1)} BPM` : "no beats";
   const energy = wish.energy ? `energy ${signed(wish.energy)}` : "";
   return [tempo, key, energy, `seed ${wish.seed}`].filter(Boolean).join(" · ");
