@@ -403,7 +403,7 @@ class Studio {
     this.player.keepInStep();
     for (const view of [this.timeline, this.roll, this.panel.strip]) view.moveTo(video.currentTime);
     $("clock").textContent = `${clockText(video.currentTime)} / ${clockText(duration)}`;
-    $("time-left").textContent = `${clockText(Math.max(0, Math.ceil(duration - video.currentTime)))} left`;
+    $("time-left").textContent = `${clockText(Math.max(0, duration - video.currentTime))} left`;
     const picture = { width: video.videoWidth || this.clip.width, height: video.videoHeight || this.clip.height };
     this.skeleton.draw($("skeleton").checked ? track.at(video.currentTime) : [], picture);
   }
