@@ -147,7 +147,7 @@ def create_app(
         await live.serve(socket, socket.scope["session"])
 
     for route in app.routes:
-        if isinstance(route, APIRoute) and "GET" in route.methods:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
     return Guard(app, token, root_path)
 

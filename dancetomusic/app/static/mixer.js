@@ -11,7 +11,7 @@ const sayDb = (db) => (db <= LOWEST_DB ? "off" : `${db > 0 ? "+" : ""}${db.toFix
 const unchanged = () => ({ db: 0, mute: false, solo: false });
 
 export class Mixer {
-  // `player` plays what the faders say; `onChange()` follows every change.
+  // `player` plays what the faders say; `onChange(levels)` follows every change.
   constructor(root, channels, reset, { player, onChange }) {
     Object.assign(this, { root, channels, reset, player, onChange, states: new Map(), strips: [] });
     reset.addEventListener("click", () => {
@@ -62,19 +62,15 @@ export class Mixer {
     return { name, root, fader, mute, solo, meter, value };
   }
 
-  // Gains by track, as they are heard.
-  get levels() {
-    const solo = this.strips.some(({ name }) => this.states.get(name).solo);
-    return Object.fromEntries(
-      this.strips.map(({ name }) => {
-        const state = this.states.get(name);
-        return [name, state.mute || (solo && !state.solo) ? 0 : gainOf(state.db)];
-      }),
-    );
+  // Gains of tracks by name, as they are heard.
+  levelsOf(names) {
+    const states = names.map((name) => [name, this.states.get(name) ?? unchanged()]);
+    const solo = states.some(([, state]) => state.solo);
+    return Object.fromEntries(states.map(([name, state]) => [name, state.mute || (solo && !state.solo) ? 0 : gainOf(state.db)]));
   }
 
   apply() {
-    const { levels } = this;
+    const levels = this.levelsOf(this.strips.map(({ name }) => name));
     for (const { name, root, fader, mute, solo, value } of this.strips) {
       const state = this.states.get(name);
       fader.value = state.db;
@@ -89,7 +85,7 @@ export class Mixer {
       return db === 0 && !mute && !solo;
     });
     this.player.setLevels(levels);
-    this.onChange();
+    this.onChange(levels);
   }
 
   drawLevels() {

@@ -106,9 +106,9 @@ export class PianoRoll {
   drawSections(pen, colour, family) {
     pen.font = `600 11px ${family}`;
     pen.textBaseline = "middle";
-    this.score.sections.forEach(([name, start, end], index) => {
+    this.score.sections.forEach(([name, start, end]) => {
       const [left, right] = [this.x(start) + 1, this.x(end) - 1];
-      pen.fillStyle = colour(index % 2 ? "--sunken" : "--line");
+      pen.fillStyle = colour("--line");
       pen.fillRect(left, 2, right - left, SECTIONS_PX - 4);
       pen.fillStyle = colour("--ink");
       if (pen.measureText(name).width < right - left - 8) pen.fillText(name, left + 5, SECTIONS_PX / 2 + 0.5);

@@ -1,6 +1,7 @@
 // The upload page: from a file to takes one can listen to, compare, mix and keep.
 
 import { BeatPanel } from "./beatpanel.js";
+import { tempoOf } from "./beats.js";
 import { Mixer } from "./mixer.js";
 import { Player } from "./player.js";
 import { PianoRoll } from "./roll.js";
@@ -22,7 +23,7 @@ const ADDRESS = "#video=";
 const ENVELOPE_HZ = 100;
 const $ = (id) => document.getElementById(id);
 const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-const isTyping = (element) => element.matches("input:not([type=checkbox]):not([type=radio]), textarea, select, [role=slider]");
+const isTyping = (element) => element.matches("input:not([type=checkbox], [type=radio], [type=range]), select, [role=slider]");
 const signed = (value) => (value > 0 ? `+${value}` : String(value).replace("-", "−"));
 
 class Studio {
@@ -35,7 +36,7 @@ class Studio {
     this.roll = new PianoRoll($("roll"), $("roll-legend"), seek);
     this.mixer = new Mixer($("mixer"), $("channels"), $("mixer-reset"), {
       player: this.player,
-      onChange: () => this.roll.show({ levels: this.mixer.levels }),
+      onChange: (levels) => this.roll.show({ levels }),
     });
     this.skeleton = new Skeleton($("video-overlay"), facts);
     this.panel = new BeatPanel(this.player, { onChange: () => this.showBeats(), read: (wish) => this.readAgain(wish) });
@@ -278,7 +279,7 @@ class Studio {
     return this.work.run(TITLES.file, FILE_STAGES, async (signal) => {
       const words = [this.clip.name.replace(/\.[^.]*$/, ""), take.style, `take ${number + 1}`, format === "zip" && "stems"];
       const wish = { format, name: words.filter(Boolean).join(" "), mix: $("mix").value / 100 };
-      if (take.tracks.length) wish.levels = this.mixer.levels;
+      if (take.tracks.length) wish.levels = this.mixer.levelsOf(take.tracks);
       save((await this.job(`api/takes/${take.take}/files`, wish, signal)).url);
     });
   }
@@ -402,7 +403,7 @@ class Studio {
     this.player.keepInStep();
     for (const view of [this.timeline, this.roll, this.panel.strip]) view.moveTo(video.currentTime);
     $("clock").textContent = `${clockText(video.currentTime)} / ${clockText(duration)}`;
-    $("time-left").textContent = `${clockText(Math.max(0, Math.ceil(duration - video.currentTime)))} left`;
+    $("time-left").textContent = `${clockText(Math.max(0, duration - video.currentTime))} left`;
     const picture = { width: video.videoWidth || this.clip.width, height: video.videoHeight || this.clip.height };
     this.skeleton.draw($("skeleton").checked ? track.at(video.currentTime) : [], picture);
   }
@@ -417,7 +418,8 @@ function setAddress(clip, how) {
   history[how](null, "", clip ? `${ADDRESS}${clip.id}` : location.pathname + location.search);
 }
 
-function noteOf({ bpm, key, wish }) {
+function noteOf({ beats, key, wish }) {
+  const bpm = tempoOf(beats);
   const tempo = bpm ? `${bpm.toFixed(1)} BPM` : "no beats";
   const energy = wish.energy ? `energy ${signed(wish.energy)}` : "";
   return [tempo, key, energy, `seed ${wish.seed}`].filter(Boolean).join(" · ");
