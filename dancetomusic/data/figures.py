@@ -9,7 +9,6 @@ by which follow each other, so that long stretches of nothing but held-out figur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -144,5 +143,4 @@ def without_figures(dance: Dance, block: frozenset[str], *, margin_s: float = MA
     present = dance.poses.present.copy()
     for start, end in stretches_of(dance, block):
         present &= (at < start - margin_s) | (at >= end + margin_s)
-    world = np.where(present[:, None, None], dance.poses.world, np.float32(0.0))
-    return replace(dance, poses=replace(dance.poses, world=world, present=present))
+    return dance.showing(present)
