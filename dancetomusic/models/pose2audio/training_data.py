@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int, Int64
 from torch import Tensor
 
 from dancetomusic.codec.base import Codec
-from dancetomusic.config import config_to_dict
+from dancetomusic.config import check_ranges, config_to_dict
 from dancetomusic.data.clip import ACCEPTED, CLIP_FILES, Clip, clip_directory
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.dance import Dance
@@ -38,7 +38,7 @@ from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, 
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
 from dancetomusic.training.clips import EndlessClips
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.prepared import hash_arrays, load_or_make
