@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import typing
 from collections.abc import Callable
@@ -85,6 +86,32 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+
+
+def check_ranges(
+    config: object, *, counts: str = "", positive: str = "", weights: str = "", shares: str = ""
+) -> None:
+    """Refuse settings out of range; each argument names settings, separated by spaces.
+
+    Args:
+        config: The settings.
+        counts: At least 1.
+        positive: More than 0.
+        weights: 0 or more.
+        shares: In [0, 1].
+
+    Raises:
+        ConfigError: If one is out of range, or not a number.
+    """
+    for keys, low, high, remedy in (
+        (counts, 1, math.inf, "Give at least 1."),
+        (positive, math.nextafter(0, 1), math.inf, "Give more than 0."),
+        (weights, 0, math.inf, "Give 0 or more."),
+        (shares, 0, 1, "Give a share in [0, 1]."),
+    ):
+        for key in keys.split():
+            if not low <= getattr(config, key) <= high:
+                raise ConfigError(f"{key} is {getattr(config, key)}", remedy)
 
 
 def check_fields(config: Any) -> None:

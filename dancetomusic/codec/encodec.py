@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float32, Int
 from torch import Tensor
 
+from dancetomusic.codec.base import Codec
 from dancetomusic.errors import CheckpointError, ConfigError, DependencyError
 from dancetomusic.io.audio import resample
 from dancetomusic.types import CodeSequence, Waveform
@@ -40,8 +41,8 @@ _RENAMES = (
 )
 
 
-class EncodecCodec:
-    """A ``Codec`` over ``transformers.EncodecModel``; the codes are EnCodec's own.
+class EncodecCodec(Codec):
+    """A codec over ``transformers.EncodecModel``; the codes are EnCodec's own.
 
     Args:
         model: A causal, mono, unchunked model: the architecture of ``facebook/encodec_24khz``.
@@ -71,8 +72,11 @@ class EncodecCodec:
                 f"Use {HUB_ID}.",
             )
         self._model = model.eval().requires_grad_(False)
-        self._n_codebooks = n_codebooks
-        self._identity = f"encodec-{config.sampling_rate // 1000}khz:{_digest(model)}"
+        self.n_codebooks = n_codebooks
+        self.sample_rate, self.hop_length = int(config.sampling_rate), int(config.hop_length)
+        self.codebook_size = int(config.codebook_size)
+        self.latent_channels = int(config.hidden_size)
+        self.identity = f"encodec-{config.sampling_rate // 1000}khz:{_digest(model)}"
 
     @classmethod
     def from_pretrained(
@@ -107,41 +111,6 @@ class EncodecCodec:
             model = _load_directory(_fetch(source, revision))
         return cls(model, n_codebooks=n_codebooks)
 
-    @property
-    def identity(self) -> str:
-        """Name and digest of the weights, the same wherever they were loaded from."""
-        return self._identity
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return int(self._model.config.sampling_rate)
-
-    @property
-    def hop_length(self) -> int:
-        """Samples a code frame."""
-        return int(self._model.config.hop_length)
-
-    @property
-    def frame_rate(self) -> float:
-        """Code frames a second."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def n_codebooks(self) -> int:
-        """Codebooks used for encoding."""
-        return self._n_codebooks
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in each codebook."""
-        return int(self._model.config.codebook_size)
-
-    @property
-    def latent_channels(self) -> int:
-        """Width of an embedded code frame."""
-        return int(self._model.config.hidden_size)
-
     def to(self, device: str) -> EncodecCodec:
         """The same codec with its weights on a device."""
         self._model.to(device)
@@ -175,21 +144,6 @@ class EncodecCodec:
                 )
             codes = encoded.audio_codes[0, 0].numpy()
         return CodeSequence(codes, self.frame_rate, self.identity)
-
-    def decode(self, codes: CodeSequence) -> Waveform:
-        """Mono sound of the codes, ``hop_length`` samples a frame.
-
-        Raises:
-            CheckpointError: If another codec made the codes, or they are out of range.
-        """
-        if codes.codec_id != self.identity:
-            raise CheckpointError(
-                f"the codes were made by {codes.codec_id}, this codec is {self.identity}",
-                "Decode them with the codec that made them.",
-            )
-        stream = self.decoder_stream()
-        samples = np.concatenate([stream.push(codes.codes), stream.flush()])
-        return Waveform(samples[None], self.sample_rate)
 
     def decoder_stream(self) -> EncodecDecoderStream:
         """A decoder that takes its codes in chunks."""

@@ -17,8 +17,9 @@ from jaxtyping import Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dancetomusic.codec.base import Codec
 from dancetomusic.codec.quantizer import ResidualQuantizer
-from dancetomusic.errors import CheckpointError, ConfigError
+from dancetomusic.errors import ConfigError
 from dancetomusic.nn.convnext import ConvNeXtBlock
 from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.streaming import StreamingConv1d
@@ -237,8 +238,8 @@ class SpectralCodecModel(PretrainedModule):
         return self.decode_latent(self.quantizer.decode(codes), first_frame)
 
 
-class SpectralCodec:
-    """The embedded codec with its weights; see ``dancetomusic.codec.base.Codec``.
+class SpectralCodec(Codec):
+    """The embedded codec with its weights.
 
     Args:
         model: The network.
@@ -252,8 +253,12 @@ class SpectralCodec:
                 f"Choose 1 to {model.config.n_codebooks}.",
             )
         self.model = model.eval().requires_grad_(False)
-        self._n_codebooks = n_codebooks
-        self._identity = f"spectral:{_digest_of_codes(model)}"
+        self.n_codebooks = n_codebooks
+        self.sample_rate, self.hop_length = model.config.sample_rate, model.config.hop_length
+        self.codebook_size = model.config.codebook_size
+        self.latent_channels = model.config.encoder_channels
+        self.identity = f"spectral:{_digest_of_codes(model)}"
+        """``spectral:`` and a digest of encoder and codebooks; the decoder may be retrained."""
 
     @classmethod
     def from_pretrained(
@@ -266,41 +271,6 @@ class SpectralCodec:
         """
         model = SpectralCodecModel.from_pretrained(locate_checkpoint(directory))
         return cls(model, n_codebooks=n_codebooks)
-
-    @property
-    def identity(self) -> str:
-        """``spectral:`` and a digest of encoder and codebooks; the decoder may be retrained."""
-        return self._identity
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self.model.config.sample_rate
-
-    @property
-    def hop_length(self) -> int:
-        """Samples a code frame."""
-        return self.model.config.hop_length
-
-    @property
-    def frame_rate(self) -> float:
-        """Code frames a second."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def n_codebooks(self) -> int:
-        """Codebooks used for encoding."""
-        return self._n_codebooks
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in each codebook."""
-        return self.model.config.codebook_size
-
-    @property
-    def latent_channels(self) -> int:
-        """Width of an embedded code frame."""
-        return self.model.config.encoder_channels
 
     def to(self, device: str) -> SpectralCodec:
         """The same codec with its weights on a device."""
@@ -325,29 +295,8 @@ class SpectralCodec:
         from dancetomusic.io.audio import resample
 
         mono = resample(waveform.to_mono(), self.sample_rate)
-        codes = self.model.encode(torch.from_numpy(mono.samples), self._n_codebooks)
+        codes = self.model.encode(torch.from_numpy(mono.samples), self.n_codebooks)
         return CodeSequence(codes[0].numpy(), self.frame_rate, self.identity)
-
-    @torch.inference_mode()
-    def decode(self, codes: CodeSequence) -> Waveform:
-        """Mono sound of the codes.
-
-        Raises:
-            CheckpointError: If another codec made them.
-        """
-        if codes.codec_id != self.identity:
-            raise CheckpointError(
-                f"codes were made by codec {codes.codec_id}, not {self.identity}",
-                "Decode them with their own codec.",
-            )
-        stream = self.decoder_stream()
-        step = 30 * round(self.frame_rate)  # constant memory for long sounds
-        chunks = [
-            stream.push(codes.codes[:, start : start + step])
-            for start in range(0, codes.codes.shape[1], step)
-        ]
-        samples = np.concatenate([*chunks, stream.flush()])
-        return Waveform(samples[None], self.sample_rate)
 
     def decoder_stream(self) -> SpectralDecoderStream:
         """A decoder that takes its codes in chunks."""

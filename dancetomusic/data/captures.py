@@ -10,7 +10,7 @@ relation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
@@ -77,20 +77,17 @@ def find_captures(dances: Sequence[Dance]) -> Captures:
     return Captures(np.array(dance), np.array(first), capture.astype(np.int64))
 
 
-def capture_disjoint(
-    dances: Sequence[Dance], held_out: Sequence[Dance], captures: Captures | None = None
-) -> list[Dance]:
+def capture_disjoint(dances: Sequence[Dance], held_out: Sequence[Dance]) -> list[Dance]:
     """Dances with nobody present wherever they show a capture of a held-out dance.
 
     Args:
         dances: What there is to learn from.
         held_out: What is to be tested on; of the same set.
-        captures: Of ``[*dances, *held_out]``, where they are known already.
 
     Returns:
         The same dances, in order; those that share nothing are unchanged.
     """
-    known = captures if captures is not None else find_captures([*dances, *held_out])
+    known = find_captures([*dances, *held_out])
     tested = range(len(dances), len(dances) + len(held_out))
     shared = known.shared_with(range(len(dances)), tested)
     kept = []
@@ -100,8 +97,7 @@ def capture_disjoint(
         for beat in known.first_beat[shared & (known.dance == index)]:
             start_s, end_s = dance.beat_times[[beat, beat + WINDOW_BEATS]]
             present &= (seconds < start_s) | (seconds >= end_s)
-        world = np.where(present[:, None, None], dance.poses.world, np.float32(0.0))
-        kept.append(replace(dance, poses=replace(dance.poses, world=world, present=present)))
+        kept.append(dance.showing(present))
     return kept
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -83,6 +83,11 @@ class Dance:
     def beat_numbers(self) -> Int[np.ndarray, " beats"]:
         """Position of each beat in its bar, from 1, where beat 0 is a downbeat."""
         return np.arange(self.beat_times.size) % self.beats_per_bar + 1
+
+    def showing(self, present: Bool[np.ndarray, " frames"]) -> Dance:
+        """The dance with a dancer in some frames alone; positions elsewhere are 0."""
+        world = np.where(present[:, None, None], self.poses.world, np.float32(0.0))
+        return replace(self, poses=replace(self.poses, world=world, present=present))
 
     def music(self, sample_rate: int = 24_000) -> Waveform:
         """The music, as one channel at ``sample_rate`` in Hz.

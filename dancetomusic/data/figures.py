@@ -9,7 +9,6 @@ by which follow each other, so that long stretches of nothing but held-out figur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -42,14 +41,14 @@ def figure_span(dance: Dance, figure: Figure) -> tuple[float, float]:
     return float(start), float(end)
 
 
-def figure_blocks(dances: Sequence[Dance], n_blocks: int = N_BLOCKS) -> tuple[frozenset[str], ...]:
+def figure_blocks(dances: Sequence[Dance]) -> tuple[frozenset[str], ...]:
     """Share out all figures among blocks that take about the same time of every genre.
 
     Genre by genre, figures are put in the order of the second eigenvector of the normalised
     Laplacian of how often they follow each other (Shi and Malik, 2000), and the order is cut
-    into ``n_blocks`` parts of equal danced time. The same dances give the same blocks.
+    into ``N_BLOCKS`` parts of equal danced time. The same dances give the same blocks.
     """
-    blocks: list[set[str]] = [set() for _ in range(n_blocks)]
+    blocks: list[set[str]] = [set() for _ in range(N_BLOCKS)]
     for genre in sorted({dance.genre for dance in dances}):
         seconds: dict[str, float] = {}
         follows: dict[tuple[str, str], int] = {}
@@ -79,7 +78,7 @@ def figure_blocks(dances: Sequence[Dance], n_blocks: int = N_BLOCKS) -> tuple[fr
         lasting = np.array([seconds[names[index]] for index in order])
         middle = (np.cumsum(lasting) - lasting / 2) / lasting.sum()
         for index, share in zip(order, middle, strict=True):
-            blocks[min(n_blocks - 1, int(share * n_blocks))].add(names[index])
+            blocks[min(N_BLOCKS - 1, int(share * N_BLOCKS))].add(names[index])
     return tuple(frozenset(block) for block in blocks)
 
 
@@ -144,5 +143,4 @@ def without_figures(dance: Dance, block: frozenset[str], *, margin_s: float = MA
     present = dance.poses.present.copy()
     for start, end in stretches_of(dance, block):
         present &= (at < start - margin_s) | (at >= end + margin_s)
-    world = np.where(present[:, None, None], dance.poses.world, np.float32(0.0))
-    return replace(dance, poses=replace(dance.poses, world=world, present=present))
+    return dance.showing(present)

@@ -29,29 +29,24 @@ ACCENT_S = 0.04
 """Of the accent, which only smooths the detector's noise."""
 
 
-def movement_energy(
-    poses: PoseSequence, rate: float = ENERGY_RATE
-) -> Float32[np.ndarray, " energy_frames"]:
-    """Strength of movement in [0, 1], ``rate`` values a second from 0 s.
+def movement_energy(poses: PoseSequence) -> Float32[np.ndarray, " energy_frames"]:
+    """Strength of movement in [0, 1], ``ENERGY_RATE`` values a second from 0 s.
 
     The mean speed of the joints, smoothed over about half a second, in dB; its 10th and
     90th percentile become 0.1 and 0.9 (at least 6 dB apart, so that even movement stays
     near 0.5). Falls to 0 where no dancer is present.
     """
-    return group_energy([poses], rate)
+    return group_energy([poses])
 
 
-def group_energy(
-    dancers: Sequence[PoseSequence], rate: float = ENERGY_RATE
-) -> Float32[np.ndarray, " energy_frames"]:
+def group_energy(dancers: Sequence[PoseSequence]) -> Float32[np.ndarray, " energy_frames"]:
     """As :func:`movement_energy`, from the mean speed of all dancers who are there.
 
     Args:
         dancers: On one clock; the first one's length is that of the result.
-        rate: Values a second.
     """
     first = dancers[0]
-    n_values = _n_values(first.duration_s, rate)
+    n_values = _n_values(first.duration_s)
     if len(first) < 2:
         return np.zeros(n_values, np.float32)
     speed, present = np.zeros(len(first)), np.zeros(len(first))
@@ -67,7 +62,7 @@ def group_energy(
     share = gaussian_filter1d((present > 0).astype(float), sigma, mode="nearest")
     smooth = gaussian_filter1d(speed, sigma, mode="nearest") / np.maximum(share, 1e-6)
     level = _unit_level(smooth, share > 0.1) * np.minimum(1.0, 2.0 * share)
-    return _sample(level, first.fps, rate, n_values)
+    return _sample(level, first.fps, n_values)
 
 
 class CausalEnergy:
@@ -118,15 +113,13 @@ def danced_rhythm(
     )
 
 
-def loudness_energy(
-    waveform: Waveform, rate: float = ENERGY_RATE
-) -> Float32[np.ndarray, " energy_frames"]:
-    """Loudness in [0, 1] on the scale of :func:`movement_energy`, ``rate`` values a second.
+def loudness_energy(waveform: Waveform) -> Float32[np.ndarray, " energy_frames"]:
+    """Loudness in [0, 1] on the scale and at the rate of :func:`movement_energy`.
 
     Root mean square over frames of 10 ms, smoothed and scaled in the same way; digital
     silence is 0.
     """
-    n_values = _n_values(waveform.duration_s, rate)
+    n_values = _n_values(waveform.duration_s)
     hop = max(1, waveform.sample_rate // 100)
     samples = waveform.samples.mean(axis=0)
     if samples.size < hop:
@@ -137,7 +130,7 @@ def loudness_energy(
     smooth = gaussian_filter1d(power, SMOOTHING_S * frame_rate, mode="nearest")
     amplitude = np.sqrt(np.maximum(smooth, 0.0))
     audible = amplitude > 10 ** (FLOOR_DB / 20)
-    return _sample(_unit_level(amplitude, audible) * audible, frame_rate, rate, n_values)
+    return _sample(_unit_level(amplitude, audible) * audible, frame_rate, n_values)
 
 
 def _joint_speed(
@@ -155,8 +148,8 @@ def _mean_step(world: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.diff(world[:, BODY], axis=0), axis=-1).mean(axis=1)
 
 
-def _n_values(duration_s: float, rate: float) -> int:
-    return max(1, int(np.ceil(duration_s * rate - 1e-9)))
+def _n_values(duration_s: float) -> int:
+    return max(1, int(np.ceil(duration_s * ENERGY_RATE - 1e-9)))
 
 
 def _unit_level(amplitude: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -178,6 +171,6 @@ def _scale(level: np.ndarray, usual: np.ndarray) -> np.ndarray:
     return np.clip(USUAL + 0.8 * (level - (low + high) / 2) / spread, 0.0, 1.0)
 
 
-def _sample(values: np.ndarray, source_rate: float, rate: float, n_values: int) -> np.ndarray:
-    times = np.arange(n_values) / rate
+def _sample(values: np.ndarray, source_rate: float, n_values: int) -> np.ndarray:
+    times = np.arange(n_values) / ENERGY_RATE
     return np.interp(times, np.arange(values.size) / source_rate, values).astype(np.float32)

@@ -69,7 +69,6 @@ def choreograph(
     timing_jitter_ms: float | int = 8.0,
     syncopation: float | int = 0.1,
     hold_share: float | int = 0.05,
-    limb_rate: float | int | None = None,
     yaw_deg: float | int = 0.0,
 ) -> Choreography:
     """Make up a dance.
@@ -88,7 +87,6 @@ def choreograph(
         timing_jitter_ms: Standard deviation of a limb's arrival about its beat.
         syncopation: Share of arm accents danced half a beat early.
         hold_share: Share of figures that freeze in a pose for their length.
-        limb_rate: Arm movements a beat (0.5, 1 or 2); chosen figure by figure when ``None``.
         yaw_deg: Heading at the start; 0 faces the camera.
 
     Raises:
@@ -122,7 +120,6 @@ def choreograph(
         stride=intensity * min(1.0, (110.0 / bpm) ** 0.7),
         jitter=timing_jitter_ms / 1000.0 / beat_s,
         syncopation=float(syncopation),
-        limb_rate=None if limb_rate is None else float(limb_rate),
         heading=math.radians(yaw_deg),
     )
     last_beat = math.ceil((duration_s - first_beat_s) / beat_s) + 1
@@ -297,7 +294,6 @@ class _Dance:
     stride: float
     jitter: float
     syncopation: float
-    limb_rate: float | None
     heading: float
     mirror: int = 1
     centre: np.ndarray = field(default_factory=lambda: np.zeros(2))
@@ -656,7 +652,7 @@ def _compose(dance: _Dance, style: _Style, last_beat: int, hold_share: float) ->
             body = style.body[rng.integers(len(style.body))]
         if abs(dance.centre[0]) > 0.3:
             dance.mirror = -int(np.sign(dance.centre[0] * math.cos(dance.heading)) or 1)
-        rate = dance.limb_rate or _limb_rate(dance)
+        rate = _limb_rate(dance)
         strength = float(rng.uniform(0.75, 1.2))
         if rng.random() < hold_share and beat >= 0:
             strength = 0.15
@@ -678,6 +674,7 @@ def _compose(dance: _Dance, style: _Style, last_beat: int, hold_share: float) ->
 
 
 def _limb_rate(dance: _Dance) -> float:
+    """Arm movements a beat, chosen figure by figure."""
     quick = 2.0 if dance.beat_s > 0.55 else 1.0
     slow = 0.5 if dance.beat_s < 0.6 else 1.0
     return float(dance.rng.choice([slow, 1.0, 1.0, 1.0, quick]))

@@ -320,7 +320,6 @@ def arrange(
     beat_times: Float[np.ndarray, " beats"],
     beat_numbers: Int[np.ndarray, " beats"],
     *,
-    start_beat: int = 0,
     dynamics: Float[np.ndarray, " beats"] | None = None,
     rng: np.random.Generator | None = None,
     swing: float = 0.0,
@@ -332,7 +331,6 @@ def arrange(
         parts: Further notes in the groove's own beats.
         beat_times: Where the beats are, in seconds.
         beat_numbers: Position in the bar, from 1; bar length must equal the groove's.
-        start_beat: Beat of the groove (a bar start) that the first downbeat plays.
         dynamics: Intensity per beat in [0, 1]: scales loudness and thins weak notes.
         rng: For the thinning; needed with ``dynamics``.
         swing: How late the off-beats are played; see ``dancetomusic.rhythm.swing``.
@@ -354,7 +352,7 @@ def arrange(
     origin = first - groove.beats_per_bar * (1 if lead or first else 0)
     repeat = 0
     while origin + repeat * groove.n_beats < beat_times.size:
-        base = origin + repeat * groove.n_beats - (start_beat if repeat or start_beat else 0)
+        base = origin + repeat * groove.n_beats
         for note in loop:
             beat = base + note.time
             if beat < -0.1 or beat > beat_times.size - 1:

@@ -27,16 +27,15 @@ _WORDS = [
 ]  # fmt: skip
 
 
-def make_noise(
-    kind: str, seconds: float, rng: np.random.Generator, *, sample_rate: int = 24_000
-) -> Waveform:
-    """One of ``KINDS``, mono, peaking below full scale.
+def make_noise(kind: str, seconds: float, rng: np.random.Generator) -> Waveform:
+    """One of ``KINDS``, mono, at 24 kHz, peaking below full scale.
 
     Speech needs the program ``espeak-ng``; without it babble of modulated noise stands in.
 
     Raises:
         ValueError: If the kind is unknown.
     """
+    sample_rate = 24_000
     n = round(seconds * sample_rate)
     if kind == "speech" or kind == "chatter":
         voices = 1 if kind == "speech" else 4

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dancetomusic.io.atomic import atomic_output
 from dancetomusic.synthesis.choreography import Choreography
 
 MAX_DANCERS = 4
+SPACING_M = 1.5
+"""Between neighbours."""
 
 Points = Float32[np.ndarray, "frames 33 3"]
 Vectors = Float[np.ndarray, "frames 3"]
@@ -67,22 +70,21 @@ OUTFITS = (
 )
 
 
-def place_dancers(dances: Sequence[Choreography], spacing: float = 1.5) -> list[Points]:
+def place_dancers(dances: Sequence[Choreography]) -> list[Points]:
     """Landmarks in the room of dancers side by side, first on the left of the picture.
 
     Args:
         dances: Of equal length.
-        spacing: Between neighbours, in metres.
     """
     return [
         dance.world + dance.root[:, None] + np.array([shift, 0, 0], np.float32)
-        for dance, shift in zip(dances, side_by_side(len(dances), spacing), strict=True)
+        for dance, shift in zip(dances, side_by_side(len(dances)), strict=True)
     ]
 
 
-def side_by_side(count: int, spacing: float = 1.5) -> list[float]:
+def side_by_side(count: int) -> list[float]:
     """Where dancers stand in a row, in metres right of its middle."""
-    return [(number - (count - 1) / 2) * spacing for number in range(count)]
+    return [(number - (count - 1) / 2) * SPACING_M for number in range(count)]
 
 
 def stand_on_floor(world: Points) -> Points:
@@ -113,25 +115,17 @@ def project(
     )
 
 
-def fit_camera(
-    dancers: Sequence[Points], camera: Camera, *, width: int, height: int, margin: float = 0.06
-) -> Camera:
+def fit_camera(dancers: Sequence[Points], camera: Camera, *, width: int, height: int) -> Camera:
     """The camera at the smallest distance (steps of 0.1 m) that keeps every landmark in view."""
     if camera.distance is not None:
         return camera
     points = np.concatenate([d[:: max(1, len(d) // 500)].reshape(-1, 3) for d in dancers])
     for distance in np.arange(2.0, 40.0, 0.1):
-        fitted = Camera(
-            float(distance),
-            camera.height,
-            camera.look_height,
-            camera.yaw_deg,
-            camera.view_angle_deg,
-        )
+        fitted = replace(camera, distance=float(distance))
         if distance < np.linalg.norm(points[:, [0, 2]], axis=1).max() + 0.5:
             continue
         at = project(points, fitted, width=width, height=height)
-        if at.min() > margin and at.max() < 1 - margin:
+        if at.min() > 0.06 and at.max() < 0.94:
             return fitted
     raise InputError("the dancers fit no picture", "Check that landmarks are in metres.")
 
@@ -142,7 +136,6 @@ def render_frames(
     width: int = 640,
     height: int = 480,
     camera: Camera | None = None,
-    outfits: Sequence[Outfit] = OUTFITS,
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Draw one RGB picture per frame.
 
@@ -152,13 +145,12 @@ def render_frames(
         width: Of the picture, in pixels.
         height: Of the picture, in pixels.
         camera: In front of the dancers and far enough away when ``None``.
-        outfits: Colours, dancer by dancer.
 
     Raises:
         InputError: If there are no dancers, too many, or their lengths differ.
         DependencyError: If PyVista is not installed.
     """
-    if not 1 <= len(dancers) <= min(MAX_DANCERS, len(outfits)):
+    if not 1 <= len(dancers) <= MAX_DANCERS:
         raise InputError(f"{len(dancers)} dancers cannot be drawn", f"Give 1 to {MAX_DANCERS}.")
     if len({len(d) for d in dancers}) != 1:
         raise InputError("dancers differ in length", "Cut them to the same number of frames.")
@@ -167,7 +159,7 @@ def render_frames(
     try:
         figures = [
             _Figure(plotter, points.astype(float), outfit)
-            for points, outfit in zip(dancers, outfits, strict=False)
+            for points, outfit in zip(dancers, OUTFITS, strict=False)
         ]
         for k in range(len(dancers[0])):
             for figure in figures:
@@ -199,14 +191,9 @@ def write_video(
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "23", "preset": "slow"}
-        for picture in _chain(first, frames):
+        for picture in chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-
-
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest
 
 
 def _camera_pose(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

@@ -1,37 +1,11 @@
-"""The settings of the training loop, and checks that all settings of training share."""
+"""The settings of the training loop."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError
-
-
-def check_ranges(
-    config: object, *, counts: str = "", positive: str = "", weights: str = "", shares: str = ""
-) -> None:
-    """Refuse settings out of range; each argument names settings, separated by spaces.
-
-    Args:
-        config: The settings.
-        counts: At least 1.
-        positive: More than 0.
-        weights: 0 or more.
-        shares: In [0, 1].
-
-    Raises:
-        ConfigError: If one is out of range, or not a number.
-    """
-    for keys, low, high, remedy in (
-        (counts, 1, math.inf, "Give at least 1."),
-        (positive, math.nextafter(0, 1), math.inf, "Give more than 0."),
-        (weights, 0, math.inf, "Give 0 or more."),
-        (shares, 0, 1, "Give a share in [0, 1]."),
-    ):
-        for key in keys.split():
-            if not low <= getattr(config, key) <= high:
-                raise ConfigError(f"{key} is {getattr(config, key)}", remedy)
 
 
 @dataclass(frozen=True)

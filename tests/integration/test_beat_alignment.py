@@ -68,6 +68,7 @@ def test_six_channels(tmp_path):
     assert_on_the_picture(write_kind(tmp_path / "a.mp4", sound, "aac", 48_000, "5.1"), beats)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
 @pytest.mark.parametrize("late_s", [0.7, 3.2])
 def test_sound_that_starts_late(tmp_path, name, late_s):

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float16, Float32
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from dancetomusic.config import check_ranges
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.data.wild import WildClip, load_wild, wild_folds
 from dancetomusic.errors import ConfigError, InputError
@@ -30,7 +31,7 @@ from dancetomusic.synthesis.corpus import render_rows
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
 from dancetomusic.synthesis.noises import KINDS, make_noise
 from dancetomusic.synthesis.songs import make_song
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
 

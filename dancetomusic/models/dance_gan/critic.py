@@ -16,6 +16,7 @@ from dancetomusic.models.dance_gan.network import (
     DanceGanConfig,
     swings,
 )
+from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.residual import residual_stack
 from dancetomusic.nn.temporal import TemporalNetwork
 from dancetomusic.pose.skeleton import SHOWN_JOINTS
@@ -100,7 +101,7 @@ class MovementCritic(nn.Module):
         return self.last(hidden).mean(dim=(1, 2))
 
 
-class NoiseEncoder(nn.Module):
+class NoiseEncoder(PretrainedModule):
     """Encoder of noise from real movement: the posterior q(noise | movement).
 
     Args:
@@ -108,8 +109,11 @@ class NoiseEncoder(nn.Module):
         width: Channels of the layers beside the straight way.
     """
 
+    MODEL, CONFIG = "dance_gan_reader", DanceGanConfig
+
     def __init__(self, config: DanceGanConfig, width: int = 64) -> None:
         super().__init__()
+        self.config = config
         self.straight = nn.Linear((config.latent + 1) * N_CLOCK, config.noise)
         self.movement = TemporalNetwork(N_SHOWN + N_CLOCK, width, 1)
         self.to_noise = nn.Linear(width, 2 * config.noise)

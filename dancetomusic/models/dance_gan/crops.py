@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from dancetomusic.config import check_ranges
 from dancetomusic.data.augment import log_uniform, retime
 from dancetomusic.data.dance import Dance, require_beats
 from dancetomusic.data.tang2018 import load_dances
@@ -20,7 +21,7 @@ from dancetomusic.models.dance_gan.network import BEATS_PER_KNOT, DanceGanConfig
 from dancetomusic.pose.landmarks import mirror, resample_poses
 from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
 from dancetomusic.rhythm.features import beat_position
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
 from dancetomusic.types import POSE_FPS

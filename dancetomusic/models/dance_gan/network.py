@@ -24,7 +24,6 @@ from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.nn.residual import residual_stack
 from dancetomusic.pose.skeleton import N_DIRECTIONS, Skeleton
 
-STAGES = ("poses", "sequences", "music")
 BEATS_PER_KNOT = 1
 CLOCK_BEATS = (1, 2, 3, 4)
 """Periods that are counted: the beat, and bars of two, three and four. The generator is
@@ -72,14 +71,7 @@ class DanceGanConfig:
     choosing: int = 64
 
     def __post_init__(self) -> None:
-        sizes = (
-            self.latent,
-            self.noise,
-            self.width,
-            self.hidden,
-            self.heard,
-            self.choosing,
-        )
+        sizes = self.latent, self.noise, self.width, self.hidden, self.heard, self.choosing
         if min(sizes) < 1 or self.depth < 0:
             raise ConfigError("a size of the generator is below 1", "Give positive sizes.")
 

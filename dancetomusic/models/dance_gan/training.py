@@ -18,8 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dancetomusic.checkpoint import load_checkpoint, load_into, save_checkpoint
-from dancetomusic.config import config_to_dict
+from dancetomusic.checkpoint import load_checkpoint, load_into
 from dancetomusic.models.dance_gan.critic import (
     N_COORDINATES,
     MovementCritic,
@@ -47,7 +46,6 @@ from dancetomusic.training.loop import run_training
 from dancetomusic.training.losses import critic_losses, with_total
 from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, scheduled_adamw
 
-READER = "dance_gan_reader"
 READER_FOLDER = "reader"
 STARTING_POSES, STARTING_CROPS = 4000, 480
 """Examples that the linear maps are fitted to with which a stage starts."""
@@ -179,7 +177,7 @@ class DanceTask(DanceGanTask):
             crops = self.data.fixed_batch(STARTING_CROPS, config.seed)
             start_linear(self.generator, self.reader, crops)
         else:
-            held = load_checkpoint(before / READER_FOLDER, model=READER)
+            held = load_checkpoint(before / READER_FOLDER, model=NoiseEncoder.MODEL)
             load_into(self.reader, held, before / READER_FOLDER)
         self.critic = MovementCritic(config.model)
         self.music_dropout = nn.Dropout(config.heard_dropout)
@@ -310,13 +308,7 @@ class DanceTask(DanceGanTask):
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write the generator, and the reader for the next stage."""
         super().write(directory, metadata)
-        save_checkpoint(
-            directory / READER_FOLDER,
-            model=READER,
-            config=config_to_dict(self.config.model),
-            tensors=self.reader.state_dict(),
-            metadata=metadata,
-        )
+        self.reader.save_pretrained(directory / READER_FOLDER, metadata)
 
 
 def _critic_losses(

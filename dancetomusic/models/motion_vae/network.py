@@ -23,6 +23,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, SOURCES, Source
 from dancetomusic.nn.pretrained import PretrainedModule
@@ -74,9 +75,7 @@ class MotionVaeConfig:
 
     def __post_init__(self) -> None:
         sizes = "n_columns block_frames latent hidden memory level_memory code_width"
-        for key in [*sizes.split(), "codebook_size", "n_codebooks"]:
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
+        check_ranges(self, counts=f"{sizes} codebook_size n_codebooks")
         if self.segment_frames < self.block_frames:
             raise ConfigError(
                 f"segments of {self.segment_s:g} s are shorter than a block",

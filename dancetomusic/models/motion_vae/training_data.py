@@ -21,7 +21,7 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.config import config_to_dict
+from dancetomusic.config import check_ranges, config_to_dict
 from dancetomusic.data.augment import (
     PoseAugmentConfig,
     log_uniform,
@@ -51,7 +51,7 @@ from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.synthesis.choreography import STYLES, choreograph
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays, load_or_make
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform

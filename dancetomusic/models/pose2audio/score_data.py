@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int
 from scipy.ndimage import gaussian_filter1d
 
 from dancetomusic.codec.base import Codec
+from dancetomusic.config import check_ranges
 from dancetomusic.io.audio import resample
 from dancetomusic.models.pose2audio.score_condition import TimedNotes, timed_notes
 from dancetomusic.rhythm.energy import ENERGY_RATE
@@ -24,7 +25,6 @@ from dancetomusic.score.plan import make_plan
 from dancetomusic.score.style import choose_style, load_style, style_names
 from dancetomusic.synthesis.groove import BASSES, HELD_OUT_BASSES, HELD_OUT_KITS, KITS
 from dancetomusic.synthesis.songs import wandering_beats
-from dancetomusic.training.config import check_ranges
 from dancetomusic.training.prepared import load_or_make
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2audio.score_data import ScoreCorpusConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.conditions import CONDITIONS
 from dancetomusic.models.pose2score.events import FIELD, FIELDS
@@ -51,9 +52,7 @@ class ComposerConfig:
     """Events that are seen at once."""
 
     def __post_init__(self) -> None:
-        for key in ("d_model", "n_layers", "n_heads", "ff_mult", "field_width", "context"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
+        check_ranges(self, counts="d_model n_layers n_heads ff_mult field_width context")
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(
                 f"d_model {self.d_model} does not split into {self.n_heads} heads of even width",

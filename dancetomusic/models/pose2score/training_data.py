@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
+from dancetomusic.config import check_ranges
 from dancetomusic.models.pose2score.conditions import conditions_of
 from dancetomusic.models.pose2score.events import encode
 from dancetomusic.pose.hits import Hits
@@ -27,7 +28,7 @@ from dancetomusic.score.grooves import (
 from dancetomusic.score.notes import BeatClock
 from dancetomusic.score.plan import Plan, make_plan
 from dancetomusic.score.style import Style, load_style, style_names
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays, load_or_make
 from dancetomusic.types import RhythmTrack

@@ -334,15 +334,21 @@ def _between(
     return values[:, left] * (1 - share) + values[:, (left + 1).clamp(max=last)] * share
 
 
-def rhythm_from_encoding(
-    encoding: PoseEncoding,
-    poses: PoseSequence,
-    frame_rate: float,
-    *,
-    bpm: float | None = None,
-    beats_per_bar: int | None = None,
+def read_rhythm(
+    encoder: PoseEncoder, poses: PoseSequence, *, bpm: float | None = None
 ) -> RhythmTrack:
-    """Fit the beat grid to the encoder's estimates; frames without a dancer have weight 0."""
+    """Read the beat of a dance from its poses; frames without a dancer do not count.
+
+    Args:
+        encoder: In evaluation mode.
+        poses: One dancer at 24 frames a second, of any length.
+        bpm: Tempo to keep; only the phase is then read.
+
+    Raises:
+        PoseError: If the poses are empty or at another frame rate.
+        InputError: If ``bpm`` is outside 40-240.
+    """
+    encoding, frame_rate = encode_poses(encoder, poses), encoder.config.frame_rate
     at = np.arange(encoding.phase.shape[1]) / frame_rate
     seen = poses.present[np.minimum((at * poses.fps).astype(int), len(poses) - 1)]
     return fit_grid(
@@ -355,32 +361,6 @@ def rhythm_from_encoding(
         tempo_logits=encoding.tempo_logits[0].float().numpy(),
         weights=seen.astype(np.float32),
         bpm=bpm,
-        beats_per_bar=beats_per_bar,
-    )
-
-
-def read_rhythm(
-    encoder: PoseEncoder,
-    poses: PoseSequence,
-    *,
-    bpm: float | None = None,
-    beats_per_bar: int | None = None,
-) -> RhythmTrack:
-    """Read the beat of a dance from its poses.
-
-    Args:
-        encoder: In evaluation mode.
-        poses: One dancer at 24 frames a second, of any length.
-        bpm: Tempo to keep; only the phase is then read.
-        beats_per_bar: Bar length to keep.
-
-    Raises:
-        PoseError: If the poses are empty or at another frame rate.
-        InputError: If ``bpm`` is outside 40-240.
-    """
-    encoding = encode_poses(encoder, poses)
-    return rhythm_from_encoding(
-        encoding, poses, encoder.config.frame_rate, bpm=bpm, beats_per_bar=beats_per_bar
     )
 
 

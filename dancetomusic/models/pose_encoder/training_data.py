@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 from torch import Tensor
 
+from dancetomusic.config import check_ranges
 from dancetomusic.data.augment import (
     PoseAugmentConfig,
     log_uniform,
@@ -30,7 +31,7 @@ from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
 from dancetomusic.training.clips import EndlessClips
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
 from dancetomusic.types import POSE_FPS, PoseSequence

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dancetomusic.codec.spectral import SpectralCodecConfig, SpectralCodecModel
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import InputError
 from dancetomusic.synthesis.corpus import Corpus, CorpusConfig
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dancetomusic.codec.mulaw import N_CLASSES
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError, InputError, PoseError
 from dancetomusic.models.pose_encoder.network import LEG_SIGNALS, movement_features
 from dancetomusic.models.pose_encoder.tempo import rhythm_signals
@@ -81,9 +82,7 @@ class WaveNetConfig:
                 f"Give a multiple of {FRAME_RATE:g} such as 16000.",
             )
         widths = "channels skip_channels stacks layers_per_stack movement_channels"
-        for key in f"{widths} condition_channels".split():
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
+        check_ranges(self, counts=f"{widths} condition_channels")
         if self.layers_per_stack > 16:
             raise ConfigError(f"layers_per_stack is {self.layers_per_stack}", "Give at most 16.")
         if not self.movement_dilations or min(self.movement_dilations) < 1:

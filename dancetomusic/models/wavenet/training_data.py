@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from dancetomusic.config import check_ranges
 from dancetomusic.data.augment import PoseAugmentConfig, vary_pose
 from dancetomusic.data.clip import Clip
 from dancetomusic.data.clip_stream import ClipStream
@@ -36,7 +37,7 @@ from dancetomusic.models.wavenet.network import (
 )
 from dancetomusic.synthesis.danced_grooves import danced_grooves
 from dancetomusic.training.clips import EndlessClips
-from dancetomusic.training.config import LoopConfig, check_ranges
+from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.prepared import hash_arrays

@@ -124,6 +124,7 @@ def test_sections_of_one_video_share_a_download(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("faults", "n_waits"),
     [
@@ -257,6 +258,7 @@ def test_a_file_url_is_never_downloaded(tmp_path: Path, video: bytes, waits: lis
     assert caught.value.permanent and n_finished(tmp_path / "store") == 0
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

@@ -38,6 +38,7 @@ def cents_off(sound: np.ndarray, key: int) -> float:
     return float(near[0] / near[1])
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("program", OWN)
 def test_program_is_in_tune_clean_and_as_loud_as_its_role(font, program):
     key = 43 if program in BASS else 67

@@ -68,6 +68,7 @@ def piece(style: str, n_bars: int = 32, seed: int = 0, **rhythm: float) -> tuple
     return arrange(clock, plan, style, None, seed), plan
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("style", style_names())
 def test_every_style_plays_all_four_tracks_in_its_key(style):
     tempo = load_style(style).tempo[1]
@@ -89,6 +90,7 @@ def test_every_style_plays_all_four_tracks_in_its_key(style):
     assert bass.pitch.max() <= 52 and (bass.start[1:] >= bass.end[:-1] - 1e-6).all()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("style", SAMPLE)
 def test_form_fills_density_and_tracks(style):
     found = []

@@ -181,6 +181,7 @@ def _separate_one(seed: int) -> int:
     return stem.samples.shape[1]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("mode", "problem"),
     [

@@ -74,6 +74,7 @@ def test_movement_is_humanly_possible(dances):
         assert np.abs(dance.root[:, [0, 2]]).max() < 1.0
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("bpm", TEMPI)
 def test_the_pelvis_is_lowest_on_the_beat(style, bpm):

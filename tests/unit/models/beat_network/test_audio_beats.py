@@ -80,6 +80,7 @@ def test_beats_do_not_depend_on_level_or_channels():
     np.testing.assert_allclose(sound_rhythms(quiet)[0].beat_times, expected, atol=0.01)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_sounds_without_a_beat_are_never_sure(kind):
     for seed in range(2):

@@ -11,10 +11,7 @@ import torch
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.motion_vae import training, training_data
-from dancetomusic.models.motion_vae.network import (
-    DiagonalGaussian,
-    MotionVaeConfig,
-)
+from dancetomusic.models.motion_vae.network import DiagonalGaussian, MotionVae, MotionVaeConfig
 from dancetomusic.models.motion_vae.training import kl_divergence, train_motion_vae
 from dancetomusic.models.motion_vae.training_data import (
     LEVELLED_DB,

@@ -57,6 +57,7 @@ def one_hot(codes):
     return functional.one_hot(codes, SIZE).float()
 
 
+@pytest.mark.slow(1)
 def test_certain_shares_sound_like_their_codes(codec):
     from dancetomusic.types import CodeSequence
 
