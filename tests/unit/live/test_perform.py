@@ -5,7 +5,7 @@ import pytest
 
 from dancetomusic.cli.live import report
 from dancetomusic.errors import VideoError
-from dancetomusic.live.engine import CEILING, KNEE, _below_full_scale
+from dancetomusic.live.engine import CEILING, KNEE, LiveEngine, _below_full_scale
 from dancetomusic.live.perform import SOUND_RATE, PacedPlayer, VideoSound
 from tests.video_factory import clicks, write_video
 
@@ -37,16 +37,17 @@ def test_a_silent_video_has_no_sound_to_lead(tmp_path):
 def test_peaks_are_rounded_off_below_full_scale():
     wave = np.linspace(-3, 3, 601, dtype=np.float32)
     limited = _below_full_scale(wave)
-    assert np.abs(limited).max() < CEILING < 0.9
+    assert np.abs(limited).max() <= np.float32(CEILING) < 0.9
     quiet = np.abs(wave) <= KNEE
     assert np.array_equal(limited[quiet], wave[quiet])
     assert (np.diff(limited) >= 0).all() and np.abs(np.diff(limited)).max() <= 0.0101
 
 
-class _Failing:
-    """An engine whose sound cannot be written."""
+class _Silent(LiveEngine):
+    """An engine without threads, which plays nothing."""
 
-    sample_rate = 1000
+    def __init__(self):
+        self.sample_rate = 1000
 
     def pull(self, n_samples, now_s=None):
         return np.zeros(n_samples, np.float32)
@@ -58,10 +59,10 @@ def test_what_cannot_be_written_ends_the_player():
 
     player = PacedPlayer()
     player.on_sound = write
-    player._pull(_Failing(), 10)  # what its thread does
+    player._pull(_Silent(), 10)  # what its thread does
     assert isinstance(player.failure, OSError)
     player.on_sound = lambda sound: pytest.fail("called again after a failure")
-    player._pull(_Failing(), 10)
+    player._pull(_Silent(), 10)
 
 
 @pytest.mark.parametrize("made", [None, 2.5])
