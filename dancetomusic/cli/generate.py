@@ -205,7 +205,7 @@ def _generate_one(
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         model.check_outputs(outputs, stems)
         video = opened.enter_context(local_source(source))
-        given = {
+        given: dict[str, Any] = {
             name: None if path is None else opened.enter_context(local_source(path))
             for name, path in {"beats": beats, "sound": sound}.items()
         }
