@@ -17,10 +17,13 @@ import soundfile
 import torch
 
 from dancetomusic.builder.capture import Picture, paced_pictures
+from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import read_frames
 from dancetomusic.live.engine import LiveEngine
+from dancetomusic.live.lead import SoundBeat
 from dancetomusic.live.perform import PacedPlayer, perform
 from dancetomusic.live.watcher import Watcher
+from dancetomusic.models.beat_network.audio_beats import sound_rhythms
 from dancetomusic.models.live import BeatEstimate, PlayedGrid
 from dancetomusic.models.pose2audio.live import BLOCK_FRAMES
 from dancetomusic.models.pose2audio.network import Pose2Audio
@@ -42,8 +45,12 @@ DANCES = (
 )
 DANCE_S, SETTLED_S, SIDE = 24.0, 8.0, 320
 OUTPUT_LATENCY_S = 0.04
-LOOKING_S, READY_S, CODE_RATE = 0.04, 0.13, 75.0
-"""On the simulated clock: from a frame to its observation, and from composing to playing."""
+LOOKING_S, LISTENING_S, READY_S, CODE_RATE = 0.04, 0.15, 0.13, 75.0
+"""On the simulated clock: from a frame to its observation, from sound to its beat, and from
+composing to playing."""
+
+REAL_S = 30.0
+"""Of a filmed dance, at most."""
 
 LEAVES_S, RETURNS_S = 11.0, 16.0
 IN_TIME_MS, SILENT_DB, LOUDNESS_S = 70.0, -50.0, 0.05
@@ -59,6 +66,9 @@ def main() -> None:
     parser.add_argument("--render", type=Path, help="render six dancers into this folder first")
     parser.add_argument("--late", action="store_true", help="also without looking ahead")
     parser.add_argument("--simulate", action="store_true", help="beats on a computed clock")
+    parser.add_argument(
+        "--real", action="store_true", help="filmed dancers with their song, on a computed clock"
+    )
     parser.add_argument("--leave", action="store_true", help="the dancer leaves and comes back")
     parser.add_argument("--soak", type=float, default=0.0, help="then play for so many seconds")
     parser.add_argument("--num_dancers", type=int, default=1)
@@ -70,6 +80,9 @@ def main() -> None:
     print(f"load of the machine {os.getloadavg()[0]:.1f}, cores {os.cpu_count()}", flush=True)
     if options.simulate:
         _print_simulated(videos)
+        return
+    if options.real:
+        _print_real(videos)
         return
     if options.leave:
         _print_leaving(videos)
@@ -103,12 +116,9 @@ def _print_table(videos: Sequence[Path], predict: bool, num_dancers: int) -> Non
         with LiveEngine(
             output_latency_s=OUTPUT_LATENCY_S, predict=predict, num_dancers=num_dancers
         ) as engine:
-            begin: list[float] = []
-            figures = perform(
-                engine, _noting(paced_pictures(video), begin), PacedPlayer(OUTPUT_LATENCY_S)
-            )
+            figures = perform(engine, paced_pictures(video), PacedPlayer(OUTPUT_LATENCY_S))
         truth = _beats_of(video)
-        errors.append(_errors(figures, begin[0], truth))
+        errors.append(_errors(figures, truth))
         trivial.append(_metronome_errors(truth, figures["seconds"]))
         seen = figures["frames_in"] - figures["frames_dropped"]
         print(
@@ -139,8 +149,7 @@ def _print_leaving(videos: Sequence[Path]) -> None:
             TemporaryDirectory() as folder,
             LiveEngine(output_latency_s=OUTPUT_LATENCY_S) as engine,
         ):
-            begin: list[float] = []
-            pictures = _leaving(_noting(paced_pictures(video), begin))
+            pictures = _leaving(paced_pictures(video))
             figures = perform(
                 engine, pictures, PacedPlayer(OUTPUT_LATENCY_S), output=Path(folder, "heard.wav")
             )
@@ -150,7 +159,7 @@ def _print_leaving(videos: Sequence[Path]) -> None:
         loud_s = LOUDNESS_S * (1 + np.flatnonzero((parts**2).mean(axis=1) > 10 ** (SILENT_DB / 10)))
         last_s = loud_s[loud_s < RETURNS_S].max(initial=LEAVES_S)
         bar_s = figures["beats_per_bar"] * 60.0 / figures["bpm"]
-        played = np.array([time_s for time_s, _ in figures["beats"]]) - begin[0]
+        played = np.array([time_s for time_s, _ in figures["beats"]])
         truth = _beats_of(video)
         wanted = truth[(truth > RETURNS_S) & (truth < figures["seconds"] - 0.5)]
         away = 1000 * np.abs(played[played > RETURNS_S][:, None] - wanted).min(axis=0)
@@ -175,8 +184,9 @@ def _print_simulated(videos: Sequence[Path]) -> None:
     ahead: list[np.ndarray] = []
     for video in videos:
         found = list(detect_poses(read_frames(video, POSE_FPS, max_side=480), POSE_FPS))
-        errors, bpm = _simulate(encoder, found, _beats_of(video), predict=True)
-        late, _ = _simulate(encoder, found, _beats_of(video), predict=False)
+        seen, length_s = _watched(encoder, found), len(found) / POSE_FPS
+        errors, bpm = _simulate(seen, length_s, _beats_of(video), predict=True)
+        late, _ = _simulate(seen, length_s, _beats_of(video), predict=False)
         ahead.append(errors)
         print(
             f"{video.stem[:35]:36}{bpm:7.1f}{_median(np.abs(errors)):9.1f}{_median(errors):6.0f}"
@@ -190,18 +200,68 @@ def _print_simulated(videos: Sequence[Path]) -> None:
     print(f"{'all, median (95 % interval)':43}{_median(away):9.1f} ({low:.1f} to {high:.1f})")
 
 
-def _simulate(
-    encoder: PoseEncoder, found: Sequence[list[Detection]], truth: np.ndarray, *, predict: bool
-) -> tuple[np.ndarray, float]:
-    """Errors of the grid that would be played, in ms, and the tempo in the end."""
-    watcher, grid = Watcher(encoder, num_dancers=1, follow="largest"), PlayedGrid()
-    estimates: list[tuple[float, BeatEstimate]] = [
+def _print_real(videos: Sequence[Path]) -> None:
+    """Beats led by the movement and by the video's own sound, against those of its whole sound."""
+    encoder = Pose2Audio.from_pretrained(locate_checkpoint("pose2audio_causal")).encoder
+    print(
+        f"{'filmed dancer, computed clock':36}{'song BPM':>9}{'sure':>6}{'movement BPM':>14}"
+        f"{'error ms':>9}{'sound BPM':>11}{'error ms':>9}"
+    )
+    for video in videos:
+        sound = read_audio(video, 24_000)
+        if sound is None:
+            print(f"{video.stem[:35]:36} has no sound")
+            continue
+        song = sound_rhythms(sound)[0]
+        frames = read_frames(video, POSE_FPS, max_side=480)
+        found = list(islice(detect_poses(frames, POSE_FPS), round(REAL_S * POSE_FPS)))
+        length_s = len(found) / POSE_FPS
+        truth = song.beat_times[song.beat_times < length_s]
+        row = f"{video.stem[:35]:36}{song.bpm:9.1f}{song.certainty:6.2f}"
+        for width, estimates in (
+            (14, _watched(encoder, found)),
+            (11, _listened(sound.samples.mean(axis=0), length_s)),
+        ):
+            errors, bpm = _simulate(estimates, length_s, truth, predict=True)
+            row += f"{bpm:{width}.1f}{_median(np.abs(errors)):9.1f}"
+        print(row, flush=True)
+
+
+def _watched(
+    encoder: PoseEncoder, found: Sequence[list[Detection]]
+) -> list[tuple[float, BeatEstimate]]:
+    """When each estimate of a movement is known, and the estimate."""
+    watcher = Watcher(encoder, num_dancers=1, follow="largest")
+    return [
         (number / POSE_FPS + LOOKING_S, watcher.watch(people, number / POSE_FPS).beat)
         for number, people in enumerate(found)
     ]
+
+
+def _listened(samples: np.ndarray, length_s: float) -> list[tuple[float, BeatEstimate]]:
+    """Likewise of a sound, looked at once a second."""
+    beat, estimates, before = SoundBeat(24_000), [], BeatEstimate()
+    for second in range(int(length_s)):
+        beat.push(samples[second * 24_000 : (second + 1) * 24_000], second + 1.0)
+        found = beat.estimate()
+        if found is not None:
+            before = found.continuing(before)
+            estimates.append((second + 1.0 + LISTENING_S, before))
+    return estimates
+
+
+def _simulate(
+    estimates: list[tuple[float, BeatEstimate]],
+    length_s: float,
+    truth: np.ndarray,
+    *,
+    predict: bool,
+) -> tuple[np.ndarray, float]:
+    """Errors of the grid that would be played, in ms, and the tempo in the end."""
+    grid, estimates = PlayedGrid(), list(estimates)
     beats: list[float] = []
     estimate, block_s = BeatEstimate(), BLOCK_FRAMES / CODE_RATE
-    for number in range(int(len(found) / POSE_FPS / block_s)):
+    for number in range(int(length_s / block_s)):
         now_s = number * block_s
         while estimates and estimates[0][0] <= now_s:
             estimate = estimates.pop(0)[1]
@@ -213,14 +273,8 @@ def _simulate(
         grid.advance(block_s, estimate)
         for beat in range(int(np.ceil(first)), int(np.ceil(grid.position))):
             beats.append(playback_s + (beat - first) * 60.0 / estimate.bpm)
-    figures = {"beats": [(beat, 1) for beat in beats], "seconds": len(found) / POSE_FPS}
-    return _errors(figures, 0.0, truth), estimate.bpm
-
-
-def _noting(pictures: Iterator[Picture], begin: list[float]) -> Iterator[Picture]:
-    for picture in pictures:
-        begin.append(picture[0])
-        yield picture
+    figures = {"beats": [(beat, 1) for beat in beats], "seconds": length_s}
+    return _errors(figures, truth), estimate.bpm
 
 
 def _beats_of(video: Path) -> np.ndarray:
@@ -230,9 +284,9 @@ def _beats_of(video: Path) -> np.ndarray:
         return np.array([float(row["time_s"]) for row in csv.DictReader(file)])
 
 
-def _errors(figures: dict[str, Any], begin_s: float, truth: np.ndarray) -> np.ndarray:
+def _errors(figures: dict[str, Any], truth: np.ndarray) -> np.ndarray:
     """For every true beat after 8 s, how late the nearest played one is, in ms."""
-    played = np.array([time_s for time_s, _ in figures["beats"]]) - begin_s
+    played = np.array([time_s for time_s, _ in figures["beats"]])
     wanted = truth[(truth > SETTLED_S) & (truth < figures["seconds"] - 0.5)]
     if not played.size:
         return np.full(wanted.size, np.inf)

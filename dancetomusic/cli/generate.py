@@ -208,15 +208,13 @@ def _generate_one(
     with ExitStack() as opened:
         model = DanceToMusic.from_pretrained(checkpoint, codec, threads=threads)
         model.check_outputs(outputs, stems)
-        video, *given = (
-            None if one is None else opened.enter_context(local_source(one))
-            for one in (source, beats, sound)
-        )
-        assert video is not None
+        video = opened.enter_context(local_source(source))
+        given: dict[str, Any] = {
+            name: None if path is None else opened.enter_context(local_source(path))
+            for name, path in {"beats": beats, "sound": sound}.items()
+        }
         with stage_progress() as on_progress:
-            music = model.generate(
-                video, beats=given[0], sound=given[1], on_progress=on_progress, **options
-            )
+            music = model.generate(video, on_progress=on_progress, **given, **options)
         written = _write(music, list(outputs), save_rhythm, save_poses, saving)
         if stems is not None:
             written += music.save_stems(stems)

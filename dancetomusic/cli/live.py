@@ -108,7 +108,7 @@ def live(
     if beats_from not in BEAT_SOURCES:
         raise InputError(f"--beats_from is {beats_from!r}", f"Give {' or '.join(BEAT_SOURCES)}.")
     if camera is not None and Path(camera).is_file():
-        camera, video = None, Path(camera)
+        video, camera = Path(camera), None
     _check_files(video, output, record, latency_json)
 
     import torch

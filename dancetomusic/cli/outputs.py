@@ -36,6 +36,19 @@ def check_output(output: Path, suffixes: Sequence[str]) -> None:
         ) from error
 
 
+def check_directory(output: Path) -> None:
+    """Refuse a directory that could not be made or written.
+
+    Raises:
+        OutputError: If it, or what it would lie in, is a file or not writable.
+    """
+    nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{nearest} is a file", "Name a directory.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in {nearest}", "Choose another output path.")
+
+
 def check_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
     """Refuse an output that is an input, by whatever name, and two outputs that are one file.
 

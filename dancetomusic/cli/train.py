@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dancetomusic.cli.options import check_seed
+from dancetomusic.cli.outputs import check_directory
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.registry import trained_families
 
@@ -99,6 +100,7 @@ def train(
 
     from dancetomusic.models import registry
 
+    check_directory(output)
     registry.train(model, config, values, output, data)
 
 

@@ -452,19 +452,31 @@ def _tapped(engine: LiveEngine) -> Iterator[None]:
 
 @contextmanager
 def _interrupted() -> Iterator[Event]:
-    """An event that the first interrupt sets; a second one interrupts as usual."""
+    """An event that the first interrupt or SIGTERM sets, so that all files are closed whole.
+
+    A second signal acts as usual, and so does a SIGTERM once the block has ended.
+    """
     stop = Event()
     if current_thread() is not main_thread():
         yield stop
         return
-    usual = signal.getsignal(signal.SIGINT)
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         stop.set()
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
-    signal.signal(signal.SIGINT, on_interrupt)
+    for number in usual:
+        signal.signal(number, on_signal)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()
+    if signal.SIGTERM in received:
+        signal.raise_signal(signal.SIGTERM)

@@ -47,10 +47,10 @@ class LiveStatus:
         frames_in: Frames given so far.
         frames_dropped: Those never looked at, because newer ones came.
         underruns: Pulls that found too little sound.
+        error: What ended the engine, if something did.
         bridged_s: Sound missing that was bridged by the bar before, in seconds.
         lead: Whose beat is played: ``"movement"``, ``"sound"`` or ``"taps"``.
         relief: Highest step of ``pressure.RELIEFS`` that was taken, 0 for none.
-        error: What ended the engine, if something did.
     """
 
     bpm: float
@@ -68,10 +68,10 @@ class LiveStatus:
     frames_in: int
     frames_dropped: int
     underruns: int
-    bridged_s: float
-    lead: str
-    relief: int
     error: str | None = None
+    bridged_s: float = 0.0
+    lead: str = "movement"
+    relief: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a socket or a file; what is not known is ``None``."""

@@ -89,8 +89,8 @@ def _elements(path: Path | str, tag: str) -> Iterator[ElementTree.Element]:
         with Path(path).open("rb") as file:
             packed = file.read(2) == _GZIP
             file.seek(0)
-            with gzip.open(file) if packed else file as opened:
-                content = opened.read(LARGEST_BYTES + 1)
+            source = gzip.GzipFile(fileobj=file) if packed else file
+            content = source.read(LARGEST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read beats from {path} ({error})", "Export it again.") from error
     if len(content) > LARGEST_BYTES:

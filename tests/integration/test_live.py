@@ -37,6 +37,10 @@ def test_a_paced_video_becomes_sound_and_a_recording(
     assert figures["frames_in"] > 100
     assert 40 <= figures["bpm"] <= 240
     assert figures["accent_to_sound"]["count"] > 0
+    # On the clock of the recording: within it, from the first music on.
+    assert all(0 < time_s <= sound.size / rate + 0.1 for time_s, _ in figures["beats"])
+    first_s = np.flatnonzero(np.abs(sound) > 1e-3)[0] / rate
+    assert figures["beats"][0][0] > first_s - 0.6
     printed = capsys.readouterr().out
     assert "p95" in printed and "dropped" in printed
 
@@ -112,6 +116,8 @@ def test_senseless_engines_are_refused() -> None:
         LiveEngine(style="gregorian")
     with pytest.raises(InputError, match="latency"):
         LiveEngine(output_latency_s=-1.0)
+    with pytest.raises(InputError, match="tempo is 500"):
+        LiveEngine(bpm=500.0)
 
 
 def test_without_a_sound_card_the_remedy_names_a_file() -> None:

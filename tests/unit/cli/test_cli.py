@@ -23,6 +23,7 @@ from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 
 class FakeMusic:
     about = ""
+    doubts = ()
 
     def __init__(self):
         self.waveform = Waveform(np.zeros((1, 48_000), np.float32), 24_000)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dancetomusic.cli import main
-from dancetomusic.cli.outputs import check_distinct, check_output
+from dancetomusic.cli.outputs import check_directory, check_distinct, check_output
 from dancetomusic.errors import OutputError
 
 
@@ -39,6 +39,15 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, message):
     (tmp_path / "folder.wav").mkdir()
     with pytest.raises(OutputError, match=message):
         check_output(tmp_path / name, (".wav",))
+
+
+def test_a_directory_may_be_absent_but_not_a_file(tmp_path):
+    check_directory(tmp_path / "run" / "one")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(OutputError, match="is a file"):
+            check_directory(wrong)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dancetomusic.rhythm.beats import TEMPI_BPM
 from dancetomusic.rhythm.tracker import GridTracker
 
 RATE = 75.0
@@ -61,3 +62,15 @@ def test_a_new_tempo_is_taken_up() -> None:
     beats = np.concatenate([at * 1.5, at[-1] * 1.5 + at * 2.0])
     times, _ = track_grid(_phase(beats), RATE)
     assert np.abs(np.diff(times[times > 34]) - 0.5).max() < 0.03
+
+
+def test_a_given_tempo_is_kept_and_its_phase_tracked() -> None:
+    turns = 2 * np.pi * (2.0 * np.arange(1500) / 75 + 0.3)  # 120 BPM, 0.3 beats on
+    phase = np.stack([np.cos(turns), np.sin(turns)], 1).astype(np.float32)
+    tracker = GridTracker(75.0, 119.0)
+    tracker.weigh_tempi(np.zeros(TEMPI_BPM.size, np.float32))
+    tracker.push(phase)
+    assert tracker.bpm == 119.0
+    late = np.array(tracker.beat_times[-8:])
+    away = (late * 2.0 + 0.3 + 0.5) % 1.0 - 0.5
+    assert np.abs(away).max() < 0.15

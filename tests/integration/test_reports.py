@@ -1,0 +1,234 @@
+"""What people reported of tools like this one, a line or a short test for each.
+
+``HELD_BY`` names the tests of what has tests of its own; the rest is tried here on the real
+commands.
+"""
+
+import ast
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from dancetomusic.cli import main
+from dancetomusic.io.audio import read_audio
+from dancetomusic.pose.files import load_poses, save_poses
+from dancetomusic.synthesis.scene import write_video
+from dancetomusic.types import PoseSequence
+
+HELD_BY = {
+    "A: nothing is sent or kept outside our cache": "integration/test_private.py::"
+    "test_a_run_leaves_nothing_in_an_empty_home",
+    "B: no command replaces its input": "unit/cli/test_outputs.py::"
+    "test_commands_leave_their_input_alone",
+    "C: a full disk behind a library's error": "unit/io/test_atomic.py::"
+    "test_a_full_disk_that_a_library_hides_is_an_output_error",
+    "D: links are written through": "unit/io/test_atomic.py::"
+    "test_a_symbolic_link_is_written_through",
+    "D: pipes": "unit/io/test_atomic.py::test_a_pipe_gets_the_content_and_stays",
+    "D: permissions": "unit/io/test_atomic.py::test_a_file_keeps_its_permissions",
+    "D: long names": "unit/io/test_atomic.py::test_the_longest_legal_name_can_be_written",
+    "E: closed streams": "unit/cli/test_text.py::test_closed_streams",
+    "F: doubts": "unit/generate/test_doubts.py::test_doubts_are_said",
+    "F: posters": "unit/pose/test_tracking.py::test_a_larger_poster_does_not_lead",
+    "G: SIGTERM": "unit/cli/test_cli.py::test_sigterm_exits_143_and_leaves_nothing",
+    "H: half the batch": "unit/training/test_loop.py::test_half_the_batch_twice_as_often_resumes",
+    "H: longer": "unit/training/test_loop.py::test_a_finished_run_is_trained_for_longer",
+    "I: lists of links": "unit/builder/test_sources.py::"
+    "test_a_separator_that_is_named_and_decimal_commas",
+    "I: rekordbox": "unit/rhythm/test_grids.py::test_rekordbox_changes_its_tempo",
+    "I: Ableton": "unit/rhythm/test_grids.py::test_ableton_warps_and_continues",
+    "J: containers": "unit/io/test_mux.py::"
+    "test_pictures_that_a_container_cannot_hold_are_re_encoded",
+    "L: late times": "unit/io/test_video.py::test_times_that_begin_late_are_no_damage",
+    "M: uploads": "integration/test_app_server.py::"
+    "test_hostile_files_are_refused_and_the_server_lives",
+    "N: read-only home": "unit/io/test_cache.py::"
+    "test_a_temporary_folder_stands_in_and_is_said_once",
+    "N: little memory": "unit/cli/test_surroundings.py::test_too_little_memory_is_said",
+    "N: pipes and links": "unit/cli/test_streams.py::test_links_are_downloaded_as_the_builder_does",
+    "N: a file for a camera": "unit/builder/test_capture.py::"
+    "test_a_file_stands_for_the_camera_at_its_own_pace",
+    "O: taps": "unit/live/test_lead.py::test_three_taps_give_the_tempo_and_the_bar",
+    "O: pressure": "unit/live/test_pressure.py::test_pictures_go_first_and_quality_last",
+}
+
+
+@pytest.mark.parametrize("report", HELD_BY)
+def test_every_report_has_its_test(repository: Path, report: str) -> None:
+    file, name = HELD_BY[report].split("::")
+    tree = ast.parse((repository / "tests" / file).read_text(encoding="utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.fixture
+def place(repository: Path, demo_dir: Path, tmp_path: Path) -> dict[str, object]:
+    """Names that commands below use."""
+    dancer = load_poses(demo_dir / "steps_128bpm.npz")
+    still = np.repeat(dancer.world[:1], len(dancer), axis=0)
+    jitter = np.random.default_rng(0).normal(0, 0.01, still.shape)
+    save_poses(
+        tmp_path / "still.npz",
+        PoseSequence(
+            world=(still + jitter).astype(np.float32),
+            image=dancer.image,
+            visibility=dancer.visibility,
+            present=dancer.present,
+            fps=dancer.fps,
+        ),
+    )
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loud.csv").write_text("0,5 forte\n", encoding="utf-8")
+    return {
+        "configs": repository / "configs",
+        "poses": demo_dir / "steps_128bpm.npz",
+        "video": demo_dir / "steps_128bpm.mp4",
+        "tmp": tmp_path,
+    }
+
+
+def exit_code(command: str, place: dict[str, object]) -> object:
+    with pytest.raises(SystemExit) as end:
+        main([word.format(**place) for word in command.split()])
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("generate {poses} {tmp}/a.wav {tmp}/a.wav", "named twice"),
+        ("train --model dance_gan --config {configs}/dance_gan.yaml --output {tmp}/file", "a file"),
+        ("generate {poses} {tmp}/none/a.wav", "does not exist"),
+        ("generate {tmp}/still.npz {tmp}/a.wav", "nobody moves"),
+        ("generate {poses} {tmp}/a.wav --seed 99999999999999999999", "--seed"),
+        ("generate {poses} {tmp}/a.wav --beats {tmp}/loud.csv", "loud.csv"),
+        ("generate {poses} {tmp}/a.wav --beats_from radio", "radio"),
+        ("live --camera 97 --output {tmp}/a.wav", "camera 97 cannot be opened"),
+        ("live --video {video} --output {tmp}/a.wav --latency_json {tmp}/no/a.json", "not exist"),
+        ("live --video {video} --output {tmp}/a.wav --beats_from sound", "no sound"),
+        ("live --video {video} --output {tmp}/a.wav --bpm 500", "500"),
+        ("live --video {video} --output {tmp}/a.wav --beats_from radio", "radio"),
+    ],
+)
+@pytest.mark.slow
+def test_refusals_are_one_line(
+    place: dict[str, object], capfd: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    assert exit_code(command, place) == 2
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1 and said in printed
+    assert not Path(str(place["tmp"]), "a.wav").exists()
+
+
+@pytest.mark.slow
+def test_a_still_dance_is_played_at_a_given_tempo_and_called_a_guess(
+    place: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("generate {tmp}/still.npz {tmp}/a.wav --bpm 100", place) == 0
+    printed = capsys.readouterr().out
+    assert "a guess" in printed and "nobody moves" in printed and "100.0 BPM" in printed
+
+
+@pytest.mark.slow
+def test_names_that_are_no_text_long_names_and_a_midi_file_of_beats(
+    place: dict[str, object], tmp_path: Path
+) -> None:
+    from dancetomusic.rhythm.beats import steady_grid
+    from dancetomusic.score.midi import write_midi
+    from dancetomusic.score.notes import BeatClock, Notes, Score, Track
+
+    grid = steady_grid(111.0, 12.0)
+    notes = Track("drums", 0, True, Notes.of([(0.0, 0.5, 36, 100)]))
+    write_midi(Score(BeatClock(grid.beat_times, grid.beat_numbers), (notes,)), tmp_path / "b.mid")
+    strange = os.fsdecode(b"caf\xe9.wav")
+    long = "l" * 248 + ".mid"
+    command = f"generate {{poses}} {{tmp}}/{strange} {{tmp}}/{long} --beats {{tmp}}/b.mid"
+    assert exit_code(f"{command} --save_rhythm {{tmp}}/r.csv", place) == 0
+    assert read_audio(tmp_path / strange) is not None and (tmp_path / long).stat().st_size
+    times = np.loadtxt(tmp_path / "r.csv", delimiter=",", skiprows=1, usecols=0)
+    assert np.allclose(np.diff(times), 60 / 111, atol=0.002)
+
+
+@pytest.mark.slow
+def test_printing_to_a_full_disk_is_one_line(repository: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = _command(repository, "info", stdout=full)
+        _, said = done.communicate()
+    assert done.returncode == 2 and said.count(b"\n") == 1 and b"No space left" in said
+
+
+@pytest.mark.slow(20)
+@pytest.mark.realtime
+def test_a_write_that_fails_ends_the_performance(repository: Path, tmp_path: Path) -> None:
+    video = _black(tmp_path / "black.mp4", seconds=60)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    began_s = time.monotonic()
+    live = _command(
+        repository, "live", "--video", video, "--output", tmp_path / "a.wav", preexec_fn=limit
+    )
+    _, said = live.communicate(timeout=120)
+    assert live.returncode == 2 and b"a.wav failed" in said and b"Traceback" not in said
+    assert time.monotonic() - began_s < 55
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["black.mp4"]
+
+
+@pytest.mark.slow(20)
+@pytest.mark.realtime
+def test_sigterm_closes_a_performance_whole(repository: Path, tmp_path: Path) -> None:
+    video = _black(tmp_path / "black.mp4", seconds=60)
+    live = _command(repository, "live", "--video", video, "--output", tmp_path / "a.wav")
+    assert live.stdout is not None and b"playing" in live.stdout.readline()
+    time.sleep(3)
+    live.send_signal(signal.SIGTERM)
+    _, said = live.communicate(timeout=60)
+    assert live.returncode == 143 and b"terminated" in said
+    assert soundfile.info(tmp_path / "a.wav").duration > 1.0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.wav", "black.mp4"]
+
+
+@pytest.mark.slow(20)
+@pytest.mark.realtime
+def test_the_space_key_leads(repository: Path, demo_dir: Path, tmp_path: Path) -> None:
+    """Tapped at a tempo that is not the dancer's, on a terminal."""
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    live = _command(
+        repository,
+        *("live", "--video", demo_dir / "steps_128bpm.mp4", "--output", tmp_path / "a.wav"),
+        stdin=terminal,
+    )
+    assert live.stdout is not None and b"space" in live.stdout.readline()
+    for _ in range(10):
+        os.write(keyboard, b" ")
+        time.sleep(0.6)
+    said, _ = live.communicate(timeout=60)
+    assert live.returncode == 0 and b"beat of the taps" in said
+    bpm = float(said.split(b" BPM")[0].split()[-1])
+    assert bpm == pytest.approx(100, abs=6)
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def _black(path: Path, seconds: int) -> Path:
+    frame = np.zeros((64, 64, 3), np.uint8)
+    write_video(path, (frame for _ in range(24 * seconds)), 24.0)
+    return path
+
+
+def _command(repository: Path, *words: object, **options: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dancetomusic.cli", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+    )
