@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 import mido
 import numpy as np
 import soundfile
-from dancetomusic.score.soundfont_write import write_soundfont
 
+from building_tools.soundfont.write import write_soundfont
 from dancetomusic.app.uploads import looks_like_video
 from dancetomusic.builder.sources import read_links
 from dancetomusic.checkpoint import CONFIG_FILE, TENSORS_FILE, load_checkpoint

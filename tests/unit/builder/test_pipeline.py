@@ -18,14 +18,14 @@ from dancetomusic.builder.stages.cut import cut
 from dancetomusic.data.clip import read_record
 from dancetomusic.data.manifest import open_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
-from dancetomusic.parallel import WorkerDied
+from dancetomusic.parallel import Engine, WorkerDied
 from tests.clip_factory import add_clip
 from tests.dance_factory import small_copy
 
 SETTINGS = BuildSettings(max_seq_len=2.0, separator="hpss")
 
 
-class Workers:
+class Workers(Engine):
     """Runs tasks at once, but dies of every batch that holds a clip of some start."""
 
     workers = 2
