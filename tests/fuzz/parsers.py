@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from building_tools.soundfont.write import write_soundfont
-from dancetomusic.app.uploads import looks_like_video
+from dancetomusic.app.uploads import media_type
 from dancetomusic.builder.sources import read_links
 from dancetomusic.checkpoint import CONFIG_FILE, TENSORS_FILE, load_checkpoint
 from dancetomusic.config import config_from_dict, load_config_values
@@ -68,7 +68,7 @@ def _checkpoint(path: Path) -> object:
 
 
 def _sniff(path: Path) -> object:
-    return looks_like_video(path.read_bytes()[:64])
+    return media_type(path.read_bytes()[:64])
 
 
 def _soundfont(path: Path) -> object:
