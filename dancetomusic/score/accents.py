@@ -13,7 +13,7 @@ from dancetomusic.score.style import DRUM_KEYS
 ACCENT = 116
 """Least velocity of an answer; everything else stays at ``frame.LOUDEST`` or below."""
 
-SNAP_S = 0.05
+SNAP_S = 0.04
 """A hit this near to a sixteenth is answered there, another at its own time."""
 
 CRASH_SHARE = 0.3

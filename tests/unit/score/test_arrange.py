@@ -10,6 +10,7 @@ import pytest
 
 from dancetomusic.errors import InputError
 from dancetomusic.metrics.score import (
+    accent_times,
     bar_density,
     chord_tone_share,
     fill_rates,
@@ -126,6 +127,24 @@ def test_hits_are_answered_on_the_grid_and_off_it():
     answers = score.seconds(drums)[0][drums.notes.velocity >= ACCENT]
     assert np.abs(answers[:, None] - 4.0).min() < 1e-6
     assert np.abs(answers[:, None] - np.array(times)).min(axis=0).max() <= 0.0501
+
+
+def test_no_answer_is_at_the_edge_of_what_counts_as_one():
+    clock, plan = planned(dance(8), [4.25 + late for late in (0.0, 0.03, 0.049)])
+    for hit in plan.hits.times:
+        alone = replace(plan, hits=Hits(np.array([hit]), np.ones(1)))
+        accents = accent_times(arrange(clock, alone, "salsa"))
+        assert np.abs(accents - hit).min() <= 0.041
+
+
+def test_a_calm_dance_is_not_left_without_a_note():
+    rhythm = dance(8, bpm=load_style("contemporary").tempo[1])
+    calm = replace(rhythm, energy=np.full_like(rhythm.energy, 0.1))
+    clock, plan = planned(calm)
+    for seed in range(4):
+        score = arrange(clock, plan, "contemporary", None, seed)
+        starts = np.concatenate([score.seconds(track)[0] for track in score.tracks])
+        assert np.diff(np.sort(starts)).max() < 2.0
 
 
 def test_all_stop_where_the_dancers_freeze():
