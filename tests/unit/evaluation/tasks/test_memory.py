@@ -93,7 +93,7 @@ def test_the_command_measures_on_a_set(tmp_path, capsys):
         encoder_channels=8, encoder_blocks=1, decoder_channels=8, decoder_blocks=1,
         codebook_size=16,
     ))  # fmt: skip
-    SpectralCodec(codec).save_pretrained(tmp_path / "codec", {})
+    codec.save_pretrained(tmp_path / "codec", {})
     identity = SpectralCodec.from_pretrained(tmp_path / "codec").identity
     config = Pose2AudioConfig.of_size("tiny", codec_id=identity, codebook_size=16, window_s=1)
     config = dataclasses.replace(config, codec=str(tmp_path / "codec"))
