@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -76,8 +76,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _refuse(error: DanceToMusicError) -> None:
     print(f"dancetomusic: error: {' '.join(str(error).split())}", file=sys.stderr)
-    with suppress(OSError):  # what is left to print may have nowhere to go
+    try:
         sys.stdout.flush()
+    except OSError:  # what is left to print has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(2)
 
 

@@ -133,6 +133,7 @@ def test_the_page_offers_its_choices_and_plays_it(toy, demo_dir, tmp_path, monke
         try:
             read = await worker.work({"work": "rhythm", **wish}, lambda **_: None, 300)
             choices = {"seed": 1, "temperature": 0.0, "cfg_scale": None, "style": "low"}
+            choices |= {"key": None, "energy": None}
             beats = {"reading": 0, "beats": None, "bpm": None}
             request = {"work": "take", "folder": str(take), **wish, **choices, **beats}
             return read, await worker.work(request, lambda **_: None, 300)
@@ -140,7 +141,11 @@ def test_the_page_offers_its_choices_and_plays_it(toy, demo_dir, tmp_path, monke
             await worker.stop()
 
     read, made = asyncio.run(use())
-    assert read["model"] == {"sampling": {"temperature": 0.0}, "styles": ["low", "high"]}
+    assert read["model"] == {
+        "sampling": {"temperature": 0.0},
+        "styles": ["low", "high"],
+        "keys": [],
+    }
     assert made["duration_s"] == pytest.approx(read["duration_s"], abs=0.05)
     assert np.abs(read_audio(take / "sound.wav").samples).max() > 0.3
 

@@ -158,16 +158,17 @@ class Studio {
     this.leave();
     if (!name) return;
     let known;
+    let ended = true; // whether all that was being made came to its end
     const look = (signal) => this.fetchClip(name, signal).then((clip) => ((known = clip), this.reopen(clip, signal)));
     await this.work.run("Opening the video", {}, look);
     for (const { job, work } of known?.jobs ?? []) {
-      await this.work.run(TITLES[work], STAGES[work], async (signal) => {
+      ended &&= await this.work.run(TITLES[work], STAGES[work], async (signal) => {
         const result = await follow(job, (state) => this.work.showProgress(state), signal);
         if (work === "file") save(result.url);
         else await look(signal);
       });
     }
-    if (known && !known.analysis) {
+    if (ended && known && !known.analysis) {
       await this.work.run(TITLES.rhythm, READ_STAGES, async (signal) => {
         const analysis = await this.readRhythm(known, { beats_from: "auto", dancers: 1 }, signal);
         this.show(known, videoOf(known), analysis);
@@ -397,8 +398,9 @@ class Studio {
     if ($("studio").hidden) return;
     this.mixer.drawLevels();
     const moved = video.currentTime !== this.drawn || $("skeleton").checked !== this.drawnSkeleton;
-    if (!moved && this.drawnWidth === video.clientWidth) return;
-    [this.drawn, this.drawnSkeleton, this.drawnWidth] = [video.currentTime, $("skeleton").checked, video.clientWidth];
+    const size = `${video.clientWidth}x${video.clientHeight}`; // it has another height before its picture is there
+    if (!moved && this.drawnSize === size) return;
+    [this.drawn, this.drawnSkeleton, this.drawnSize] = [video.currentTime, $("skeleton").checked, size];
     const { track, duration_s: duration } = this.panel.analysis;
     this.player.keepInStep();
     for (const view of [this.timeline, this.roll, this.panel.strip]) view.moveTo(video.currentTime);
