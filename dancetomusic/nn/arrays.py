@@ -31,11 +31,17 @@ class ArrayLinear:
 
     def __init__(self, layer: nn.Linear) -> None:
         self.weight = np.ascontiguousarray(array(layer.weight).T)  # read fastest for few rows
-        self.bias = array(layer.bias)
+        self.bias = _bias(layer)
 
     def __call__(self, x: Frames) -> Float32[np.ndarray, "frames outputs"]:
         """The layer's output."""
         return multiply(x, self.weight) + self.bias
+
+
+def _bias(layer: nn.Linear | nn.LayerNorm) -> Float32[np.ndarray, " outputs"]:
+    """A layer's bias; zeros where it has none."""
+    bias: Tensor | None = layer.bias
+    return np.zeros(len(layer.weight), np.float32) if bias is None else array(bias)
 
 
 def multiply(
@@ -49,7 +55,7 @@ class ArrayLayerNorm:
     """``nn.LayerNorm`` over the width."""
 
     def __init__(self, layer: nn.LayerNorm) -> None:
-        self._weight, self._bias = array(layer.weight), array(layer.bias)
+        self._weight, self._bias = array(layer.weight), _bias(layer)
         self._epsilon = np.float32(layer.eps)
 
     def __call__(self, x: Frames) -> Frames:

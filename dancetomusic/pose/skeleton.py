@@ -135,6 +135,14 @@ def face_camera(
     return turn_by(world, -heading)
 
 
+def facing_camera(
+    world: Float32[np.ndarray, "frames 33 3"], fps: float
+) -> Float32[np.ndarray, "frames 33 3"]:
+    """The poses of a dance seen from in front, each turned by its own heading."""
+    heading = torch.from_numpy(heading_of(world, fps)).float()
+    return face_camera(torch.from_numpy(world), heading).numpy()
+
+
 def turn_by(
     world: Float[Tensor, "*frames 33 3"], heading: Float[Tensor, "*frames"]
 ) -> Float[Tensor, "*frames 33 3"]:

@@ -52,8 +52,7 @@ from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.skeleton import (
     Skeleton,
     directions_of,
-    face_camera,
-    heading_of,
+    facing_camera,
 )
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
@@ -131,7 +130,7 @@ class LinearRegression:
             sound = _around(mel_levels(read_sound(dance.audio_path)))
             world = poses_at_24(dance).world
             size = min(len(sound), len(world))
-            sound, facing = sound[:size], _facing(world[:size]).reshape(size, 99)
+            sound, facing = sound[:size], facing_camera(world[:size], POSE_FPS).reshape(size, 99)
             gram += sound.T @ sound
             cross += sound.T @ facing
         penalty = RIDGE * np.eye(n)
@@ -171,7 +170,7 @@ class Baselines:
         worlds = [poses_at_24(dance).world for dance in known]
         skeleton = Skeleton()
         skeleton.measure(worlds)
-        mean = np.mean([_facing(world).mean(axis=0) for world in worlds], axis=0)
+        mean = np.mean([facing_camera(world, POSE_FPS).mean(axis=0) for world in worlds], axis=0)
         directions = directions_of(torch.from_numpy(mean.astype(np.float32)))
         self.mean_pose = skeleton(directions).numpy()
 
@@ -402,11 +401,6 @@ def _lead(own: Sequence[MadeDance], other: Sequence[MadeDance], genre: str) -> C
 
 def _text(cell: Cell | None) -> str:
     return cell_text(cell, ".2f" if cell is None or abs(cell.mean) < 10 else ".0f")
-
-
-def _facing(world: Float32[np.ndarray, "frames 33 3"]) -> Float32[np.ndarray, "frames 33 3"]:
-    heading = torch.from_numpy(heading_of(world, POSE_FPS)).float()
-    return face_camera(torch.from_numpy(world), heading).numpy()
 
 
 def _around(bands: Float32[np.ndarray, "sound_frames 32"]) -> Float[np.ndarray, "frames context"]:

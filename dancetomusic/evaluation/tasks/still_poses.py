@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
-from dancetomusic.data.dance import Dance
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.evaluation.report import Cell, cell_text, table, write_report
 from dancetomusic.metrics.bootstrap import bootstrap_score
@@ -17,7 +16,7 @@ from dancetomusic.metrics.frechet import frechet_distance
 from dancetomusic.models.dance_gan.generation import still_poses
 from dancetomusic.models.dance_gan.network import DanceGenerator
 from dancetomusic.pose.landmarks import LANDMARK
-from dancetomusic.pose.skeleton import directions_of, face_camera, heading_of
+from dancetomusic.pose.skeleton import directions_of, facing_camera
 
 STRIDE = 6
 """Real poses are a quarter of a second apart."""
@@ -49,10 +48,7 @@ def evaluate_still_poses(
         InputError: If the folder has no such split.
         OutputError: If the folder cannot be written.
     """
-    held_out = [
-        _facing(d.poses.world[::STRIDE], d.poses.fps / STRIDE) for d in _dances(data, "val")
-    ]
-    known = [_facing(d.poses.world[::STRIDE], d.poses.fps / STRIDE) for d in _dances(data, "train")]
+    held_out, known = _real_poses(data, "val"), _real_poses(data, "train")
     rng = np.random.default_rng(0)
     made = still_poses(model, count, seed=0)
     mean = np.concatenate(known).mean(axis=0, keepdims=True).repeat(count, axis=0)
@@ -90,13 +86,10 @@ def _scores(worlds: list[np.ndarray], real: Float[np.ndarray, "poses features"])
     return cells
 
 
-def _dances(data: Path | str, split: str) -> list[Dance]:
-    return load_dances(data, split=split, qualities=("A", "B"))
-
-
-def _facing(world: Float32[np.ndarray, "frames 33 3"], fps: float) -> np.ndarray:
-    heading = torch.from_numpy(heading_of(world, fps)).float()
-    return face_camera(torch.from_numpy(world), heading).numpy()
+def _real_poses(data: Path | str, split: str) -> list[np.ndarray]:
+    """Poses of each dance of a split, ``STRIDE`` frames apart, facing the camera."""
+    dances = [dance.poses for dance in load_dances(data, split=split, qualities=("A", "B"))]
+    return [facing_camera(poses.world[::STRIDE], poses.fps / STRIDE) for poses in dances]
 
 
 def _directions(world: np.ndarray) -> Float[np.ndarray, "poses features"]:

@@ -7,8 +7,6 @@ from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from scipy.special import erf
-from torch import nn
 
 from dancetomusic.models.pose2score.conditions import conditions_of, withhold
 from dancetomusic.models.pose2score.events import (
@@ -22,6 +20,7 @@ from dancetomusic.models.pose2score.events import (
     drum_keys,
 )
 from dancetomusic.models.pose2score.network import SLOWEST, CausalBlock, Composer
+from dancetomusic.nn.arrays import ArrayLayerNorm, ArrayLinear, gelu
 from dancetomusic.nn.positional import rotation_speeds
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.score.arrange import Arrangement, choose_key, draw_programs
@@ -113,20 +112,16 @@ class EventStream:
         self.tables = model.fields_in.weight.numpy(), model.conditions_in.weight.numpy()
         self.blocks = [
             (
-                block.norm1.weight.numpy(),
-                _columns(block.self_attention.qkv),
-                _columns(block.self_attention.out),
-                block.norm2.weight.numpy(),
-                _columns(block.feed_forward.expand),
-                _columns(block.feed_forward.contract),
+                ArrayLayerNorm(block.norm1),
+                ArrayLinear(block.self_attention.qkv),
+                ArrayLinear(block.self_attention.out),
+                ArrayLayerNorm(block.norm2),
+                ArrayLinear(block.feed_forward.expand),
+                ArrayLinear(block.feed_forward.contract),
             )
             for block in cast(list[CausalBlock], list(model.blocks))
         ]
-        self.last = (
-            model.norm.weight.numpy(),
-            _columns(model.to_fields),
-            model.to_fields.bias.numpy(),
-        )
+        self.norm, self.to_fields = ArrayLayerNorm(model.norm), ArrayLinear(model.to_fields)
 
     def advance(
         self,
@@ -145,7 +140,7 @@ class EventStream:
         turn = np.exp(1j * np.float32(tick) * self.speeds).astype(np.complex64)
         batch = len(x)
         for layer, (norm1, qkv, out, norm2, expand, contract) in enumerate(self.blocks):
-            three = (_normalised(x, norm1) @ qkv).reshape(batch, 3, self.heads, self.head_dim)
+            three = qkv(norm1(x)).reshape(batch, 3, self.heads, self.head_dim)
             turned = (three[:, :2].copy().view(np.complex64) * turn).view(np.float32)
             keys, values = self.keys[layer], self.values[layer]
             keys[:, :, here], values[:, :, here] = turned[:, 1], three[:, 2]
@@ -153,10 +148,9 @@ class EventStream:
             weights = np.exp(scores - scores.max(2, keepdims=True))
             weights /= weights.sum(2, keepdims=True)
             mixed = (weights * values[:, :, : self.length]).sum(2)
-            x = x + mixed.reshape(batch, -1) @ out
-            x = x + _gelu(_normalised(x, norm2) @ expand) @ contract
-        norm, to_fields, bias = self.last
-        return np.asarray(_normalised(x, norm) @ to_fields + bias)
+            x = x + out(mixed.reshape(batch, -1))
+            x = x + contract(gelu(expand(norm2(x))))
+        return self.to_fields(self.norm(x))
 
 
 class _FieldReader:
@@ -208,23 +202,10 @@ class _FieldReader:
         return values
 
     def _logits(self, hidden: np.ndarray, k: int) -> np.ndarray:
-        logits = _gelu(hidden + self.bias[k]) @ self.readout[k] + self.readout_bias[k]
+        logits = gelu(hidden + self.bias[k]) @ self.readout[k] + self.readout_bias[k]
         if len(logits) == 1:
             return np.asarray(logits[0])
         return np.asarray(logits[1] + self.sampling.cfg_scale * (logits[0] - logits[1]))
-
-
-def _columns(layer: nn.Linear) -> np.ndarray:
-    return np.ascontiguousarray(layer.weight.numpy().T)
-
-
-def _normalised(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    x = x - x.mean(-1, keepdims=True)
-    return np.asarray(x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight)
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 * x * (1.0 + erf(x * np.float32(0.5**0.5))))
 
 
 def _draw(logits: np.ndarray, sampling: SamplingConfig, uniform: float) -> int:
