@@ -79,7 +79,8 @@ def dance(
     stage = "poses" if pose is not None else "music" if seconds is None else "sequences"
     song, output = _files(files, stage)
     of_dances = {"--seconds": seconds, "--beats": beats, "--bpm": bpm, "--style": style}
-    _refuse(stage == "poses", "--pose", of_dances)
+    several_dancers = num_dancers if num_dancers > 1 else None
+    _refuse(stage == "poses", "--pose", {**of_dances, "--num_dancers": several_dancers})
     _refuse(stage == "music", "a song", {"--style": style})
     _refuse(stage == "sequences", "--seconds", {"--beats": beats})
     one_of = {"--bpm": bpm, "--beats": beats, "--style": style}

@@ -90,6 +90,7 @@ def test_still_poses_are_drawn_and_several_dance_in_one_video(tmp_path):
         (["a.npz"], {}, "1 files are named"),
         (["a.wav", "a.npz"], {"seconds": 3.0}, "2 files are named"),
         (["a.png"], {"pose": 3, "bpm": 100.0}, "--bpm has no meaning with --pose"),
+        (["a.png"], {"pose": 3, "num_dancers": 2}, "--num_dancers has no meaning with --pose"),
         (["a.wav", "a.npz"], {"style": "waltz"}, "--style has no meaning with a song"),
         (["a.npz"], {"seconds": 3.0, "style": "polka"}, "no style 'polka'"),
         (["a.npz"], {"seconds": 3.0, "style": "waltz", "bpm": 90.0}, "--bpm and --style"),
