@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import dancetomusic
-from dancetomusic.errors import InputError
+from dancetomusic.errors import InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.cache import cache_directory
 from dancetomusic.models.pose2audio.score_condition import ScoreRoll
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
 from dancetomusic.nn.sampling import SamplingConfig
+
+logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 WEIGHT_BITS = (32, 8)
@@ -75,7 +78,9 @@ class OnnxTokenDecoder:
         options.log_severity_level = 3
         graph = exported_graph(decoder, weight_bits, cache_dir)
         self._session = onnxruntime.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
+            graph if isinstance(graph, bytes) else str(graph),
+            options,
+            providers=["CPUExecutionProvider"],
         )
 
     def generate(
@@ -158,13 +163,11 @@ class OnnxTokenDecoder:
 
 def exported_graph(
     decoder: TokenDecoder, weight_bits: int, cache_dir: Path | str | None = None
-) -> Path:
+) -> Path | bytes:
     """The graph of one step of ``decoder``, written at first use.
 
     Its name holds the package version and a digest of weights and shape, so it is never stale.
-
-    Raises:
-        OutputError: If it cannot be written.
+    Where it cannot be kept, as on a full disk, it is given as bytes, with one warning.
     """
     digest = hashlib.sha256(f"{GRAPH_VERSION} {weight_bits} {decoder.config}".encode())
     for name, tensor in decoder.state_dict().items():
@@ -173,10 +176,13 @@ def exported_graph(
     folder = Path(cache_dir) if cache_dir else cache_directory()
     path = folder / f"decoder-{dancetomusic.__version__}-{digest.hexdigest()[:24]}.onnx"
     if not path.is_file():
-        from onnx import save_model
-
-        with atomic_output(path) as temporary:
-            save_model(_build(decoder, weight_bits), str(temporary))
+        graph: bytes = _build(decoder, weight_bits).SerializeToString()
+        try:
+            with atomic_output(path) as temporary:
+                temporary.write_bytes(graph)
+        except OutputError as error:
+            logger.warning("The decoder is exported again at each start: %s", error)
+            return graph
     return path
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,7 @@ def test_logits_stay_within_a_share_of_their_spread(
 def test_the_graph_is_exported_once_for_given_weights(tmp_path: Path) -> None:
     model = decoder()
     first = exported_graph(model, 32, tmp_path)
+    assert isinstance(first, Path)
     written = first.stat().st_mtime_ns
     assert exported_graph(model, 32, tmp_path) == first
     assert first.stat().st_mtime_ns == written
@@ -124,7 +126,22 @@ def test_the_graph_is_exported_once_for_given_weights(tmp_path: Path) -> None:
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DANCETOMUSIC_CACHE", str(tmp_path / "cache"))
-    assert exported_graph(decoder(), 32).parent == tmp_path / "cache"
+    graph = exported_graph(decoder(), 32)
+    assert isinstance(graph, Path) and graph.parent == tmp_path / "cache"
+
+
+def test_a_cache_without_room_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, allowed[1]))
+    try:
+        graph = exported_graph(decoder(), 32, tmp_path)
+        OnnxTokenDecoder(decoder(), cache_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert isinstance(graph, bytes) and "exported again" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_weight_widths_are_refused() -> None:
