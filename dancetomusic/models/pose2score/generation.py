@@ -8,13 +8,14 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from dancetomusic.models.pose2score.conditions import conditions_of, withhold
+from dancetomusic.models.pose2score.conditions import CONDITION, conditions_of, withhold
 from dancetomusic.models.pose2score.events import (
     FIELD,
     FIELDS,
     NEEDS,
     OFFSETS,
     TICKS_PER_BEAT,
+    VELOCITIES,
     Events,
     decode,
     drum_keys,
@@ -29,6 +30,11 @@ from dancetomusic.score.harmony import Key
 from dancetomusic.score.notes import BeatClock
 from dancetomusic.score.plan import Plan
 from dancetomusic.score.style import Style
+
+ACCENTS = 1 + (VELOCITIES - 1) * OFFSETS
+"""The first value of a drum that is an accent, by which hits are answered."""
+
+HIT, TO_HIT = CONDITION["hit"], CONDITION["ticks to hit"]
 
 SLACK = 256
 """Events that are kept beyond the context before the oldest are forgotten."""
@@ -73,7 +79,11 @@ def sample_events(
     rng: np.random.Generator,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Events:
-    """Events from beat 0 up to the last hit."""
+    """Events from beat 0 up to the last hit.
+
+    Each hit of the dance gets an event, in which at least one drum strikes an accent: where the
+    network would pass over it, it is asked for its likeliest among those that do not.
+    """
     rows = conditions_of(frame, model.config.styles)
     guided = sampling.cfg_scale != 1.0
     table = np.stack([rows, withhold(rows)] if guided else [rows])
@@ -85,7 +95,8 @@ def sample_events(
     tick = 0
     while tick < len(rows):
         hidden = past.advance(before, table[:, tick], tick)
-        before = reader.sample(hidden, tick % TICKS_PER_BEAT, before, rng)
+        to_hit, hit = int(rows[tick, TO_HIT]), bool(rows[tick, HIT])
+        before = reader.sample(hidden, tick % TICKS_PER_BEAT, before, to_hit, hit, rng)
         ticks.append(tick)
         values.append(before)
         ahead = int(before[FIELD["next"]]) or TICKS_PER_BEAT
@@ -178,12 +189,24 @@ class _FieldReader:
         hidden: Float32[np.ndarray, "guided field_width"],
         tick: int,
         before: Int64[np.ndarray, " fields"],
+        to_hit: int,
+        hit: bool,
         rng: np.random.Generator,
     ) -> Int64[np.ndarray, " fields"]:
-        """The fields of an event at a tick of a beat."""
+        """The fields of an event at a tick of a beat.
+
+        Args:
+            hidden: What they are read from.
+            tick: Of the beat.
+            before: The event before.
+            to_hit: Ticks to the next hit, which is not passed over; 0 for none soon.
+            hit: Whether a drum has to strike an accent.
+            rng: Draws every field.
+        """
         values = np.zeros(len(FIELDS), np.int64)
         noise = rng.random(len(FIELDS))
         hidden = hidden.copy()
+        drums: list[np.ndarray] = []
         for k, name in enumerate(FIELDS):
             need = NEEDS.get(name, 0)
             if (need and not values[0] & need) or (need == 1 and k > self.n_drums):
@@ -196,9 +219,20 @@ class _FieldReader:
                 logits = self._logits(hidden, k)
                 if name == "next":
                     logits[1 : tick + 1] = -np.inf
+                    if 0 < to_hit < TICKS_PER_BEAT - tick:
+                        logits[0] = logits[tick + to_hit + 1 :] = -np.inf
+                elif hit and name == "tracks":
+                    logits[::2] = -np.inf
+                elif hit and need == 1:
+                    drums.append(logits)
                 value = _draw(logits, self.sampling, noise[k])
             values[k] = value
             hidden += self.embedded[self.first[k] + value]
+            if hit and k == self.n_drums and not (values[1 : k + 1] >= ACCENTS).any():
+                drum, value = _likeliest_accent(drums)
+                row = self.first[drum]
+                hidden += self.embedded[row + value] - self.embedded[row + values[drum]]
+                values[drum] = value
         return values
 
     def _logits(self, hidden: np.ndarray, k: int) -> np.ndarray:
@@ -206,6 +240,13 @@ class _FieldReader:
         if len(logits) == 1:
             return np.asarray(logits[0])
         return np.asarray(logits[1] + self.sampling.cfg_scale * (logits[0] - logits[1]))
+
+
+def _likeliest_accent(drums: list[np.ndarray]) -> tuple[int, int]:
+    """The drum's field and value of the accent that is likeliest of all."""
+    odds = [logits - np.logaddexp.reduce(logits) for logits in drums]
+    drum = int(np.argmax([of_drum[ACCENTS:].max() for of_drum in odds]))
+    return 1 + drum, ACCENTS + int(odds[drum][ACCENTS:].argmax())
 
 
 def _draw(logits: np.ndarray, sampling: SamplingConfig, uniform: float) -> int:

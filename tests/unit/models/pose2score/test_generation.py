@@ -8,8 +8,9 @@ import torch
 
 from dancetomusic.errors import ConfigError
 from dancetomusic.models.pose2score.conditions import conditions_of
-from dancetomusic.models.pose2score.events import FIELDS, TICKS_PER_BEAT
+from dancetomusic.models.pose2score.events import FIELDS, N_DRUMS, TICKS_PER_BEAT
 from dancetomusic.models.pose2score.generation import (
+    ACCENTS,
     EventStream,
     _FieldReader,
     compose,
@@ -18,6 +19,7 @@ from dancetomusic.models.pose2score.generation import (
 from dancetomusic.models.pose2score.network import Composer, ComposerConfig
 from dancetomusic.models.pose2score.training_data import make_up_dance
 from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.score.accents import place_answers
 from dancetomusic.score.arrange import choose_key
 from dancetomusic.score.frame import Frame, build_frame
 from dancetomusic.score.grooves import released_library
@@ -81,6 +83,17 @@ def test_the_likeliest_classes_are_taken_at_temperature_0(model, frame):
         sample_events(model, frame, greedy, np.random.default_rng(seed)) for seed in (0, 1)
     )
     assert (first.values == second.values).all()
+
+
+def test_every_hit_gets_an_accent(model, frame):
+    answers = place_answers(frame)
+    hits = {tick for a in answers if (tick := round(a.beat * TICKS_PER_BEAT)) >= 0}
+    assert any(tick % TICKS_PER_BEAT for tick in hits)
+    for sampling in (SamplingConfig(), SamplingConfig(cfg_scale=2.0, temperature=0.5)):
+        events = sample_events(model, frame, sampling, np.random.default_rng(2))
+        accented = (events.values[:, 1 : 1 + N_DRUMS] >= ACCENTS).any(1)
+        assert hits <= set(events.ticks[accented].tolist())
+        assert (events.values[accented, 0] & 1).all()
 
 
 def test_a_piece_longer_than_the_context_goes_on(frame):
