@@ -22,8 +22,8 @@ class BlockState(NamedTuple):
     frame: int
     latent: Float32[np.ndarray, "past channels"]
     blocks: tuple[Float32[np.ndarray, "past_of_block width"], ...]
-    overlap: Float[np.ndarray, " tail"]
-    envelope: Float[np.ndarray, " tail"]
+    overlap: Float[np.ndarray, "bands tail"]
+    envelope: Float[np.ndarray, "bands tail"]
 
 
 class BlockDecoder:
@@ -35,7 +35,7 @@ class BlockDecoder:
 
     def __init__(self, model: SpectralCodecModel) -> None:
         self.lookahead, self.fade_in = model.LOOKAHEAD, model.fade_in
-        self.hop_length, self._n_fft = model.config.hop_length, model.config.n_fft
+        self.hop_length, self._bands = model.config.hop_length, model.config.bands
         self._codebooks = array(model.quantizer.codebooks)
         self._project = ArrayLinear(model.quantizer.project_out)
         weight = array(model.expand.weight)  # [width, channels, taps]
@@ -45,12 +45,15 @@ class BlockDecoder:
         blocks = [block for block in model.decoder if isinstance(block, ConvNeXtBlock)]
         self._blocks = [_ConvNeXt(block) for block in blocks]
         self._norm, self._head = ArrayLayerNorm(model.norm), ArrayLinear(model.head)
-        self._noise, self._window = array(model.noise), array(model.window)
-        self._squared_window = self._window**2
+        numbers = range(len(self._bands))
+        self._windows = [array(getattr(model, f"window_{number}")) for number in numbers]
+        self._noise = [array(getattr(model, f"noise_{number}")) for number in numbers]
+        self._edges = np.cumsum(model.head_sizes)[:-1]
+        self._gate_shares = array(model.gate_shares)
 
     def initial_state(self) -> BlockState:
         """The state before a sound."""
-        tail = np.zeros(self._n_fft - self.hop_length)
+        tail = np.zeros((len(self._bands), 2 * self.fade_in))
         latent = np.zeros((self._lookback, self._expand.shape[0] // self._taps), np.float32)
         blocks = tuple(np.zeros(block.past_shape, np.float32) for block in self._blocks)
         return BlockState(0, latent, blocks, tail, tail)
@@ -82,23 +85,35 @@ class BlockDecoder:
         self, hidden: Frames, state: BlockState
     ) -> tuple[Float32[np.ndarray, " samples"], np.ndarray, np.ndarray]:
         """Inverse STFT: complete samples, and the overlap and envelope of those to come."""
-        n_frames, hop = len(hidden), self.hop_length
-        log_magnitude, phase = np.split(self._head(self._norm(hidden)), 2, axis=1)
-        numbers = (state.frame + np.arange(n_frames)) % len(self._noise)
-        phase = phase + self._noise[numbers]
-        magnitude = np.exp(np.minimum(log_magnitude, np.float32(7.0)))
-        spectrum = magnitude * (np.cos(phase) + 1j * np.sin(phase))
-        pieces = np.fft.irfft(spectrum, self._n_fft) * self._window
-        done = n_frames * hop
+        done = len(hidden) * self.hop_length
         overlap, envelope = (
-            np.concatenate([before, np.zeros(done)]) for before in (state.overlap, state.envelope)
+            np.pad(before, ((0, 0), (0, done))) for before in (state.overlap, state.envelope)
         )
-        for number, piece in enumerate(pieces):
-            span = slice(number * hop, number * hop + self._n_fft)
-            overlap[span] += piece
-            envelope[span] += self._squared_window
-        samples = overlap[:done] / np.maximum(envelope[:done], LEAST_OVERLAP)
-        return samples.astype(np.float32), overlap[done:], envelope[done:]
+        outputs = np.split(self._head(self._norm(hidden)), self._edges, axis=1)
+        for number, (band, window) in enumerate(zip(self._bands, self._windows, strict=True)):
+            first = state.frame * band.per_code
+            spectra = self._spectrum(number, outputs[number], first)
+            pieces = np.fft.irfft(spectra, band.n_fft) * window
+            for place, piece in enumerate(pieces):
+                start = self.fade_in - band.lead + place * band.hop_length
+                overlap[number, start : start + band.n_fft] += piece
+                envelope[number, start : start + band.n_fft] += window**2
+        samples = (overlap[:, :done] / np.maximum(envelope[:, :done], LEAST_OVERLAP)).sum(0)
+        return samples.astype(np.float32), overlap[:, done:], envelope[:, done:]
+
+    def _spectrum(self, number: int, output: Frames, first_frame: int) -> np.ndarray:
+        """The spectra of a band, as ``SpectralCodecModel`` reads them; 0 outside the band."""
+        band = self._bands[number]
+        output = output.reshape(len(output) * band.per_code, -1)
+        log_magnitude, phase, gates = np.split(output, (band.bins, 2 * band.bins), axis=1)
+        noise = self._noise[number]
+        noise = noise[(first_frame + np.arange(len(output))) % len(noise)]
+        if gates.shape[1]:
+            noise = noise * (1 / (1 + np.exp(-gates)) @ self._gate_shares)
+        spectra = np.zeros((len(output), band.n_fft // 2 + 1), np.complex64)
+        magnitude = np.exp(np.minimum(log_magnitude, np.float32(7.0)))
+        spectra[:, band.low : band.high] = magnitude * np.exp(1j * (phase + noise))
+        return spectra
 
 
 class _ConvNeXt:

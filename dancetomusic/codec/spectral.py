@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Complex64, Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,6 +55,9 @@ class SpectralCodecConfig:
     codebook_size: int = 1024
     phase_noise: float = 0.5
     """Random phase added above 3.5 kHz at synthesis, as a share of ±π; against hop-rate buzz."""
+    fine_from_bin: int = 0
+    """From this bin of the spectrum on, two frames a code are synthesised, each half as long, for
+    attacks; their share of random phase is then the decoder's to choose. 0 for one frame a code."""
 
     def __post_init__(self) -> None:
         if self.n_fft % self.hop_length or (self.n_fft - self.hop_length) % 2:
@@ -62,6 +65,50 @@ class SpectralCodecConfig:
                 f"n_fft {self.n_fft} and hop {self.hop_length} do not fit",
                 "Make n_fft an even number of hops longer than one hop.",
             )
+        if not 0 <= self.fine_from_bin < self.n_fft // 2 or self.fine_from_bin % 2:
+            raise ConfigError(
+                f"fine_from_bin is {self.fine_from_bin}", "Give an even bin of the spectrum."
+            )
+
+    @property
+    def bands(self) -> tuple[SynthesisBand, ...]:
+        """How a sound is synthesised, from the lowest band up."""
+        n_fft, hop, cut = self.n_fft, self.hop_length, self.fine_from_bin
+        if not cut:
+            return (SynthesisBand(n_fft, hop, 0, n_fft // 2 + 1, 1),)
+        return (
+            SynthesisBand(n_fft, hop, 0, cut, 1),
+            SynthesisBand(n_fft // 2, hop // 2, cut // 2, n_fft // 4 + 1, 2),
+        )
+
+
+@dataclass(frozen=True)
+class SynthesisBand:
+    """A range of frequencies that is synthesised by an inverse STFT of its own.
+
+    Attributes:
+        n_fft: Window, in samples.
+        hop_length: Samples from frame to frame.
+        low: Its first bin.
+        high: The bin after its last.
+        per_code: Frames a code.
+    """
+
+    n_fft: int
+    hop_length: int
+    low: int
+    high: int
+    per_code: int
+
+    @property
+    def bins(self) -> int:
+        """How many bins it has."""
+        return self.high - self.low
+
+    @property
+    def lead(self) -> int:
+        """Samples of the first frame's window before the first sample of the sound."""
+        return (self.n_fft - self.hop_length) // 2
 
 
 @dataclass(frozen=True)
@@ -74,14 +121,14 @@ class DecoderState:
     """Past of the first convolution; ``None`` before the first frame."""
     blocks: tuple[Float32[Tensor, "batch width past_of_block"] | None, ...]
     """Past of each ConvNeXt block."""
-    overlap: Float32[Tensor, "#batch tail"]
+    overlap: Float32[Tensor, "bands _ tail"]
     """Sum of the windowed frames so far, from the first sample that is not complete on."""
-    envelope: Float32[Tensor, "1 tail"]
+    envelope: Float32[Tensor, "bands 1 tail"]
     """Sum of their squared windows."""
 
     def tail(self) -> Float32[Tensor, "#batch tail"]:
         """The incomplete samples, if no frame follows."""
-        return self.overlap / self.envelope.clamp(min=LEAST_OVERLAP)
+        return (self.overlap / self.envelope.clamp(min=LEAST_OVERLAP)).sum(0)
 
 
 class SpectralCodecModel(PretrainedModule):
@@ -94,22 +141,30 @@ class SpectralCodecModel(PretrainedModule):
 
     NOISE_FRAMES = 1024
     LOOKAHEAD = 2
+    NOISE_GATES = 24
+    """Neighbouring bins of the fine band share a gate of random phase."""
 
     window: Tensor
     mel: Tensor
-    noise: Tensor
+    gate_shares: Tensor
 
     MODEL, CONFIG = "codec", SpectralCodecConfig
 
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
         self.config = config
-        bins = config.n_fft // 2 + 1
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer(
             "mel", mel_filters(config.sample_rate, config.n_fft, config.n_mels), persistent=False
         )
-        self.register_buffer("noise", self._make_noise(bins), persistent=False)
+        for number, band in enumerate(config.bands):
+            window = torch.hann_window(band.n_fft)
+            self.register_buffer(f"window_{number}", window, persistent=False)
+            self.register_buffer(f"noise_{number}", self._make_noise(band), persistent=False)
+        gates = torch.zeros(self.NOISE_GATES, config.bands[-1].bins)
+        octaves = torch.linspace(1, 16, gates.shape[1]).log2() / 4 * (self.NOISE_GATES - 1)
+        gates.scatter_(0, octaves.round().long()[None], 1.0)
+        self.register_buffer("gate_shares", gates, persistent=False)
         width = config.encoder_channels
         self.analyse = nn.Conv1d(config.n_mels + 2 * config.n_low_bins, width, 5, padding=2)
         self.encoder = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(config.encoder_blocks)))
@@ -125,18 +180,30 @@ class SpectralCodecModel(PretrainedModule):
             *(ConvNeXtBlock(wide, lookahead=0) for _ in range(config.decoder_blocks))
         )
         self.norm = nn.LayerNorm(wide)
-        self.head = nn.Linear(wide, 2 * bins)
+        self.head = nn.Linear(wide, sum(self.head_sizes))
 
     @property
     def fade_in(self) -> int:
         """Samples that decoding gives before the first sample of the first frame."""
         return (self.config.n_fft - self.config.hop_length) // 2
 
-    def _make_noise(self, bins: int) -> Float32[Tensor, "frames bins"]:
+    @property
+    def head_sizes(self) -> list[int]:
+        """Outputs of the last layer for each band: magnitudes, phases and, if fine, gates."""
+        bands = self.config.bands
+        return [
+            band.per_code * (2 * band.bins + (self.NOISE_GATES if band.per_code > 1 else 0))
+            for band in bands
+        ]
+
+    def _make_noise(self, band: SynthesisBand) -> Float32[Tensor, "frames bins"]:
+        """Random phase of each frame: what is added, or of a fine band the most that can be."""
         generator = torch.Generator().manual_seed(0)
-        frequency = torch.linspace(0, self.config.sample_rate / 2, bins)
+        uniform = torch.rand(self.NOISE_FRAMES, band.bins, generator=generator) * 2 - 1
+        if band.per_code > 1:
+            return uniform * torch.pi
+        frequency = torch.arange(band.bins) * (self.config.sample_rate / band.n_fft)
         ramp = ((frequency - 2000) / 1500).clamp(0, 1) * torch.pi * self.config.phase_noise
-        uniform = torch.rand(self.NOISE_FRAMES, bins, generator=generator) * 2 - 1
         return uniform * ramp
 
     def encode_latent(
@@ -160,7 +227,8 @@ class SpectralCodecModel(PretrainedModule):
 
     def initial_state(self, first_frame: int | Int64[Tensor, " batch"] = 0) -> DecoderState:
         """The state before a sound, or before frame ``first_frame`` of it."""
-        tail = self.window.new_zeros(1, self.config.n_fft - self.config.hop_length)
+        n_bands = len(self.config.bands)
+        tail = self.window.new_zeros(n_bands, 1, self.config.n_fft - self.config.hop_length)
         frame = torch.as_tensor(first_frame, device=tail.device).reshape(-1, 1)
         return DecoderState(frame, None, (None,) * self.config.decoder_blocks, tail, tail)
 
@@ -185,34 +253,58 @@ class SpectralCodecModel(PretrainedModule):
         for block, past_of_block in zip(self.decoder, state.blocks, strict=True):
             hidden, seen = cast(ConvNeXtBlock, block).stream(hidden, past_of_block)
             pasts.append(seen)
-        log_magnitude, phase = self.head(self.norm(hidden.transpose(1, 2))).chunk(2, dim=-1)
-        number = state.frame + torch.arange(hidden.shape[2], device=latent.device)
-        phase = phase + self.noise[number % self.NOISE_FRAMES]
-        magnitude = log_magnitude.clamp(max=7.0).exp()
-        pieces = torch.fft.irfft(torch.polar(magnitude, phase), self.config.n_fft) * self.window
-        overlap = self._overlap_add(pieces, state.overlap)
-        squares = self.window.square().expand(1, hidden.shape[2], -1)
-        envelope = self._overlap_add(squares, state.envelope)
+        outputs = self.head(self.norm(hidden.transpose(1, 2))).split(self.head_sizes, dim=-1)
         done = hidden.shape[2] * self.config.hop_length
-        samples = overlap[:, :done] / envelope[:, :done].clamp(min=LEAST_OVERLAP)
+        overlaps, envelopes = [], []
+        for number, (band, output) in enumerate(zip(self.config.bands, outputs, strict=True)):
+            window = cast(Tensor, getattr(self, f"window_{number}"))
+            pieces = torch.fft.irfft(self._spectrum(number, output, state.frame), band.n_fft)
+            squares = window.square().expand(1, pieces.shape[1], -1)
+            overlaps.append(self._overlap_add(band, pieces * window, state.overlap[number]))
+            envelopes.append(self._overlap_add(band, squares, state.envelope[number]))
+        overlap, envelope = torch.stack(overlaps), torch.stack(envelopes)
+        samples = overlap[..., :done] / envelope[..., :done].clamp(min=LEAST_OVERLAP)
         frame = state.frame + hidden.shape[2]
-        return samples, DecoderState(
-            frame, past, tuple(pasts), overlap[:, done:], envelope[:, done:]
+        return samples.sum(0), DecoderState(
+            frame, past, tuple(pasts), overlap[..., done:], envelope[..., done:]
         )
+
+    def _spectrum(
+        self,
+        number: int,
+        output: Float32[Tensor, "batch codes outputs"],
+        first_frame: Int64[Tensor, "#batch 1"],
+    ) -> Complex64[Tensor, "batch frames bins"]:
+        """The spectra of a band from what the last layer says of it; 0 outside the band."""
+        band = self.config.bands[number]
+        frames = output.shape[1] * band.per_code
+        split = [band.bins, band.bins, *([self.NOISE_GATES] if band.per_code > 1 else [])]
+        log_magnitude, phase, *gates = (
+            output.unflatten(2, (band.per_code, -1)).flatten(1, 2).split(split, dim=-1)
+        )
+        numbers = first_frame * band.per_code + torch.arange(frames, device=output.device)
+        noise = cast(Tensor, getattr(self, f"noise_{number}"))[numbers % self.NOISE_FRAMES]
+        if gates:
+            noise = noise * (gates[0].sigmoid() @ self.gate_shares)
+        spectrum = torch.polar(log_magnitude.clamp(max=7.0).exp(), phase + noise)
+        above = band.n_fft // 2 + 1 - band.high
+        return functional.pad(spectrum, (band.low, above)) if band.low or above else spectrum
 
     def _overlap_add(
         self,
+        band: SynthesisBand,
         pieces: Float32[Tensor, "batch frames n_fft"],
         before: Float32[Tensor, "#batch tail"],
     ) -> Float32[Tensor, "batch samples"]:
         """Sum of windows a hop apart, and of what those before them left."""
-        config = self.config
-        done = pieces.shape[1] * config.hop_length
-        total = done + config.n_fft - config.hop_length
+        done = pieces.shape[1] * band.hop_length
+        total = done + band.n_fft - band.hop_length
         summed = functional.fold(
-            pieces.transpose(1, 2), (1, total), (1, config.n_fft), stride=(1, config.hop_length)
+            pieces.transpose(1, 2), (1, total), (1, band.n_fft), stride=(1, band.hop_length)
         )[:, 0, 0]
-        return summed + functional.pad(before, (0, done))
+        # Shorter windows begin later, and end earlier.
+        spare = self.fade_in - band.lead
+        return functional.pad(summed, (spare, spare)) + functional.pad(before, (0, done))
 
     def decode_latent(
         self,

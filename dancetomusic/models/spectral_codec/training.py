@@ -6,6 +6,7 @@ spectral losses alone smooth noise into a buzz at the hop rate.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecModel
+from dancetomusic.errors import ConfigError
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.models.spectral_codec.losses import (
+    PeriodDiscriminator,
     SpectrumDiscriminator,
-    adversarial_loss,
+    adversarial_losses,
     hinge_loss,
     hop_periodicity,
 )
@@ -170,9 +173,12 @@ class CodecDecoderTask(CodecTask):
     def __init__(
         self, config: CodecTrainingConfig, first: Path, output: Path, context: DistributedContext
     ) -> None:
-        model = SpectralCodec.from_pretrained(first).model.to(context.device)
+        model = SpectralCodec.from_pretrained(first).model
+        model = with_fine_band(model, config.fine_from_bin).to(context.device)
         super().__init__(replace(config, codec=model.config), model, output)
-        self.critics = nn.ModuleList(SpectrumDiscriminator(n) for n in (512, 1024))
+        self.critics = nn.ModuleList(SpectrumDiscriminator(n) for n in (512, 2048))
+        # At the codec's own hop, the last sees the buzz at its rate.
+        self.critics += [PeriodDiscriminator(n) for n in (3, 7, model.config.hop_length)]
         self.critics.to(context.device)
         trained = nn.ModuleList([model.expand, model.decoder, model.norm, model.head])
         trained.requires_grad_(True)
@@ -187,7 +193,7 @@ class CodecDecoderTask(CodecTask):
         if optimizer == "critic":
             with torch.no_grad():
                 estimate = self._estimate(batch, step)
-            return {"total": hinge_loss(self.critics, batch.samples, estimate)}
+            return {"total": hinge_loss(list(self.critics), batch.samples, estimate)}
         config = self.config
         estimate = self._estimate(batch, step)
         sizes = config.codec.sample_rate, config.codec.hop_length
@@ -196,10 +202,12 @@ class CodecDecoderTask(CodecTask):
             "spectral": config.perceptual_weight * self.spectral(estimate, batch.samples),
             "buzz": config.buzz_weight * (ours - theirs).abs().mean(),
         }
-        if config.adversarial_weight:
-            weight = config.adversarial_weight * min(1.0, step / RAMP_STEPS)
-            loss = adversarial_loss(self.critics, batch.samples, estimate)
-            terms["adversarial"] = weight * loss
+        if config.adversarial_weight or config.matching_weight:
+            ramp = min(1.0, step / RAMP_STEPS)
+            critics = list(self.critics)
+            score, distance = adversarial_losses(critics, batch.samples, estimate)
+            terms["adversarial"] = ramp * config.adversarial_weight * score
+            terms["matching"] = ramp * config.matching_weight * distance
         return with_total(terms)
 
     def _estimate(self, batch: SoundBatch, step: int) -> Float32[Tensor, "batch samples"]:
@@ -208,6 +216,43 @@ class CodecDecoderTask(CodecTask):
         with torch.no_grad():
             latent = self.model.quantizer.decode(self.model.encode(batch.samples, count))
         return self.model.decode_latent(latent, batch.first_frame)[:, : batch.samples.shape[1]]
+
+
+def with_fine_band(model: SpectralCodecModel, fine_from_bin: int) -> SpectralCodecModel:
+    """The codec with a fine band, as the codec sounds without one; itself if it has this band.
+
+    Raises:
+        ConfigError: If the codec has another fine band.
+    """
+    config = replace(model.config, fine_from_bin=fine_from_bin)
+    if config == model.config:
+        return model
+    if model.config.fine_from_bin:
+        raise ConfigError(
+            f"the codec's fine_from_bin is {model.config.fine_from_bin}", "Give the same."
+        )
+    finer = SpectralCodecModel(config)
+    coarse, fine = config.bands
+    bins = config.n_fft // 2 + 1
+    weight, bias = model.head.weight, model.head.bias
+    low = torch.arange(coarse.high)
+    rows, biases = [weight[low], weight[bins + low]], [bias[low], bias[bins + low]]
+    high = 2 * torch.arange(fine.low, fine.high)
+    hz = high * config.sample_rate / config.n_fft
+    noisy = ((hz - 2000) / 1500).clamp(0, 1) * config.phase_noise
+    gates = (finer.gate_shares @ noisy) / finer.gate_shares.sum(1).clamp(min=1)
+    for frame in range(fine.per_code):
+        # Half the window: half the height of a tone, and its phase as far on as it begins later.
+        late = coarse.lead - fine.lead + frame * fine.hop_length
+        rows += [weight[high], weight[bins + high], weight.new_zeros(len(gates), weight.shape[1])]
+        biases += [
+            bias[high] - math.log(2),
+            bias[bins + high] + 2 * math.pi * high / config.n_fft * late,
+            torch.logit(gates.clamp(0.02, 0.98)),
+        ]
+    held = model.state_dict() | {"head.weight": torch.cat(rows), "head.bias": torch.cat(biases)}
+    finer.load_state_dict(held)
+    return finer
 
 
 def _perplexity(codes: Int64[Tensor, "batch frames"]) -> float:

@@ -49,8 +49,13 @@ class CodecTrainingConfig(LoopConfig):
     """Step at which the codebooks are initialised by k-means."""
     perceptual_weight: float = 1.0
     """Of the distance of mel spectra."""
-    adversarial_weight: float = 0.03
-    """Of the discriminators in the second stage; more gives rougher noise and a worse spectrum."""
+    fine_from_bin: int = 24
+    """Of the decoder of the second stage, see ``SpectralCodecConfig``: it starts as the one of the
+    first stage sounds."""
+    adversarial_weight: float = 0.1
+    """Of the scores of discriminators in the second stage."""
+    matching_weight: float = 0.5
+    """Of the distance of their features."""
     buzz_weight: float = 1.0
     """Of the periodicity at the hop rate, in the second stage."""
     log_every: int = 100
@@ -67,7 +72,8 @@ class CodecTrainingConfig(LoopConfig):
             self,
             counts="decoder_steps",
             positive="crop_s decoder_learning_rate",
-            weights="codebook_start perceptual_weight adversarial_weight buzz_weight",
+            weights="codebook_start perceptual_weight adversarial_weight matching_weight "
+            "buzz_weight fine_from_bin",
         )
 
 

@@ -16,12 +16,12 @@ from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.types import CodeSequence, Waveform
 
 
-@pytest.fixture(scope="module")
-def codec():
+@pytest.fixture(scope="module", params=[0, 24])
+def codec(request):
     torch.manual_seed(0)
     config = SpectralCodecConfig(
         encoder_channels=16, encoder_blocks=2, decoder_channels=16, decoder_blocks=2,
-        codebook_size=64,
+        codebook_size=64, fine_from_bin=request.param,
     )  # fmt: skip
     model = SpectralCodecModel(config)
     latent = model.encode_latent(torch.randn(4, 48_000) * 0.1).detach()

@@ -9,7 +9,7 @@ import torch
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.spectral_codec import training
-from dancetomusic.models.spectral_codec.training import train_codec
+from dancetomusic.models.spectral_codec.training import train_codec, with_fine_band
 from dancetomusic.models.spectral_codec.training_data import CodecTrainingConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
@@ -55,9 +55,16 @@ def test_both_stages_learn_and_the_codes_stay_valid(config, tmp_path):
     torch.manual_seed(0)
     untrained = SpectralCodecModel(config.codec)
     before = loss(untrained.decode_latent(untrained.encode_latent(sound)), sound)
-    assert loss(codec.model.decode(codec.model.encode(sound, 2)), sound) < 0.75 * before
+    started = with_fine_band(first.model, 24)
+    codes = first.model.encode(sound, 2)
+    whole, start, end = (
+        float(loss(model.decode(codes).detach(), sound))
+        for model in (first.model, started, codec.model)
+    )
+    assert whole < 0.75 * before and end < start
     log = log_of(tmp_path / "run" / "stage1")
-    changed = (codec.model.head.weight - first.model.head.weight).abs().max()
+    assert (first.model.config.fine_from_bin, codec.model.config.fine_from_bin) == (0, 24)
+    changed = (codec.model.head.weight - started.head.weight).abs().max()
     assert changed > 0
     assert {"loss", "perplexity_0", "perplexity_1"} == set(log[-1]["validation"])
     assert {"critic/total", "decoder/buzz"} <= set(log_of(tmp_path / "run")[0])
@@ -119,6 +126,25 @@ def test_a_finished_first_stage_can_be_given(config, tmp_path):
     train_codec(again, tmp_path / "again")
     assert not (tmp_path / "again" / "stage1").exists()
     assert log_of(tmp_path / "again") == log_of(tmp_path / "run")
+
+
+def test_a_fine_band_begins_as_the_codec_sounds():
+    codec = SpectralCodec.from_pretrained("codec")
+    model = SpectralCodecModel(replace(codec.model.config, phase_noise=0.0, fine_from_bin=0))
+    model.load_state_dict(
+        {k: v for k, v in codec.model.state_dict().items() if "head" not in k}, strict=False
+    )
+    time = torch.arange(24_000) / 24_000
+    tones = sum(torch.sin(2 * torch.pi * hz * time) for hz in (110.0, 440.0, 1830.0))[None] * 0.1
+    latent = model.encode_latent(tones)
+    finer = with_fine_band(model, 24)
+    before, after = (m.decode_latent(latent)[0, 4000:-4000].detach() for m in (model, finer))
+    spectra = [torch.fft.rfft(x * torch.hann_window(len(x))).abs() for x in (before, after)]
+    low = slice(0, int(300 * len(before) / 24_000))
+    assert torch.allclose(spectra[0][low], spectra[1][low], rtol=0.05, atol=0.5)
+    assert with_fine_band(finer, 24) is finer
+    with pytest.raises(ConfigError, match="fine_from_bin is 24"):
+        with_fine_band(finer, 32)
 
 
 def test_bad_settings_are_refused(config, tmp_path):
