@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -35,6 +36,11 @@ ACCENTS = 1 + (VELOCITIES - 1) * OFFSETS
 """The first value of a drum that is an accent, by which hits are answered."""
 
 HIT, TO_HIT = CONDITION["hit"], CONDITION["ticks to hit"]
+
+HARMONY_TEMPERATURE = 0.5
+"""Of chords, as a share of that of all else: a chord that is drawn amiss breaks the progression
+that comes back, where a stroke is a variation. Chosen on six dances of the training split of
+``tang2018``, two pieces each: the same chord after four bars in .79 of them, .73 with 1."""
 
 SLACK = 256
 """Events that are kept beyond the context before the oldest are forgotten."""
@@ -172,6 +178,7 @@ class _FieldReader:
 
     def __init__(self, model: Composer, n_drums: int, sampling: SamplingConfig) -> None:
         self.sampling = sampling
+        self.of_harmony = replace(sampling, temperature=sampling.temperature * HARMONY_TEMPERATURE)
         self.n_drums = n_drums
         self.first = model.field_rows.numpy()
         self.embedded = model.fields_before.weight.numpy()
@@ -225,7 +232,8 @@ class _FieldReader:
                     logits[::2] = -np.inf
                 elif hit and need == 1:
                     drums.append(logits)
-                value = _draw(logits, self.sampling, noise[k])
+                exact = name in ("root", "quality")
+                value = _draw(logits, self.of_harmony if exact else self.sampling, noise[k])
             values[k] = value
             hidden += self.embedded[self.first[k] + value]
             if hit and k == self.n_drums and not (values[1 : k + 1] >= ACCENTS).any():
