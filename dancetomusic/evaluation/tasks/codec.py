@@ -26,11 +26,12 @@ from dancetomusic.metrics.audio_distance import (
     si_sdr_db,
 )
 from dancetomusic.metrics.onsets import detect_onsets, onset_f1
+from dancetomusic.metrics.sound_character import attack_ms, frame_lines_db
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import BASS_LIMIT_HZ, HpssSeparator
 from dancetomusic.types import Waveform
 
-OPUS_RATES_BPS = (6_000, 12_000)
+OPUS_RATES_BPS = (6_000, 12_000, 24_000)
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 COLUMNS = {
     "log_mel_db": "log-mel dB",
@@ -40,6 +41,10 @@ COLUMNS = {
     "bass_pitch": "bass pitch",
     "buzz": f"buzz > {BUZZ_LIMIT_HZ / 1000:.0f} kHz",
     "buzz_original": "of original",
+    "lines_db": "lines at the frame rate, dB",
+    "lines_original_db": "of original, dB",
+    "attack_ms": "attack, ms",
+    "attack_original_ms": "of original, ms",
 }
 
 
@@ -85,6 +90,10 @@ def measure(reference: Waveform, estimate: Waveform, *, hop_length: int = 320) -
         "bass_pitch": bass_pitch_agreement(reference, estimate),
         "buzz": hop_buzz(estimate, hop_length),
         "buzz_original": hop_buzz(reference, hop_length),
+        "lines_db": frame_lines_db(estimate, estimate.sample_rate / hop_length),
+        "lines_original_db": frame_lines_db(reference, reference.sample_rate / hop_length),
+        "attack_ms": attack_ms(estimate),
+        "attack_original_ms": attack_ms(reference),
     }
 
 

@@ -96,7 +96,7 @@ def test_table_ranks_a_fine_codec_above_a_coarse_one():
     waves = [beat(), beat(3.0)]
     codecs = {"coarse": CoarseCodec(1), "fine": CoarseCodec(2)}
     table = codec_table(codecs, waves)
-    assert list(table) == ["Opus 6 kbit/s", "Opus 12 kbit/s", "coarse", "fine"]
+    assert list(table) == ["Opus 6 kbit/s", "Opus 12 kbit/s", "Opus 24 kbit/s", "coarse", "fine"]
     assert all(len(values) == 2 for columns in table.values() for values in columns.values())
     assert np.mean(table["fine"]["log_mel_db"]) < np.mean(table["coarse"]["log_mel_db"])
     assert np.mean(table["fine"]["si_sdr_db"]) > 60.0
