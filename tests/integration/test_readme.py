@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,9 +113,35 @@ def test_every_path_of_the_tree_exists(readme, repository):
             assert (repository / within / name).exists(), f"{within}{name}"
 
 
-def test_every_link_to_a_file_leads_somewhere(readme, guide, repository):
-    for text, folder in ((readme, repository), (guide, repository / "docs")):
-        targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-        assert targets
-        for target in targets:
-            assert (folder / target).exists(), target
+def headings(path):
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_link_to_a_file_leads_somewhere(repository):
+    for page in (repository / "README.md", *(repository / "docs").rglob("*.md")):
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text)
+        assert links or page.parent != repository
+        for target, anchor in links:
+            led_to = page.parent / target if target else page
+            assert led_to.exists(), (page, target)
+            assert not anchor or anchor in headings(led_to), (page, target, anchor)
+
+
+def test_the_table_of_models_has_all_that_ships_and_no_figure_of_its_own(repository):
+    docs = repository / "docs"
+    table = (docs / "models" / "index.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"`checkpoints/(\w+)`, ([\d.]+) MB", table))
+    for folder in filter(Path.is_dir, (repository / "checkpoints").iterdir()):
+        weights = max(path.stat().st_size for path in folder.iterdir())
+        assert f"{weights / 1e6:.1f}" == named.pop(folder.name), folder.name
+    assert not named
+    measured = "".join(
+        page.read_text(encoding="utf-8") for page in docs.rglob("*.md") if page.name != "index.md"
+    )
+    figures = re.findall(r"[\d.]+ \[[^]]*\](?!\()", table)
+    assert figures
+    for figure in figures:
+        assert figure in measured, figure
