@@ -34,6 +34,10 @@ ENGINES = ("processes", "ray", "serial")
 TRIES = 2
 """How often a task is begun before it is given up because its worker died."""
 
+LOST_NODES = 5
+"""Nodes of a cluster that may be lost under one task before that counts as a death: it is seldom
+the task's fault."""
+
 GRACE_S = 1.0
 """Time that an idle worker has to end by itself once its parent has hung up."""
 
@@ -311,21 +315,25 @@ class _RayWorker(_Worker):
 
     def call(self, task: bytes) -> bytes:
         import ray
-        from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+        from ray.exceptions import NodeDiedError, RayError, RayTaskError, RuntimeEnvSetupError
 
-        self._running = self._perform.remote(task)
-        try:
-            outcome: bytes = ray.get(self._running)
-        except (RayTaskError, RuntimeEnvSetupError) as error:
-            raise DependencyError(
-                f"a Ray node cannot run dancetomusic ({str(error).strip().splitlines()[-1]})",
-                "Install the same version of dancetomusic on every node.",
-            ) from error
-        except RayError as error:
-            raise _Died(type(error).__name__) from None
-        finally:
-            self._running = None
-        return outcome
+        lost_nodes = 0
+        while True:
+            self._running = self._perform.remote(task)
+            try:
+                outcome: bytes = ray.get(self._running)
+                return outcome
+            except (RayTaskError, RuntimeEnvSetupError) as error:
+                raise DependencyError(
+                    f"a Ray node cannot run dancetomusic ({str(error).strip().splitlines()[-1]})",
+                    "Install the same version of dancetomusic on every node.",
+                ) from error
+            except RayError as error:
+                lost_nodes += isinstance(error, NodeDiedError)
+                if lost_nodes > LOST_NODES or not isinstance(error, NodeDiedError):
+                    raise _Died(type(error).__name__) from None
+            finally:
+                self._running = None
 
     def kill(self) -> None:
         import ray
@@ -353,6 +361,8 @@ class Engine:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin a task. If its worker dies it is tried once more, then fails with WorkerDied.
+
+        A node of a cluster that is lost is not counted, up to ``LOST_NODES`` times.
 
         An exception of the task is raised by its future as itself, with the worker's
         traceback as a note. ``SystemExit`` counts as a death.

@@ -49,6 +49,7 @@ def generate(
     stems: opt.StemsOption = None,
     swing: opt.SwingOption = None,
     num_dancers: opt.NumDancersOption = 1,
+    follow: opt.FollowOption = "auto",
     save_rhythm: opt.SaveRhythmOption = None,
     save_poses: opt.SavePosesOption = None,
     overlay_skeleton: opt.OverlaySkeletonOption = False,
@@ -109,6 +110,7 @@ def generate(
         "tempo": tempo,
         "offset_ms": offset_ms,
         "num_dancers": num_dancers,
+        "follow": opt.read_follow(follow, num_dancers),
         "loudness_lufs": opt.read_loudness(loudness),
         **{name: value for name, value in of_model.items() if value is not None},
     }
@@ -294,6 +296,8 @@ def _print_summary(music: Music, written: Sequence[Path], elapsed_s: float) -> N
     length_s = music.waveform.duration_s
     stages = " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in music.timings.items())
     print(f"beats    {_say_source(music.rhythm, music.doubts)}")
+    if music.lead:
+        print(f"leads    {music.lead}")
     print(f"tempo    {music.rhythm.bpm:.1f} BPM, {music.rhythm.beats_per_bar} beats a bar")
     if music.about:
         print(f"music    {music.about}")

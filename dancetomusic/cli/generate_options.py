@@ -130,6 +130,15 @@ SwingOption = Annotated[
 NumDancersOption = Annotated[
     int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
 ]
+FollowOption = Annotated[
+    str,
+    typer.Option(
+        "--follow",
+        metavar="auto|largest|all|NUMBER",
+        help="Whose beat is played: all dancers' together, the largest's, or a dancer's by number; "
+        "auto: all, but those whose tempo differs from the largest's.",
+    ),
+]
 SaveRhythmOption = Annotated[
     Path | None, typer.Option("--save_rhythm", help="Write the beats, as .csv.")
 ]
@@ -170,6 +179,24 @@ def check_source(source: Path | str) -> None:
     if not Path(source).is_file() and not is_stream(source):
         state = "is not a file" if Path(source).exists() else "does not exist"
         raise VideoError(f"{source} {state}", f"Name a video, or poses as {POSE_SUFFIX}.")
+
+
+def read_follow(follow: str, num_dancers: int) -> str:
+    """Whose beat is played, of so many dancers.
+
+    Raises:
+        InputError: If it means nothing, or there are too few dancers for it.
+    """
+    from dancetomusic.models.pose_encoder.lead import AUTO, check_follow
+
+    check_follow(follow)
+    needed = int(follow) if follow.isdecimal() else 2
+    if follow != AUTO and num_dancers < needed:
+        raise InputError(
+            f"--follow {follow} is given for {num_dancers} dancers",
+            f"Give --num_dancers {needed} too.",
+        )
+    return follow
 
 
 def check_rhythm(

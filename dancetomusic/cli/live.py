@@ -216,6 +216,8 @@ def report(figures: dict[str, Any]) -> list[str]:
         f"frames   {figures['frames_in']}, {figures['frames_dropped']} dropped; "
         f"{figures['underruns']} under-runs, {figures['bridged_s']:.1f} s of them bridged",
     ]
+    if figures["leader"] and figures["lead"] == "movement":
+        lines.append(f"leads    {figures['leader']}")
     if figures["relief"]:
         lines.append(
             f"slow     {'; '.join(figures['relief'])}: close other programs, or use a machine "

@@ -136,6 +136,7 @@ def estimate_rhythms(
     beats_from: str = "auto",
     bpm: float | None = None,
     doubts: Sequence[str] = (),
+    leaders: Sequence[int] | None = None,
 ) -> tuple[PoseEncoding, tuple[RhythmTrack, ...]]:
     """Encode the dancers, and estimate the beats they dance to.
 
@@ -147,6 +148,7 @@ def estimate_rhythms(
         bpm: Tempo to keep; only the phase is then estimated.
         doubts: Reasons to doubt the movement (``generate.doubts``); with any, its beats are a
             guess.
+        leaders: Indices of the dancers whose beats are read; all by default.
 
     Returns:
         The encoding of the movement, and the likeliest readings, the best first. Energy is
@@ -161,7 +163,7 @@ def estimate_rhythms(
         raise InputError(
             f"beats are to come from {beats_from!r}", f"Give {', '.join(BEAT_SOURCES)}, or a file."
         )
-    encoding, from_movement = movement_rhythms(encoder, dancers, bpm=bpm)
+    encoding, from_movement = movement_rhythms(encoder, dancers, bpm=bpm, leaders=leaders)
     if doubts:
         from_movement = tuple(
             replace(track, certainty=min(track.certainty, DOUBTED)) for track in from_movement
@@ -192,6 +194,7 @@ def choose_rhythm(
     *,
     sound: Waveform | None = None,
     doubts: Sequence[str] = (),
+    leaders: Sequence[int] | None = None,
 ) -> tuple[PoseEncoding, RhythmTrack, tuple[RhythmTrack, ...]]:
     """The encoding of the movement, the rhythm to play on, and all readings of it.
 
@@ -206,6 +209,7 @@ def choose_rhythm(
         beats_from="movement" if choice.beats is not None else choice.beats_from,
         bpm=choice.bpm,
         doubts=doubts,
+        leaders=leaders,
     )
     rhythm = readings[0]
     is_free = choice.beats is None and choice.bpm is None

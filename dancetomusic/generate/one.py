@@ -23,6 +23,7 @@ from dancetomusic.models.base import (
     StageClock,
 )
 from dancetomusic.models.encoders import load_encoder
+from dancetomusic.models.pose_encoder.lead import AUTO, check_follow, choose_lead
 from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.models.registry import open_music_model
 from dancetomusic.models.styles import require_style
@@ -141,6 +142,7 @@ class DanceToMusic:
         energy: float | None = None,
         swing: float | None = None,
         num_dancers: int = 1,
+        follow: str = AUTO,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -171,7 +173,8 @@ class DanceToMusic:
             energy: How much livelier (to 1) or calmer (to -1) the music is than the dance.
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
                 thirds. Styles that swing by themselves then swing more.
-            num_dancers: People to follow at most; they steer together.
+            num_dancers: People to follow at most; energy, hits and memory come from all of them.
+            follow: Whose beat is played; see ``choose_lead``.
             temperature: See ``SamplingConfig``, as for the next three; the model's own default
                 where none is given.
             top_k: Likeliest classes to choose among.
@@ -205,10 +208,12 @@ class DanceToMusic:
                 "cfg_scale": cfg_scale,
             }
         )
+        check_follow(follow)
         stages = StageClock(on_progress)
         with stages.stage("poses") as report:
             dancers, video = read_dancers(source, num_dancers, report, workers=workers)
         with stages.stage("rhythm"):
+            lead = choose_lead(dancers, follow)
             choice = BeatChoice(beats_from, beats, bpm, tempo, offset_ms)
             doubts = movement_doubts(
                 dancers, None if video is None else probe_video(video).source_fps
@@ -219,6 +224,7 @@ class DanceToMusic:
                 choice,
                 sound=sound_of(choice, sound or video),
                 doubts=doubts,
+                leaders=lead.leaders,
             )
         choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs, energy or 0.0)
         conditions = Conditions(
@@ -239,4 +245,5 @@ class DanceToMusic:
             made.stems,
             made.about,
             doubts if rhythm.source == "movement" else (),
+            lead.reason if rhythm.source == "movement" else "",
         )

@@ -48,6 +48,7 @@ class Music:
         stems: Its tracks as they stand in the mix, before it is mastered; empty without.
         about: What was chosen for the dance, in one line; may be empty.
         doubts: Why the beats of the movement that are played are a guess; may be empty.
+        lead: Whose beats of the movement are played, and why; empty with one dancer.
     """
 
     waveform: Waveform
@@ -61,6 +62,7 @@ class Music:
     stems: Mapping[str, Waveform] = field(default_factory=dict)
     about: str = ""
     doubts: tuple[str, ...] = ()
+    lead: str = ""
 
     @property
     def poses(self) -> PoseSequence:

@@ -131,6 +131,17 @@ class DancerTracker:
             self._leader = largest
         return self._leader
 
+    def describe_lead(self, time_s: float) -> str:
+        """Who leads and why, in words; empty where there is one place, or nobody."""
+        leader = self.leader(time_s)
+        if len(self.places) == 1 or leader is None:
+            return ""
+        seen = sum(dancer is not None for dancer in self.places)
+        if self._follow == "all":
+            return f"all {seen} dancers together"
+        why = "as asked" if self._follow.isdecimal() else f"the largest of {seen}"
+        return f"dancer {leader + 1}, {why}"
+
     def weights(self, time_s: float) -> list[float]:
         """Weight of each place; they add up to 1, or are all 0."""
         leader = self.leader(time_s)

@@ -255,6 +255,7 @@ class LiveEngine:
             underruns=self._sound.underruns,
             bridged_s=self._sound.bridged_s,
             lead=self._lead,
+            leader=observed.leader,
             relief=self._pressure.highest,
             error=self._error,
         )

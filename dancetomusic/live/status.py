@@ -50,6 +50,7 @@ class LiveStatus:
         error: What ended the engine, if something did.
         bridged_s: Sound missing that was bridged by the bar before, in seconds.
         lead: Whose beat is played: ``"movement"``, ``"sound"`` or ``"taps"``.
+        leader: Of several dancers, who leads the movement and why, in words.
         relief: Highest step of ``pressure.RELIEFS`` that was taken, 0 for none.
     """
 
@@ -71,6 +72,7 @@ class LiveStatus:
     error: str | None = None
     bridged_s: float = 0.0
     lead: str = "movement"
+    leader: str = ""
     relief: int = 0
 
     def to_json(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Observation:
         present: Whether there is somebody to play for.
         dancers: People followed in the newest frame.
         landmarks: Of the dancer followed, x and y as a share of the picture; ``None`` if unseen.
+        leader: Who leads the movement, in words; empty where one is followed.
         arrived_s: When the frame arrived.
     """
 
@@ -54,6 +55,7 @@ class Observation:
     present: bool = False
     dancers: int = 0
     landmarks: Float32[np.ndarray, "33 2"] | None = None
+    leader: str = ""
     arrived_s: float = float("-inf")
 
 
@@ -102,7 +104,7 @@ class Watcher:
         return self._observation(time_s)
 
     def movements(self) -> list[MovementStep]:
-        """Steps of the dancer followed that were not taken yet."""
+        """Steps of who leads, with the memory of all followed, that were not taken yet."""
         return [self._movements.popleft() for _ in range(len(self._movements))]
 
     def _begin(self, time_s: float) -> None:
@@ -136,9 +138,9 @@ class Watcher:
         times_s = [began_s + k / POSE_FPS for k in range(STRIDE)]
         self._step += 1
         weights = self._tracker.weights(times_s[-1])
-        leader = self._tracker.leader(times_s[-1])
+        shown = self._tracker.leader(times_s[-1]) or 0
         shares = np.zeros(len(weights), np.float32)
-        phases, downbeats = [], []
+        phases, downbeats, memories, poses = [], [], [], []
         for place, dancer in enumerate(self._tracker.places):
             if dancer is None:
                 world, present = np.zeros((STRIDE, 33, 3), np.float32), np.zeros(STRIDE, bool)
@@ -153,10 +155,13 @@ class Watcher:
             shares[place] = weights[place] * present.any()
             phases.append(encoding.phase[0].numpy())
             downbeats.append(encoding.downbeat_logits[0].numpy())
-            if place == leader or (leader is None and place == 0):
-                self._beats.push_poses(world, present)
-                memory = encoding.memory[0, 0].numpy()
-                self._movements.append(MovementStep(began_s, world, present, memory))
+            memories.append(encoding.memory[0, 0].numpy())
+            poses.append((world, present))
+        self._beats.push_poses(*poses[shown])
+        memory = memories[shown]
+        if shares.any():
+            memory = np.tensordot(shares / shares.sum(), np.stack(memories), 1)
+        self._movements.append(MovementStep(began_s, *poses[shown], memory))
         self._beats.push(
             np.tensordot(shares, np.stack(phases), 1),
             shares @ np.stack(downbeats),
@@ -188,4 +193,5 @@ class Watcher:
             present=present,
             dancers=sum(d is not None and d.seen_s == time_s for d in self._tracker.places),
             landmarks=first.seen.image[:, :2].copy() if first is not None and seen_now else None,
+            leader=self._tracker.describe_lead(time_s),
         )

@@ -97,13 +97,13 @@ class PlayedGrid:
 
 @dataclass(frozen=True)
 class MovementStep:
-    """A step of the dancer who is followed.
+    """A step of the dancer who leads.
 
     Attributes:
         began_s: When it began.
         world: Its poses at 24 a second, in metres.
         present: Whether the dancer is seen in them.
-        memory: The pose encoder's memory of it.
+        memory: The pose encoder's memory of it, the mean of all who are followed.
     """
 
     began_s: float

@@ -137,8 +137,8 @@ def bar_features(
 ) -> Float64[np.ndarray, "bars features"]:
     """What moves when in each bar: speeds of arms, legs and trunk at 8 places of the bar.
 
-    Of the most prominent dancer, on a logarithmic scale, each limb of unit variance; energy where
-    there are no poses.
+    Mean of the dancers who are there, on a logarithmic scale, each limb of unit variance; energy
+    where there are no poses.
     """
     edges = _bar_edges(clock)
     share = (np.arange(SLOTS_PER_BAR) + 0.5) / SLOTS_PER_BAR
@@ -147,20 +147,31 @@ def bar_features(
         times = np.arange(max(rhythm.energy.size, 1)) / rhythm.energy_rate
         energy = rhythm.energy if rhythm.energy.size else np.full(1, 0.5)
         return _standardised(np.interp(at, times, energy)[..., None])
-    poses = dancers[0]
-    world = poses.world.astype(np.float64)
-    speeds = np.linalg.norm(np.gradient(world, axis=0), axis=-1) * poses.fps
-    speeds *= poses.present[:, None]
-    groups = np.stack([speeds[:, list(limb)].mean(axis=1) for limb in (*_LIMBS, _TRUNK)], axis=1)
+    groups = _limb_speeds(dancers)
     # The mean over a slot, not a sample of it.
     cumulated = np.concatenate([np.zeros((1, groups.shape[1])), np.cumsum(groups, axis=0)])
     half = np.diff(edges)[:, None] / SLOTS_PER_BAR / 2
-    frames = np.arange(cumulated.shape[0]) / poses.fps
+    fps = dancers[0].fps
+    frames = np.arange(cumulated.shape[0]) / fps
     means = np.stack(
         [np.interp(at + half, frames, c) - np.interp(at - half, frames, c) for c in cumulated.T],
         axis=-1,
-    ) / np.maximum(2 * half[..., None] * poses.fps, 1e-9)
+    ) / np.maximum(2 * half[..., None] * fps, 1e-9)
     return _standardised(np.log(0.05 + np.maximum(means, 0.0)))
+
+
+def _limb_speeds(dancers: Sequence[PoseSequence]) -> Float64[np.ndarray, "frames limbs"]:
+    """Speeds of arms, legs and trunk in m/s, the mean of those who are there; 0 where nobody is."""
+    total = np.zeros((len(dancers[0]), len(_LIMBS) + 1))
+    seen = np.zeros((len(dancers[0]), 1))
+    for poses in dancers:
+        step = np.gradient(poses.world.astype(np.float64), axis=0)
+        speeds = np.linalg.norm(step, axis=-1) * poses.fps
+        limbs = [speeds[:, list(limb)].mean(axis=1) for limb in (*_LIMBS, _TRUNK)]
+        there = poses.present[:, None]
+        total += np.stack(limbs, axis=1) * there
+        seen += there
+    return total / np.maximum(seen, 1.0)
 
 
 def find_novelty(

@@ -18,9 +18,12 @@ import pytest
 from dancetomusic.errors import DanceToMusicError, InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.parallel import (
+    LOST_NODES,
     ONE_THREAD,
+    TRIES,
     Engine,
     WorkerDied,
+    _RayWorker,
     open_engine,
     perform,
     usable_cpus,
@@ -408,3 +411,42 @@ def test_processors_are_counted():
 
 def test_a_task_that_cannot_be_read_is_an_error_not_a_death():
     assert b"No module named" in perform(b"cno_such_module\nfunction\n.")
+
+
+@pytest.mark.parametrize(
+    ("errors", "survives"),
+    [
+        (["NodeDiedError"] * LOST_NODES, True),
+        (["WorkerCrashedError", "NodeDiedError", "NodeDiedError"], True),
+        (["WorkerCrashedError"] * TRIES, False),
+        (["NodeDiedError"] * (TRIES * (LOST_NODES + 1)), False),
+    ],
+)
+def test_a_lost_node_is_not_the_fault_of_its_task(monkeypatch, errors, survives):
+    ray = pytest.importorskip("ray")
+    waiting = [getattr(ray.exceptions, name) for name in errors]
+
+    class Remote:
+        def options(self, **_):
+            return self
+
+        def remote(self, task):
+            return task
+
+    def get(task):
+        if waiting:
+            error = waiting.pop(0)
+            raise error("gone") if error is ray.exceptions.NodeDiedError else error()
+        return perform(task)
+
+    monkeypatch.setattr(ray, "remote", lambda function: Remote())
+    monkeypatch.setattr(ray, "get", get)
+    engine = Engine(_RayWorker, 1)
+    with contextlib.closing(engine):
+        begun = engine.submit(operator.add, 2, 3)
+        if survives:
+            assert begun.result(60) == 5
+        else:
+            with pytest.raises(WorkerDied):
+                begun.result(60)
+    assert not waiting

@@ -19,6 +19,7 @@ TASKS = {
     "rhythm": Task("rhythm.task", "Score estimated beats where the beats are known."),
     "movement": Task("movement", "Score movement alone on groups its template was not fitted to."),
     "generalization": Task("generalization.task", "Score beats of movement not seen in training."),
+    "duets": Task("duets", "Score whose beat is read where two people dance."),
     "stem_beats": Task("stem_beats", "Score the beats that the builder finds in drums and bass."),
     "codec": Task("codec", "Measure a codec beside Opus."),
     "wavenet": Task("wavenet", "Measure whether a WaveNet's sound depends on the movement."),

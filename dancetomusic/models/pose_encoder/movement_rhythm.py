@@ -20,9 +20,8 @@ from jaxtyping import Float, Float32
 
 from dancetomusic.models.pose_encoder.movement_tempo import (
     body_signals,
+    dance_logits,
     detrend,
-    repetition,
-    template_logits,
     tempo_posterior,
 )
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding, encode_poses
@@ -50,10 +49,6 @@ and pooled ones. Printed by ``building_tools/evaluate_movement.py`` for an encod
 ``hold_out=captures max_steps=600``, which has seen none of the captures it was asked about: on
 movement it has never seen, even an encoder whose phases agree is right in two of three clips at
 most, so that movement alone is never sure."""
-
-FULL_EVIDENCE_S = 5.0
-"""Length from which repetition counts in full against the prior of tempo; less in shorter dances,
-where hardly a beat repeats."""
 
 MOST_READINGS = 3
 ANOTHER_TEMPO_OCTAVES = 0.1
@@ -112,28 +107,38 @@ def movement_rhythms(
     *,
     bpm: float | None = None,
     template: Float[np.ndarray, " knots"] | None = None,
+    leaders: Sequence[int] | None = None,
 ) -> tuple[PoseEncoding, tuple[RhythmTrack, ...]]:
     """Read the rhythm that dancers show together.
 
     Args:
         encoder: In evaluation mode.
-        dancers: At 24 poses a second, of one length, the most prominent first; tempo, phase and
-            energy come from all of them.
+        dancers: At 24 poses a second, of one length, the most prominent first; energy and memory
+            come from all of them.
         bpm: Tempo to keep; only the phase is then read.
         template: In place of ``movement_tempo.TEMPLATE``, such as one fitted without the style.
+        leaders: Indices of those whose tempo and phase are read; all by default.
 
     Returns:
-        The first dancer's encoding with the rhythm that all show, and up to three readings, the
+        The memory of all with the rhythm that the leaders show, and up to three readings, the
         likeliest first; others differ in tempo or by half a beat.
 
     Raises:
         PoseError: If poses are empty or not at 24 frames a second.
         InputError: If ``bpm`` is outside 40-240.
     """
-    encoding = pool_encodings([encode_poses(encoder, dancer) for dancer in dancers], dancers)
+    encodings = [encode_poses(encoder, dancer) for dancer in dancers]
+    everyone = pool_encodings(encodings, dancers)
+    chosen = range(len(dancers)) if leaders is None else leaders
+    leading = [dancers[number] for number in chosen]
+    encoding = pool_encodings([encodings[number] for number in chosen], leading)
     rate = encoder.config.frame_rate
-    readings = readings_from_encoding(encoding, rate, dancers, bpm=bpm, template=template)
-    return encoding, tuple(reading.track for reading in readings)
+    readings = readings_from_encoding(encoding, rate, leading, bpm=bpm, template=template)
+    energy = group_energy(dancers)
+    return (
+        encoding._replace(memory=everyone.memory, memory_mask=everyone.memory_mask),
+        tuple(replace(reading.track, energy=energy) for reading in readings),
+    )
 
 
 def readings_from_encoding(
@@ -158,9 +163,7 @@ def readings_from_encoding(
     """
     evidence = _gather(encoding, dancers, frame_rate)
     network = _network_track(evidence, bpm)
-    logits = template_logits(repetition(dancers), template)
-    logits = logits * min(1.0, dancers[0].duration_s / FULL_EVIDENCE_S)
-    posterior = tempo_posterior(logits, _CANDIDATES)
+    posterior = tempo_posterior(dance_logits(dancers, template), _CANDIDATES)
     knows = float(network.confidence.mean()) if network.confidence.size else 0.0
     readings: list[MovementReading] = []
     if knows >= NETWORK_AGREES and _head_share(encoding, network.bpm) >= HEAD_AGREES:

@@ -48,6 +48,10 @@ TEMPLATE = np.array(
 """Nats per unit of autocorrelation, at lags from 8 beats down to 1/4 beat, eight an octave: one row
 for each octave. Printed by ``python building_tools/fit_movement_tempo.py WILD STREET TANG2018``."""
 
+FULL_EVIDENCE_S = 5.0
+"""Length from which repetition counts in full against the prior of tempo; less in shorter dances,
+where hardly a beat repeats."""
+
 _UP = round(np.log2(LONGEST_BEATS) * TEMPI_PER_OCTAVE)
 _DOWN = round(-np.log2(SHORTEST_BEATS) * TEMPI_PER_OCTAVE)
 N_TAPS = _UP + _DOWN + 1
@@ -87,6 +91,14 @@ def repetition(dancers: Sequence[PoseSequence]) -> Float[np.ndarray, " lags"]:
         total += poses.present_share * _repetition(poses)
         weight += poses.present_share
     return total / max(weight, 1e-9)
+
+
+def dance_logits(
+    dancers: Sequence[PoseSequence], template: Float[np.ndarray, " knots"] | None = None
+) -> Float[np.ndarray, " tempi"]:
+    """Log-odds of ``rhythm.beats.TEMPI_BPM`` from the movement of dancers of one length."""
+    evidence = min(1.0, dancers[0].duration_s / FULL_EVIDENCE_S)
+    return template_logits(repetition(dancers), template) * evidence
 
 
 def template_logits(

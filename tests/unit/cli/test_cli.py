@@ -24,6 +24,7 @@ from dancetomusic.types import PoseQuality, PoseSequence, RhythmTrack, Waveform
 class FakeMusic:
     about = ""
     doubts = ()
+    lead = ""
 
     def __init__(self):
         self.waveform = Waveform(np.zeros((1, 48_000), np.float32), 24_000)
@@ -120,6 +121,19 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     expected |= {"style": "cha-cha", "swing": 0.5, "key": "Am", "programs": {"bass": 38}}
     expected |= {"loudness_lufs": None}
     assert pipeline.asked.items() >= expected.items()
+
+
+def test_who_leads_is_asked_for_and_said(pipeline, folder, capsys):
+    assert exit_code("generate dance.mp4 a.wav") == 0
+    assert pipeline.asked["follow"] == "auto" and "leads" not in capsys.readouterr().out
+    pipeline.music.lead = "dancer 2 of 3, as asked"
+    assert exit_code("generate dance.mp4 a.wav --num_dancers 3 --follow 2") == 0
+    assert pipeline.asked["follow"] == "2"
+    assert "leads    dancer 2 of 3, as asked" in capsys.readouterr().out
+    assert exit_code("generate dance.mp4 a.wav --follow 1") == 0
+    for options in ("--num_dancers 2 --follow 3", "--follow all", "--num_dancers 2 --follow best"):
+        assert exit_code(f"generate dance.mp4 a.wav {options}") == 2
+        assert "follow" in capsys.readouterr().err
 
 
 def test_choices_about_the_beats_are_passed(pipeline, folder):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dancetomusic.errors import InputError
 from dancetomusic.live.dancers import FORGET_S, DancerTracker
@@ -30,6 +31,11 @@ def _encoder() -> PoseEncoder:
     return PoseEncoder(PoseEncoderConfig(channels=8, dilations=(1,), causal=True)).eval()
 
 
+def _encoder_of(seed: int) -> PoseEncoder:
+    torch.manual_seed(seed)
+    return _encoder()
+
+
 def test_places_stay_when_detections_change_their_order() -> None:
     tracker = DancerTracker(2, "all")
     left, right = _person(0.2), _person(0.8)
@@ -48,6 +54,37 @@ def test_the_largest_leads_and_a_number_leads_alone() -> None:
         for k in range(1, 4):
             tracker.update([small, large], 0.04 * k)
         assert tracker.weights(0.12) == weights, follow
+
+
+def test_who_leads_is_said() -> None:
+    for follow, said in (
+        ("largest", "dancer 2, the largest of 2"),
+        ("1", "dancer 1, as asked"),
+        ("all", "all 2 dancers together"),
+    ):
+        tracker = DancerTracker(2, follow)
+        assert tracker.describe_lead(0.0) == ""
+        tracker.update([_person(0.2, 0.4)], 0.0)
+        tracker.update([_person(0.2, 0.4), _person(0.8, 0.8)], 0.04)
+        assert tracker.describe_lead(0.04) == said
+    alone = DancerTracker(1, "largest")
+    alone.update([_person(0.5)], 0.0)
+    assert alone.describe_lead(0.0) == ""
+
+
+def test_the_memory_of_all_who_are_followed_is_remembered() -> None:
+    bodies = [np.random.default_rng(seed).normal(0, 0.2, (33, 3)) for seed in (1, 2)]
+    memories = {}
+    for follow in ("1", "2", "all"):
+        watcher = Watcher(_encoder_of(0), num_dancers=2, follow=follow)
+        for k in range(8):
+            people = [
+                _person(x, world=b * (1 + k)) for x, b in zip((0.2, 0.8), bodies, strict=True)
+            ]
+            watcher.watch(people, k / FPS)
+        memories[follow] = watcher.movements()[-1].memory
+    assert not np.allclose(memories["1"], memories["2"])
+    np.testing.assert_allclose(memories["all"], (memories["1"] + memories["2"]) / 2, atol=1e-6)
 
 
 def test_a_place_is_given_up_in_the_end() -> None:

@@ -68,10 +68,22 @@ def test_what_cannot_be_written_ends_the_player():
 @pytest.mark.parametrize("made", [None, 2.5])
 def test_the_report_says_what_is_known(made):
     figures = {
-        "stages_ms": {}, "seconds": 5.0, "bpm": 120.0, "lead": "taps", "sound_per_computing": made,
+        "stages_ms": {}, "seconds": 5.0, "bpm": 120.0, "lead": "taps", "leader": "",
+        "sound_per_computing": made,
         "frames_in": 3, "frames_dropped": 1, "underruns": 0, "bridged_s": 0.0,
         "relief": [] if made else ["every other picture was left out"],
     }  # fmt: skip
     printed = "\n".join(report(figures))
     assert "nan" not in printed and "None" not in printed and "beat of the taps" in printed
     assert ("close other programs" in printed) == (made is None)
+
+
+@pytest.mark.parametrize("lead", ["movement", "taps"])
+def test_the_dancer_who_leads_is_reported_where_the_movement_leads(lead):
+    figures = {
+        "stages_ms": {}, "seconds": 5.0, "bpm": 120.0, "lead": lead, "sound_per_computing": 2.0,
+        "leader": "dancer 2, the largest of 3", "frames_in": 3, "frames_dropped": 1,
+        "underruns": 0, "bridged_s": 0.0, "relief": [],
+    }  # fmt: skip
+    said = "leads    dancer 2, the largest of 3" in report(figures)
+    assert said == (lead == "movement")

@@ -8,7 +8,7 @@ import pytest
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.score.notes import BeatClock
-from dancetomusic.score.plan import Plan, bar_energy, find_novelty, make_plan
+from dancetomusic.score.plan import Plan, bar_energy, bar_features, find_novelty, make_plan
 from dancetomusic.types import PoseSequence, RhythmTrack
 
 FPS = 24.0
@@ -116,6 +116,18 @@ def test_novelty_is_largest_where_the_limbs_change():
     plan = plan_of(danced_rhythm(poses, grid.beat_times, grid.beat_numbers), poses)
     assert int(plan.novelty.argmax()) == 8
     assert 8 in [section.first_bar for section in plan.sections]
+
+
+def test_whoever_changes_makes_novelty():
+    speed = np.ones(16 * 48)
+    changing = np.where(np.arange(speed.size) < speed.size // 2, 1.0, 0.1)
+    steady, turning = dancer(speed), dancer(changing, slice(11, 23))
+    rhythm = track([0.5] * 16)
+    clock = BeatClock.from_rhythm(rhythm, rhythm.duration_s)
+    alone = bar_features(clock, rhythm, [steady])
+    both = bar_features(clock, rhythm, [steady, turning])
+    assert find_novelty(both)[8] == 1.0
+    assert find_novelty(alone)[8] < 1.0
 
 
 def test_novelty_of_nothing_is_nothing():

@@ -29,6 +29,7 @@ from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoding, 
 from dancetomusic.pose.hits import visible_hits
 from dancetomusic.released import released_checkpoint
 from dancetomusic.rhythm.beats import TEMPI_BPM
+from dancetomusic.rhythm.energy import group_energy
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -105,6 +106,18 @@ def test_all_who_dance_are_listened_to(encoder: PoseEncoder) -> None:
     _, together = movement_rhythms(encoder, [still, poses])
     assert beat_f(beats[beats < 14.0], together[0].beat_times) > 0.8
     assert not np.allclose(together[0].energy, alone[0].energy)
+
+
+def test_the_leader_gives_the_beat_and_all_give_energy_and_memory(encoder: PoseEncoder) -> None:
+    (slow, beats), (fast, _) = _dance(bpm=92.0), _dance(bpm=124.0, seed=5)
+    of_both, _ = movement_rhythms(encoder, [fast, slow])
+    of_one, alone = movement_rhythms(encoder, [slow])
+    encoding, readings = movement_rhythms(encoder, [fast, slow], leaders=[1])
+    np.testing.assert_array_equal(readings[0].beat_times, alone[0].beat_times)
+    assert beat_f(beats[beats < slow.duration_s], readings[0].beat_times) > 0.9
+    assert torch.equal(encoding.memory, of_both.memory)
+    assert torch.equal(encoding.phase, of_one.phase)
+    np.testing.assert_array_equal(readings[0].energy, group_energy([fast, slow]))
 
 
 def test_pooling_one_dancer_changes_nothing(encoder: PoseEncoder) -> None:
