@@ -18,7 +18,7 @@ from dancetomusic.errors import DanceToMusicError
 
 _FIRST_GUESS_S = 20.0  # of a job's length, before any was done
 _MEMORY_OF_LENGTHS = 0.7
-_KEEP_FINISHED = 256  # outcomes that can still be asked for
+_KEEP_FINISHED = 64  # outcomes that can still be asked for
 _HEARTBEAT_S = 5.0
 _MAX_LINE_BYTES = 2**20
 
@@ -75,6 +75,10 @@ class Job:
             setattr(self, name, value)
         self.changed.set()
         self.changed = asyncio.Event()
+
+
+def _nothing(_job: Job) -> None:
+    pass
 
 
 class JobQueue:
@@ -234,6 +238,7 @@ class JobQueue:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.on_end(job)
+        job.request, job.on_end = {}, _nothing  # they hold a video with all its takes
         job.notify()
 
     def _tell_places(self) -> None:
@@ -313,6 +318,11 @@ class Worker:
             await self.stop()
             raise Refusal(
                 422, f"the work took more than {timeout_s:.0f} s", "Give a shorter video."
+            ) from None
+        except ValueError:  # no JSON, or a line without end
+            await self.stop()
+            raise Refusal(
+                503, "the process that makes the music cannot be understood", "Try again."
             ) from None
         except BaseException as error:
             if not isinstance(error, DanceToMusicError):

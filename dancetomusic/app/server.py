@@ -25,6 +25,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
+from dancetomusic import __version__
 from dancetomusic.app.beats import require_beats
 from dancetomusic.app.guard import Guard, require_safe_address
 from dancetomusic.app.jobs import Job, JobQueue, State, Worker
@@ -42,6 +43,26 @@ _JOB_TIMEOUT_S, _JOB_TIMEOUT_PER_S = 120.0, 30.0
 _STOP_S = 3
 _KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 """Of files that never change."""
+_FILE_AS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class Problem(BaseModel):
+    """Why a request is refused and what to do; ``job`` is the client's own that is in the way."""
+
+    problem: str
+    remedy: str
+    job: str = ""
+
+
+class Begun(BaseModel):
+    """The job to watch."""
+
+    job: str
 
 
 class RhythmRequest(BaseModel):
@@ -134,7 +155,15 @@ def create_app(
             await worker.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        title="dancetomusic",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these load scripts of other sites
+        redoc_url=None,
+        responses={"4XX": {"model": Problem, "description": "Refused, with the remedy"}},
+    )
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -146,6 +175,7 @@ def create_app(
     async def play_live(socket: WebSocket) -> None:
         await live.serve(socket, socket.scope["session"])
 
+    app.openapi()  # before HEAD is added, which goes without saying
     for route in app.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
@@ -208,7 +238,7 @@ def serve(
 def _add_pages(app: FastAPI, limits: Limits) -> None:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def show_page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
@@ -232,7 +262,7 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
 def _add_clips(app: FastAPI, queue: JobQueue) -> None:
     uploading: set[str] = set()
 
-    @app.post("/api/clips", status_code=201)
+    @app.post("/api/clips", status_code=201, openapi_extra=_FILE_AS_BODY)
     async def receive_clip(request: Request, name: str = "") -> dict[str, Any]:
         """The body is the file itself; ``name`` is what its client calls it."""
         client: str = request.scope["session"]
@@ -275,7 +305,7 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
             "jobs": [{"job": job.id, "work": job.request["work"]} for job in jobs],
         }
 
-    @app.get("/api/clips/{name}/video")
+    @app.get("/api/clips/{name}/video", **_gives("video/*"))
     async def give_video(request: Request, name: str) -> FileResponse:
         clip = _clips(request).find(name)
         return FileResponse(clip.source, media_type=clip.media_type, headers=_KEPT)
@@ -288,7 +318,7 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
         _clips(request).forget(clip)
 
     @app.post("/api/clips/{name}/rhythm", status_code=202)
-    async def read_rhythm(request: Request, name: str, wish: RhythmRequest) -> dict[str, str]:
+    async def read_rhythm(request: Request, name: str, wish: RhythmRequest) -> Begun:
         clip = _clips(request).find(name)
 
         def keep(result: dict[str, Any]) -> None:
@@ -297,7 +327,7 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
         work = {"work": "rhythm", **wish.model_dump()}
         return _submit(queue, request, clip, work, keep, lambda: None)
 
-    @app.get("/api/clips/{name}/skeleton")
+    @app.get("/api/clips/{name}/skeleton", **_gives("application/octet-stream"))
     async def give_clip_skeleton(request: Request, name: str) -> FileResponse:
         """Of the rhythm that was read last."""
         path = _clips(request).find(name).folder / SKELETON
@@ -306,7 +336,7 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
         return FileResponse(path)
 
     @app.post("/api/clips/{name}/takes", status_code=202)
-    async def start_take(request: Request, name: str, wish: TakeRequest) -> dict[str, str]:
+    async def start_take(request: Request, name: str, wish: TakeRequest) -> Begun:
         clip = _clips(request).find(name)
         if wish.beats is not None:
             require_beats(wish.beats, clip.video["duration_s"])
@@ -327,7 +357,7 @@ def _add_clips(app: FastAPI, queue: JobQueue) -> None:
 
 def _add_takes(app: FastAPI, queue: JobQueue) -> None:
     @app.post("/api/takes/{name}/files", status_code=202)
-    async def start_file(request: Request, name: str, wish: FileRequest) -> dict[str, str]:
+    async def start_file(request: Request, name: str, wish: FileRequest) -> Begun:
         clip, take = _clips(request).find_take(name)
         tracks = take.result["tracks"]
         if wish.format in ("zip", "mid") and not tracks:
@@ -351,29 +381,29 @@ def _add_takes(app: FastAPI, queue: JobQueue) -> None:
 
         return _submit(queue, request, clip, work, keep, lambda: clip.drop_file(file))
 
-    @app.get("/api/takes/{name}/sound")
+    @app.get("/api/takes/{name}/sound", **_gives("audio/wav"))
     async def give_sound(request: Request, name: str) -> FileResponse:
         return _of_take(request, name, SOUND, "audio/wav")
 
-    @app.get("/api/takes/{name}/stems/{number}")
+    @app.get("/api/takes/{name}/stems/{number}", **_gives("audio/flac"))
     async def give_stem(request: Request, name: str, number: int) -> FileResponse:
         """A track as it stands in the mastered mix; together they are the sound."""
         return _of_take(request, name, HEARD.format(number), "audio/flac")
 
-    @app.get("/api/takes/{name}/score")
+    @app.get("/api/takes/{name}/score", **_gives("application/json"))
     async def give_score(request: Request, name: str) -> FileResponse:
         return _of_take(request, name, SCORE, "application/json")
 
-    @app.get("/api/takes/{name}/skeleton")
+    @app.get("/api/takes/{name}/skeleton", **_gives("application/octet-stream"))
     async def give_skeleton(request: Request, name: str) -> FileResponse:
         return _of_take(request, name, SKELETON, "application/octet-stream")
 
-    @app.get("/api/files/{name}")
+    @app.get("/api/files/{name}", **_gives("*/*"))
     async def give_file(request: Request, name: str) -> FileResponse:
         path, shown = _clips(request).find_file(name)
         return FileResponse(path, filename=shown)
 
-    @app.get("/api/jobs/{name}")
+    @app.get("/api/jobs/{name}", **_gives("text/event-stream"))
     async def watch_job(request: Request, name: str) -> Response:
         """Server-sent events; the job is cancelled when nobody listens any more."""
         job = queue.find(name)
@@ -398,7 +428,7 @@ def _submit(
     work: dict[str, Any],
     keep: Callable[[dict[str, Any]], None],
     discard: Callable[[], None],
-) -> dict[str, str]:
+) -> Begun:
     """Queue work on a clip; its result is kept, and may be added to; its failure discards."""
 
     def end(job: Job) -> None:
@@ -420,7 +450,12 @@ def _submit(
         discard()
         raise
     clip.users += 1
-    return {"job": job.id}
+    return Begun(job=job.id)
+
+
+def _gives(media_type: str) -> dict[str, Any]:
+    """What the description of a route says of an answer that is a file or a stream."""
+    return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
 
 
 def _clips(request: Request) -> Clips:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dancetomusic.errors import DanceToMusicError, OutputError
 
 _LONGEST_STEM = 16  # of a temporary name, so that the longest legal name leaves room for it
+_MARK = ".dancetomusic-"  # of a temporary name, so that no file of the user's is taken for one
 _TRIED_BYTES = 1 << 20
 _FULL_REMEDY = "Free some disk space or choose another output path."
 
@@ -24,7 +26,8 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
     The temporary name keeps the suffix, so writers that choose a format by it work. A symbolic
     link is written through, a file that exists keeps its permissions, and a pipe or device is
     written to once the block has succeeded. On any exception the temporary file is removed and
-    ``path`` stays as it was.
+    ``path`` stays as it was. One that a killed process left is removed when ``path`` is written
+    again.
 
     Raises:
         OutputError: If the directory is missing or not writable, or ``path`` is a directory.
@@ -36,15 +39,12 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
     parent = Path(tempfile.gettempdir()) if special else target.parent
     if not parent.is_dir():
         raise OutputError(f"directory {parent} does not exist", "Create it first.")
-    prefix = f".{target.stem[:_LONGEST_STEM]}."
     try:
-        handle, name = tempfile.mkstemp(dir=parent, prefix=prefix, suffix=target.suffix)
+        handle, temporary = _open_temporary(parent, target)
     except OSError as error:
         raise OutputError(
             f"cannot write in {parent} ({error.strerror})", "Choose another output path."
         ) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         if special:
@@ -68,6 +68,34 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
         raise OutputError(f"writing {path} failed ({reason})", _FULL_REMEDY) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _open_temporary(parent: Path, target: Path) -> tuple[int, Path]:
+    """A new temporary file, locked; those for the same target that nobody locks are removed."""
+    prefix = f".{target.stem[:_LONGEST_STEM]}{_MARK}"
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.name.endswith(target.suffix):
+                _remove_abandoned(entry.path)
+    while True:
+        handle, name = tempfile.mkstemp(dir=parent, prefix=prefix, suffix=target.suffix)
+        with suppress(OSError):  # a file system without locks: nothing is removed there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # removed by another process before it was locked
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a temporary file whose lock went with the process that wrote it."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        finally:
+            os.close(handle)
 
 
 def make_directory(path: Path | str) -> Path:

@@ -371,7 +371,7 @@ def open_media(path: Path | str) -> Iterator[InputContainer]:
     if size == 0:
         raise VideoError(f"{file} is empty", "Copy or export the video again.")
     try:
-        container = av.open(str(file.absolute()))
+        container = av.open(str(file.absolute()), metadata_errors="replace")
     except PermissionError as error:
         raise VideoError(f"may not read {file}", "Change its permissions.") from error
     except av.FFmpegError as error:

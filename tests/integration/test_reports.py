@@ -28,6 +28,7 @@ HELD_BY = {
     "test_a_run_leaves_nothing_in_an_empty_home",
     "B: no command replaces its input": "unit/cli/test_outputs.py::"
     "test_commands_leave_their_input_alone",
+    "B: two outputs alike": "unit/cli/test_outputs.py::test_no_file_is_written_twice",
     "C: a full disk behind a library's error": "unit/io/test_atomic.py::"
     "test_a_full_disk_that_a_library_hides_is_an_output_error",
     "D: links are written through": "unit/io/test_atomic.py::"
@@ -36,28 +37,83 @@ HELD_BY = {
     "D: permissions": "unit/io/test_atomic.py::test_a_file_keeps_its_permissions",
     "D: long names": "unit/io/test_atomic.py::test_the_longest_legal_name_can_be_written",
     "E: closed streams": "unit/cli/test_text.py::test_closed_streams",
+    "E: signs that a terminal lacks": "unit/cli/test_text.py::"
+    "test_characters_that_the_terminal_lacks_are_escaped",
+    "E: names that are no text": "unit/cli/test_text.py::test_a_name_that_is_no_text_is_shown",
     "F: doubts": "unit/generate/test_doubts.py::test_doubts_are_said",
     "F: posters": "unit/pose/test_tracking.py::test_a_larger_poster_does_not_lead",
+    "F: nobody moves": "unit/generate/test_doubts.py::test_nobody_moving_needs_a_tempo",
     "G: SIGTERM": "unit/cli/test_cli.py::test_sigterm_exits_143_and_leaves_nothing",
+    "G: SIGTERM in train": "unit/training/test_loop.py::"
+    "test_a_run_that_is_asked_to_end_saves_first",
+    "G: interrupts of build": "integration/test_build.py::"
+    "test_an_interrupt_finishes_the_clips_in_hand",
     "H: half the batch": "unit/training/test_loop.py::test_half_the_batch_twice_as_often_resumes",
     "H: longer": "unit/training/test_loop.py::test_a_finished_run_is_trained_for_longer",
     "I: lists of links": "unit/builder/test_sources.py::"
     "test_a_separator_that_is_named_and_decimal_commas",
+    "I: spreadsheets": "unit/builder/test_sources.py::test_lists_as_spreadsheets_write_them",
+    "I: powers of ten": "unit/cli/test_cli.py::test_a_power_of_ten_is_a_number_in_an_override",
+    "I: long seeds": "unit/cli/test_cli.py::test_a_seed_that_no_generator_takes_is_refused",
+    "I: beats of other programs": "unit/rhythm/test_files.py::"
+    "test_beats_as_other_programs_write_them",
     "I: rekordbox": "unit/rhythm/test_grids.py::test_rekordbox_changes_its_tempo",
     "I: Ableton": "unit/rhythm/test_grids.py::test_ableton_warps_and_continues",
     "J: containers": "unit/io/test_mux.py::"
     "test_pictures_that_a_container_cannot_hold_are_re_encoded",
+    "K: links in folders": "unit/generate/test_folder.py::"
+    "test_links_to_videos_and_folders_are_followed",
     "L: late times": "unit/io/test_video.py::test_times_that_begin_late_are_no_damage",
+    "L: nothing is downloaded twice": "unit/builder/test_download.py::"
+    "test_times_that_begin_late_are_no_reason_to_download_again",
     "M: uploads": "integration/test_app_server.py::"
     "test_hostile_files_are_refused_and_the_server_lives",
+    "M: HEAD": "unit/app/test_guard.py::test_what_can_be_got_can_be_asked_about",
+    "M: forms": "unit/app/test_guard.py::test_a_form_is_told_how_to_send_the_file",
+    "M: containers": "unit/app/test_uploads.py::"
+    "test_containers_of_cameras_and_old_programs_are_taken",
+    "M: broken uploads": "unit/app/test_uploads.py::"
+    "test_an_upload_that_breaks_off_is_said_in_one_line",
+    "M: unknown hosts": "unit/app/test_guard.py::test_a_host_that_is_not_ours_is_said",
+    "M: proxies": "unit/app/test_guard.py::test_a_proxy_may_serve_it_under_a_path",
     "N: read-only home": "unit/io/test_cache.py::"
     "test_a_temporary_folder_stands_in_and_is_said_once",
     "N: little memory": "unit/cli/test_surroundings.py::test_too_little_memory_is_said",
     "N: pipes and links": "unit/cli/test_streams.py::test_links_are_downloaded_as_the_builder_does",
     "N: a file for a camera": "unit/builder/test_capture.py::"
     "test_a_file_stands_for_the_camera_at_its_own_pace",
+    "O: photographs filmed by hand": "unit/builder/test_quality.py::"
+    "test_each_fault_is_named_with_its_value_and_limit",
+    "O: a song has one grid": "unit/builder/stages/test_beats.py::"
+    "test_clips_of_a_song_lie_on_one_grid",
+    "O: thumbnails": "unit/builder/test_contact_sheet.py::"
+    "test_pictures_take_the_place_of_skeletons",
+    "O: build says how far it is": "unit/cli/test_progress.py::"
+    "test_a_build_says_how_far_it_is_from_time_to_time",
+    "O: failures stay": "unit/builder/test_pipeline.py::test_failures_stay_in_later_summaries",
+    "O: small sets": "unit/builder/test_pipeline.py::test_a_small_set_has_something_to_validate_on",
+    "O: a second video that fails": "integration/test_app_browser.py::"
+    "test_a_second_video_that_fails_leaves_the_first",
+    "O: addresses of takes": "integration/test_app_browser.py::"
+    "test_the_address_leads_back_to_the_takes",
+    "O: jobs of another tab": "integration/test_app_browser.py::"
+    "test_a_job_can_be_cancelled_from_a_page_that_was_loaded_again",
+    "O: names of downloads": "unit/app/test_uploads.py::test_a_download_is_named_after_the_upload",
+    "O: the sound leads": "unit/live/test_lead.py::test_the_beat_of_a_sound_is_known_on_the_clock",
     "O: taps": "unit/live/test_lead.py::test_three_taps_give_the_tempo_and_the_bar",
     "O: pressure": "unit/live/test_pressure.py::test_pictures_go_first_and_quality_last",
+    "P: stretches": "integration/test_pose_real.py::"
+    "test_stretches_give_what_one_pass_gives_whoever_looks",
+    "P: only what is needed is decoded": "unit/io/test_video.py::"
+    "test_before_a_part_only_pictures_that_others_need_are_decoded",
+    "P: 8-bit weights": "unit/models/pose2audio/test_onnx_decoder.py::"
+    "test_logits_stay_within_a_share_of_their_spread",
+    "attacks: tags that are no text": "unit/io/test_video.py::"
+    "test_tags_that_are_no_text_do_no_harm",
+    "attacks: what a killed writer left": "unit/io/test_atomic.py::"
+    "test_what_a_killed_writer_left_is_removed_and_what_others_write_is_not",
+    "attacks: kills": "integration/test_build.py::"
+    "test_twenty_kills_leave_the_set_of_an_uninterrupted_build",
 }
 
 

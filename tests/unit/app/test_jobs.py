@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
+import weakref
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,3 +175,42 @@ def test_a_job_that_takes_long_is_waited_for_longer(monkeypatch):
         assert line.wait_s(3) == pytest.approx(7.0 * usual)
 
     in_line(test)
+
+
+def test_a_job_that_is_over_holds_nothing():
+    async def test(line, worker):
+        takes = {"a take"}  # of a video
+        kept = weakref.ref(takes)
+        ended = partial(set.clear, takes)
+        job = line.submit("client", {"n": 1}, timeout_s=9.0, on_end=lambda job, end=ended: end())
+        worker.go.set()
+        await last_state(line, job)
+        assert not takes
+        del takes, ended
+        gc.collect()
+        assert kept() is None and job.result == {"echo": 1}
+
+    in_line(test)
+
+
+@pytest.mark.parametrize("printed", ["nonsense", "x" * 2**21])
+def test_a_worker_that_cannot_be_understood_fails_its_job_and_not_the_next(printed):
+    class Confused(Worker):
+        async def start(self) -> None:
+            program = "import sys; input(); print(sys.argv[1] * int(sys.argv[2]))"
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", program, printed[:8], str(len(printed) // 8)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=2**20,
+            )
+
+    async def test():
+        line = JobQueue(Confused({}), Limits())
+        runner = asyncio.create_task(line.run())
+        for n in range(2):
+            state = await last_state(line, submit(line, "client", n))
+            assert state["state"] == "failed" and "understood" in state["problem"]
+        runner.cancel()
+
+    asyncio.run(test())

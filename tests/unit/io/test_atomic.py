@@ -1,4 +1,5 @@
 import os
+import signal
 import stat
 import threading
 
@@ -29,6 +30,23 @@ def test_a_writer_that_replaces_the_temporary_file_works(tmp_path):
         temporary.unlink()
         temporary.write_bytes(b"new")
     assert target.read_bytes() == b"new"
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_others_write_is_not(tmp_path):
+    target, users = tmp_path / "out.wav", tmp_path / ".out.20261130.wav"
+    users.write_bytes(b"hidden")
+    killed = os.fork()
+    if not killed:
+        with atomic_output(target):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(killed, 0)
+    assert len(names(tmp_path)) == 2
+    with atomic_output(target) as first, atomic_output(target) as second:
+        assert names(tmp_path) == sorted([users.name, first.name, second.name])
+        second.write_bytes(b"second")
+        first.write_bytes(b"first")
+    assert target.read_bytes() == b"first"
+    assert names(tmp_path) == [users.name, target.name]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
