@@ -46,6 +46,8 @@ from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, schedul
 from dancetomusic.types import Waveform
 
 LOGGED_S = 4.0
+TAKEN_RATE = 0.3
+"""Of the learning rate, for weights that training starts from."""
 LOWEST_SHARE = 1e-4
 """Where a range test begins, as a share of ``learning_rate``."""
 
@@ -98,14 +100,20 @@ def crop_losses(
 
 
 @torch.no_grad()
-def take_weights(model: WaveNet, start: WaveNet) -> None:
-    """Begin with trained weights: of each tensor of the same name, the corner that both have."""
-    held = start.state_dict()
+def take_weights(model: WaveNet, start: WaveNet) -> set[str]:
+    """Begin with trained weights: of each tensor of the same name, the corner that both have.
+
+    Returns:
+        Names of the tensors of which something was taken.
+    """
+    held, taken = start.state_dict(), set()
     for name, tensor in model.state_dict().items():
         source = held.get(name)
         if source is not None and source.ndim == tensor.ndim:
             corner = tuple(map(slice, map(min, zip(source.shape, tensor.shape, strict=True))))
             tensor[corner] = source[corner]
+            taken.add(name)
+    return taken
 
 
 class WaveNetTask(TrainingTask):
@@ -141,12 +149,18 @@ class WaveNetTask(TrainingTask):
             self.held_out = [require_length(sounds[-1], config)]
         torch.manual_seed(config.seed)
         self.model = WaveNet(config.model)
+        taken: set[str] = set()
         if config.start_from is not None:
             start = WaveNet.from_pretrained(locate_checkpoint(config.start_from))
-            take_weights(self.model, start)
+            taken = take_weights(self.model, start)
         self.model.to(self.device)
         self.modules = {"wavenet": self.model}
-        self.optimizers = {"wavenet": scheduled_adamw(self.model.parameters(), config, (0.9, 0.98))}
+        weights = dict(self.model.named_parameters())
+        groups = [
+            {"params": [w for name, w in weights.items() if name not in taken]},
+            {"params": [weights[name] for name in weights if name in taken], "scale": TAKEN_RATE},
+        ]
+        self.optimizers = {"wavenet": scheduled_adamw(groups, config, (0.9, 0.98))}
 
     def rate(self, optimizer: ScheduledOptimizer, step: int, steps: int) -> float:
         """By the schedule that was chosen."""
