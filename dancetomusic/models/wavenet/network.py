@@ -29,8 +29,6 @@ FRAME_RATE = MOVEMENT_FPS * STEPS_PER_FRAME
 """Frames of the condition a second; a learned or straight line joins them at the audio rate."""
 PICTURE_SIDE = 64
 """Of pictures of a dancer, in pixels."""
-CONTRAST = 16.0
-"""Of a picture's change: up to a sixteenth of white it enters as it is, beyond as a logarithm."""
 REFERENCE_S = 2.0
 """Of a piece's sound, from which the latent vector of the piece is encoded."""
 POSE_FEATURES = 2 * len(LEG_SIGNALS) + 1
@@ -260,31 +258,43 @@ class PoseFront(nn.Module):
         return self.expand(movement.transpose(1, 2))
 
 
-class PictureFront(nn.Module):
-    """Every picture beside its change since the one before, through a small network.
+class PictureFront(PoseFront):
+    """Estimates from pictures what ``PoseFront`` reads, frame by frame, through a small network.
 
-    The change is what backgrounds and bodies have least part in; its inverse hyperbolic sine keeps
-    poor contrast and large movement in one range.
+    Its inputs are how a picture differs from the mean of all, which hides what stands still, and
+    how it differs from the pictures before and after. Bodies, clothes and backgrounds have least
+    part in these; the square root keeps poor contrast and large movement in one range.
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         side = PICTURE_SIDE // 16
         self.layers = nn.Sequential(
-            nn.Conv2d(2, 16, 6, stride=4, padding=1), nn.GELU(),
+            nn.Conv2d(3, 16, 6, stride=4, padding=1), nn.GELU(),
             nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.GELU(),
             nn.Conv2d(32, 32, 3, stride=2, padding=1), nn.GELU(),
-            nn.Flatten(), nn.Linear(32 * side * side, channels),
+            nn.Flatten(), nn.Linear(32 * side * side, len(LEG_SIGNALS)),
         )  # fmt: skip
 
-    def forward(
-        self, movement: UInt8[Tensor, "batch frames side side"]
-    ) -> Float32[Tensor, "batch channels frames"]:
-        """As many frames as there are; the first has not changed."""
-        pictures = movement.float() / 255 - 0.5
-        change = torch.diff(pictures, dim=1, prepend=pictures[:, :1])
-        both = torch.stack([pictures, torch.asinh(CONTRAST * change)], dim=2)
-        return self.layers(both.flatten(0, 1)).unflatten(0, movement.shape[:2]).transpose(1, 2)
+    def signals(
+        self, pictures: UInt8[Tensor, "batch frames side side"]
+    ) -> Float32[Tensor, "batch frames signals"]:
+        """Estimates of ``leg_signals``."""
+        grey = pictures.float() / 255
+        change = torch.diff(grey, dim=1).abs()
+        inputs = [
+            (grey - grey.mean(1, keepdim=True)).abs(),
+            functional.pad(change, (0, 0, 0, 0, 1, 0)),
+            functional.pad(change, (0, 0, 0, 0, 0, 1)),
+        ]
+        stacked = torch.stack(inputs, dim=2).sqrt()
+        return self.layers(stacked.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+
+    def forward(self, movement: Tensor) -> Float32[Tensor, "batch channels frames"]:
+        """As many frames as there are pictures, or signals that were estimated of them."""
+        signals = movement if movement.is_floating_point() else self.signals(movement)
+        seen = torch.ones(signals.shape[:2], dtype=torch.bool, device=signals.device)
+        return super().forward(movement_features(signals, seen))
 
 
 class Posterior(nn.Module):
@@ -308,6 +318,8 @@ class Posterior(nn.Module):
             nn.Conv1d(width, width, 5, padding=2), nn.GELU(),
         )  # fmt: skip
         self.out = nn.Linear(2 * width, 2 * config.latent_dim)
+        with torch.no_grad():  # sure from the start, or what reads the vector learns to ignore it
+            self.out.bias[config.latent_dim :] = -3.0
 
     def forward(
         self, samples: Float32[Tensor, "batch samples"]
@@ -359,8 +371,16 @@ def pose_features(
     """
     if not world.shape[0]:
         raise PoseError("there are no poses", "Give at least one frame.")
-    signals = rhythm_signals(torch.from_numpy(world)[None], MOVEMENT_FPS)[..., LEG_SIGNALS]
+    signals = torch.from_numpy(leg_signals(world))[None]
     return movement_features(signals, torch.from_numpy(present)[None])[0].numpy()
+
+
+def leg_signals(
+    world: Float32[np.ndarray, "frames 33 3"],
+) -> Float32[np.ndarray, "frames signals"]:
+    """Those of ``rhythm_signals`` that ``LEG_SIGNALS`` names; landmarks are at ``MOVEMENT_FPS``."""
+    signals = rhythm_signals(torch.from_numpy(world)[None], MOVEMENT_FPS)
+    return signals[0, :, LEG_SIGNALS].numpy()
 
 
 def beat_harmonics(

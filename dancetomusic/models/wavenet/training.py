@@ -15,6 +15,7 @@ from dancetomusic.data.dance_sound import DanceSound
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.models.wavenet.generation import stream
 from dancetomusic.models.wavenet.network import (
+    PictureFront,
     WaveNet,
     beat_harmonics,
     history_frames,
@@ -46,8 +47,6 @@ from dancetomusic.training.task import ScheduledOptimizer, TrainingTask, schedul
 from dancetomusic.types import Waveform
 
 LOGGED_S = 4.0
-TAKEN_RATE = 0.3
-"""Of the learning rate, for weights that training starts from."""
 LOWEST_SHARE = 1e-4
 """Where a range test begins, as a share of ``learning_rate``."""
 
@@ -61,7 +60,7 @@ def crop_losses(
     kl_weight: float = 1.0,
     sounded: int | None = None,
 ) -> dict[str, Tensor]:
-    """Nats a sample, the error of the beat phase, and ``total``.
+    """Nats a sample, errors of what is estimated of the movement, and ``total``.
 
     Args:
         model: The model.
@@ -73,13 +72,16 @@ def crop_losses(
             estimated in all.
     """
     config = model.config
+    terms: dict[str, Tensor] = {}
+    movement = batch.movement
+    if batch.signals.shape[1]:
+        terms["signals"], movement = signal_error(model, batch)
     # The condition: movement features, held over each step, from the history on.
-    read = model.read(batch.movement, batch.seen)
+    read = model.read(movement, batch.seen)
     before = history_frames(config)
     some = slice(sounded)
     held = hold_frames(read[some], batch.first[some] - before, before + n_steps + 1)
     n_samples = n_steps * config.hop_length
-    terms: dict[str, Tensor] = {}
     latent = None
     if model.posterior is not None:  # a variational bottleneck beside it: KL from N(0, 1)
         mean, log_variance = model.posterior(batch.reference[some])
@@ -99,21 +101,22 @@ def crop_losses(
     return with_total(terms)
 
 
-@torch.no_grad()
-def take_weights(model: WaveNet, start: WaveNet) -> set[str]:
-    """Begin with trained weights: of each tensor of the same name, the corner that both have.
+def signal_error(model: WaveNet, batch: SoundCrops) -> tuple[Tensor, Tensor]:
+    """Squared error of what is estimated of drawn pictures, and the estimates."""
+    assert model.reader is not None and isinstance(model.reader.front, PictureFront)
+    estimated = model.reader.front.signals(batch.movement)
+    return (estimated - batch.signals).square().mean(), estimated
 
-    Returns:
-        Names of the tensors of which something was taken.
-    """
-    held, taken = start.state_dict(), set()
+
+@torch.no_grad()
+def take_weights(model: WaveNet, start: WaveNet) -> None:
+    """Begin with trained weights: of each tensor of the same name, the corner that both have."""
+    held = start.state_dict()
     for name, tensor in model.state_dict().items():
         source = held.get(name)
         if source is not None and source.ndim == tensor.ndim:
             corner = tuple(map(slice, map(min, zip(source.shape, tensor.shape, strict=True))))
             tensor[corner] = source[corner]
-            taken.add(name)
-    return taken
 
 
 class WaveNetTask(TrainingTask):
@@ -149,18 +152,12 @@ class WaveNetTask(TrainingTask):
             self.held_out = [require_length(sounds[-1], config)]
         torch.manual_seed(config.seed)
         self.model = WaveNet(config.model)
-        taken: set[str] = set()
         if config.start_from is not None:
             start = WaveNet.from_pretrained(locate_checkpoint(config.start_from))
-            taken = take_weights(self.model, start)
+            take_weights(self.model, start)
         self.model.to(self.device)
         self.modules = {"wavenet": self.model}
-        weights = dict(self.model.named_parameters())
-        groups = [
-            {"params": [w for name, w in weights.items() if name not in taken]},
-            {"params": [weights[name] for name in weights if name in taken], "scale": TAKEN_RATE},
-        ]
-        self.optimizers = {"wavenet": scheduled_adamw(groups, config, (0.9, 0.98))}
+        self.optimizers = {"wavenet": scheduled_adamw(self.model.parameters(), config, (0.9, 0.98))}
 
     def rate(self, optimizer: ScheduledOptimizer, step: int, steps: int) -> float:
         """By the schedule that was chosen."""
@@ -177,6 +174,8 @@ class WaveNetTask(TrainingTask):
 
     def losses(self, optimizer: str, batch: SoundCrops, step: int) -> dict[str, Tensor]:
         """Nats a sample, and the error of the beat phase."""
+        if step < self.config.front_steps and batch.signals.shape[1]:
+            return with_total({"signals": signal_error(self.model, batch)[0]})
         return self._losses(batch, self.config.sounded or None)
 
     def _losses(self, batch: SoundCrops, sounded: int | None = None) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ from dancetomusic.data.dance_sound import (
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.data.wild import load_wild, trusted_clips, wild_folds
 from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.pose_encoder.network import LEG_SIGNALS
 from dancetomusic.models.wavenet.network import (
     ANY_GENRE,
     MOVEMENT_FPS,
@@ -37,6 +38,7 @@ from dancetomusic.models.wavenet.network import (
     STEPS_PER_FRAME,
     Movement,
     WaveNetConfig,
+    leg_signals,
     pose_features,
     pose_movement,
 )
@@ -93,6 +95,9 @@ class WaveNetTrainingConfig(LoopConfig):
     sounded: int = 0
     """Crops of a batch whose sound is predicted; 0 for all. The others teach the beat of movement
     alone, at a fraction of the time."""
+    front_steps: int = 0
+    """Steps in which nothing is learned but to estimate signals of the legs from drawn pictures:
+    what reads them, if it was trained before, does not learn to ignore poor estimates."""
     validation_crops: int = 48
     schedule: Literal["cosine", "one_cycle", "step", "cyclic", "range_test"] = "cosine"
     """Of the learning rate; ``range_test`` raises it from a ten-thousandth to ``learning_rate``
@@ -112,7 +117,7 @@ class WaveNetTrainingConfig(LoopConfig):
         check_ranges(
             self,
             shares="withheld_share unnamed_share",
-            weights="phase_weight kl_weight procedural sounded",
+            weights="phase_weight kl_weight procedural sounded front_steps",
             counts="versions validation_crops cycle_steps",
         )
         if not 1 <= self.crop_steps < self.window_frames * STEPS_PER_FRAME:
@@ -145,6 +150,7 @@ class SoundCrops:
         phase: Cosine and sine of the beat phase in the window.
         phase_known: Where it is known.
         genre: Index of the genre.
+        signals: What the pictures show, where they are drawn of poses; else no frames.
         reference: Another stretch of the same piece, for the bottleneck; empty without one.
     """
 
@@ -155,6 +161,7 @@ class SoundCrops:
     phase: Float32[Tensor, "batch steps 2"]
     phase_known: Bool[Tensor, "batch steps"]
     genre: Int64[Tensor, " batch"]
+    signals: Float32[Tensor, "batch drawn signals"]
     reference: Float32[Tensor, "batch reference"]
 
 
@@ -214,30 +221,36 @@ class DanceSoundCrops(TrainingSet):
         )
         shown = rng.random() >= config.withheld_share if varied else True
         named = varied and rng.random() >= config.unnamed_share
+        movement, signals = self._movement(crop, rng, varied)
         return (
-            self._movement(crop, rng, varied),
+            movement,
             np.array(shown),
             crop.classes,
             np.array(crop_step),
             crop.phase,
             crop.phase_known,
             np.array(model.genre_index(sound.genre) if named else ANY_GENRE),
+            signals,
             reference_of(sound, rng) if model.latent_dim else np.zeros(0, np.float32),
         )
 
-    def _movement(self, crop: Crop, rng: np.random.Generator, varied: bool) -> np.ndarray:
-        kind = self.config.model.movement
+    def _movement(
+        self, crop: Crop, rng: np.random.Generator, varied: bool
+    ) -> tuple[Movement, Float32[np.ndarray, "drawn signals"]]:
+        """What a model reads, and what it shows where it is drawn."""
+        kind, unknown = self.config.model.movement, np.zeros((0, len(LEG_SIGNALS)), np.float32)
         if kind == "none":
-            return np.zeros((self.config.window_frames, 1), np.float32)
+            return np.zeros((self.config.window_frames, 1), np.float32), unknown
         if crop.pictures.size:
-            return crop.pictures
+            return crop.pictures, unknown
         world, present = crop.world, crop.present
         if varied:
             world, seen = vary_pose(world, MOVEMENT_FPS, self.config.augment, rng)
             present = present & seen
         if kind == "pictures":
-            return draw_thumbnails(world, MOVEMENT_FPS, rng, side=PICTURE_SIDE)
-        return pose_features(world, present)
+            drawn = draw_thumbnails(world, MOVEMENT_FPS, rng, side=PICTURE_SIDE)
+            return drawn, leg_signals(world)
+        return pose_features(world, present), unknown
 
 
 def reference_of(sound: DanceSound, rng: np.random.Generator) -> Float32[np.ndarray, " samples"]:
