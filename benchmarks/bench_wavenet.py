@@ -2,7 +2,8 @@
 
 Both write the same samples with the same random numbers from the same random weights; they take
 turns, so that a busy machine slows them alike. ``processor`` times count only what this process
-was given of its core, ``wall`` times what one waits for.
+was given of its core, ``wall`` times what one waits for. A second table compares receptive fields:
+the same network, whose second stack has the dilations of the first, or ten times as large ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import statistics
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from dancetomusic.models.wavenet.network import FRAME_RATE, WaveNet, WaveNetConf
 
 FAST_S = 2
 NAIVE_FRAMES = 1
+GROWTHS = (1, 10)
+"""Of the dilations from stack to stack: of ``checkpoints/wavenet`` and ``wavenet_frames``."""
 
 
 def main() -> None:
@@ -80,7 +84,31 @@ def main() -> None:
         for times in (processor, wall)
     ]
     print(f"\nQueues over naive: {ratios[0]:.0f} × by processor time, {ratios[1]:.0f} × by wall.")
-    print("The samples that both wrote are equal.")
+    print("The samples that both wrote are equal.\n")
+    _compare_fields(options.repeats, rng)
+
+
+def _compare_fields(repeats: int, rng: np.random.Generator) -> None:
+    """Print the time of a sample by receptive field, in turns."""
+    small = WaveNetConfig(channels=16, skip_channels=32, stacks=2, layers_per_stack=9)
+    models = {g: WaveNet(replace(small, dilation_growth=g)).eval() for g in GROWTHS}
+    shape = (round(FAST_S * FRAME_RATE) + 1, len(small.dilations), 2 * small.channels)
+    frames = rng.normal(0, 0.5, shape).astype(np.float32)
+    uniform = rng.random(round(FAST_S * FRAME_RATE) * small.hop_length)
+    wall, processor = ({str(g): list[float]() for g in GROWTHS} for _ in range(2))
+    for _ in range(repeats):
+        for growth, model in models.items():
+            queues = SampleQueues(model)
+            start = time.perf_counter(), time.process_time()
+            queues.write(frames, uniform)
+            _note(wall, processor, str(growth), start, uniform.size)
+    print("| dilations grow | receptive field, ms | µs a sample, processor | × real time |")
+    print("|---|---|---|---|")
+    for growth, model in models.items():
+        median = statistics.median(processor[str(growth)])
+        field_ms = model.config.receptive_field_ms
+        real_time = 1 / (median * small.sample_rate)
+        print(f"| {growth} × | {field_ms:.0f} | {1e6 * median:.1f} | {real_time:.3g} |")
 
 
 def _note(

@@ -39,6 +39,7 @@ def generate(
     sound: opt.SoundFileOption = None,
     click: opt.ClickOption = False,
     instrument: opt.InstrumentOption = None,
+    condition: opt.ConditionOption = None,
     style: opt.StyleOption = None,
     key: opt.KeyOption = None,
     score: opt.ScoreOption = None,
@@ -84,11 +85,13 @@ def generate(
         {"--suffix": suffix, "--ray_address": ray_address},
     )
     opt.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
+    if condition is not None and checkpoint is not None:
+        raise InputError("the checkpoint decides about the condition", "Leave --condition out.")
     if instrument is not None and checkpoint is not None:
         family = _family(checkpoint)
         if family != instrument:
             raise InputError(f"{checkpoint} holds {family}, not {instrument}", "Give one of them.")
-    checkpoint = checkpoint or instrument
+    checkpoint = checkpoint or opt.conditioned(instrument, condition)
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
         **opt.read_style(style),

@@ -15,6 +15,8 @@ from dancetomusic.errors import InputError, OutputError, VideoError
 
 BEAT_SOURCES = ("auto", "sound", "movement")
 BPM_RANGE = (40.0, 240.0)
+CONDITIONED = {("wavenet", "poses"): "wavenet", ("wavenet", "frames"): "wavenet_frames"}
+"""Released checkpoint of an instrument for what it is conditioned on."""
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
 
@@ -89,6 +91,14 @@ InstrumentOption = Annotated[
         "--instrument",
         help="What plays: score (by default), pose2audio, wavenet, motion_vae. The same as "
         "--checkpoint.",
+    ),
+]
+ConditionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--condition",
+        metavar="poses|frames",
+        help="What wavenet reads: the dancer's poses (by default), or the pictures themselves.",
     ),
 ]
 KeyOption = Annotated[
@@ -172,6 +182,23 @@ SuffixOption = Annotated[
     list[str] | None,
     typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),
 ]
+
+
+def conditioned(instrument: str | None, condition: str | None) -> str | None:
+    """The checkpoint of an instrument for a condition.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if condition is None:
+        return instrument
+    checkpoint = CONDITIONED.get((instrument or "", condition))
+    if checkpoint is None:
+        raise InputError(
+            f"{instrument or 'the default instrument'} is not conditioned on {condition!r}",
+            "Leave --condition out, or give --instrument wavenet and poses or frames.",
+        )
+    return checkpoint
 
 
 def check_source(source: Path | str) -> None:

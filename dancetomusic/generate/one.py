@@ -228,7 +228,7 @@ class DanceToMusic:
             )
         choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs, energy or 0.0)
         conditions = Conditions(
-            tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score
+            tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score, video
         )
         made = self.model.generate(conditions, sampling, stages)
         with stages.stage("master"):

@@ -51,6 +51,7 @@ class Conditions:
         swing: How late the off-beats are: 0 half-way between the beats, 1 at two thirds.
         seed: The same seed gives the same music.
         score: What is decided about the score.
+        video: The file that shows the dancers; ``None`` where poses were given.
     """
 
     dancers: tuple[PoseSequence, ...]
@@ -60,6 +61,7 @@ class Conditions:
     swing: float = 0.0
     seed: int = 0
     score: ScoreChoice = ScoreChoice()
+    video: Path | None = None
 
 
 @dataclass(frozen=True)

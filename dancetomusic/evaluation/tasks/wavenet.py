@@ -1,9 +1,13 @@
-"""Whether a WaveNet's sound depends on the movement: likelihood of held-out sound.
+"""Whether a WaveNet's sound depends on the movement, and a piece on its latent vector.
 
 Each crop of sound is predicted four times by the same weights: with the movement at its time, with
 that of the same dance at another time, with that of another dance, and with none (as a share of the
 crops in training). Where no onset begins, a sample follows from those before it, so the gain from
-movement is counted a second, too, and near onsets alone.
+movement is counted a second, too, and near onsets alone. A model with a bottleneck is given the
+same latent vector under all conditions: that of another stretch of the same sound.
+
+What a latent vector decides is heard by playing the same movement with two of them, and twice with
+one of them.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +32,9 @@ from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.pieces import QUALITIES
 from dancetomusic.evaluation.report import DASH, cell_text, mean_cell, table
+from dancetomusic.metrics.audio_distance import log_mel_distance_db
 from dancetomusic.metrics.drum_balance import register_onset_times
+from dancetomusic.models.wavenet.generation import play
 from dancetomusic.models.wavenet.network import (
     ANY_GENRE,
     FRAME_RATE,
@@ -36,9 +43,9 @@ from dancetomusic.models.wavenet.network import (
     WaveNet,
     history_frames,
     hold_frames,
-    pose_movement,
     read_movement,
 )
+from dancetomusic.models.wavenet.training_data import movement_of, reference_of
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.synthesis.danced_grooves import danced_grooves
 from dancetomusic.types import Waveform
@@ -84,26 +91,24 @@ def score_likelihood(
     """Bits a sample of held-out sound under every condition, on the same crops.
 
     Args:
-        model: Conditioned on poses, with no bottleneck; no genre is given.
+        model: Conditioned on poses or pictures, which are drawn of the poses; no genre is given.
         dances: At least two, at the model's rates, with poses and beats.
         crops: Half-second crops of each.
         seed: Chooses them, and the other movement.
 
     Raises:
         InputError: If there are fewer than two dances, one is too short, or the model is not
-            conditioned on poses alone.
+            conditioned on movement.
     """
-    if model.config.movement != "pose" or model.config.latent_dim:
-        raise InputError(
-            "the model is not conditioned on poses alone", "Name one without a bottleneck."
-        )
+    if model.config.movement == "none":
+        raise InputError("the model is not conditioned on movement", "Name another.")
     if len(dances) < 2:
         raise InputError("one dance cannot be shuffled", "Give at least two.")
     reads = []
     for dance in dances:
         if dance.poses is None or dance.duration_s < 2 * LEAST_SHIFT_S + 1:
             raise InputError(f"{dance.name} is too short or has no poses", "Leave it out.")
-        reads.append(read_movement(model, pose_movement(dance.poses)))
+        reads.append(read_movement(model, movement_of(model.config, dance)))
     near = [_near_onsets(dance) for dance in dances]
     bits = np.stack(
         [
@@ -143,6 +148,10 @@ def _bits_of_dance(
 ) -> Float[np.ndarray, "conditions parts"]:
     """Mean bits a sample under each condition: of all samples, and of those near onsets."""
     config, rng = model.config, np.random.default_rng([seed, number])
+    latent = None
+    if model.posterior is not None:
+        reference = reference_of(dances[number], np.random.default_rng([seed, number, 1]))
+        latent = model.posterior(torch.from_numpy(reference)[None])[0]
     n_samples = round(CROP_S * FRAME_RATE) * config.hop_length
     sums, counts = np.zeros((len(CONDITIONS), 2)), np.zeros(2)
     for start in range(0, crops, _BATCH):
@@ -165,7 +174,8 @@ def _bits_of_dance(
         counts += parts.size, parts.sum()
         genre = torch.full((len(sounds),), ANY_GENRE)
         for index, condition in enumerate(CONDITIONS):
-            logits = model(classes[:, :-1], model.gates_of(shown[condition], genre))
+            given = None if latent is None else latent.expand(len(sounds), -1)
+            logits = model(classes[:, :-1], model.gates_of(shown[condition], genre, given))
             nats = functional.cross_entropy(
                 logits, classes[:, config.receptive_field :], reduction="none"
             ).numpy()
@@ -247,6 +257,35 @@ def likelihood_table(found: Likelihood, sample_rate: int) -> str:
     return "\n".join(table(titles, rows))
 
 
+@torch.no_grad()
+def latent_distances(
+    model: WaveNet, dances: Sequence[DanceSound], *, pieces: int = 3, seconds: float = 8.0
+) -> tuple[Float[np.ndarray, " dances"], Float[np.ndarray, " dances"]]:
+    """How far apart two playings of one movement are, in dB of their log-mel spectrograms.
+
+    Args:
+        model: With a bottleneck.
+        dances: Their first seconds are played.
+        pieces: Pairs of latent vectors tried for each dance.
+        seconds: How long each is played.
+
+    Returns:
+        Mean distance of each dance between playings of two latent vectors, and between two
+        samplings of one.
+    """
+    between, within = np.zeros((2, len(dances), pieces))
+    for number, dance in enumerate(dances):
+        movement = movement_of(model.config, dance)
+        listen = partial(play, model, movement, duration_s=min(seconds, dance.duration_s))
+        for piece in range(pieces):
+            first, second = 2 * piece, 2 * piece + 1
+            here = listen(seed=first, latent_seed=first)
+            for apart, latent in ((within, first), (between, second)):
+                there = listen(seed=second, latent_seed=latent)
+                apart[number, piece] = log_mel_distance_db(here, there)
+    return between.mean(1), within.mean(1)
+
+
 def _text(values: Float[np.ndarray, " dances"], spec: str = ".3f") -> str:
     return cell_text(mean_cell(values), spec)
 
@@ -254,8 +293,9 @@ def _text(values: Float[np.ndarray, " dances"], spec: str = ".3f") -> str:
 def evaluate(
     data: Annotated[Path, typer.Option("--data", help="Folder of the dances.")],
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Directory or released name.")
-    ] = "wavenet",
+        list[str] | None,
+        typer.Option("--checkpoint", help="Directory or released name; repeat for several."),
+    ] = None,
     grooves: Annotated[
         Path | None,
         typer.Option("--grooves", help="Groove MIDI Dataset; without, the dances' own songs."),
@@ -266,20 +306,36 @@ def evaluate(
     ] = 40,
 ) -> None:
     """Measure the likelihood of held-out sound under the true movement and under others."""
-    model = WaveNet.from_pretrained(locate_checkpoint(checkpoint))
+    names = checkpoint or ["wavenet", "wavenet_frames"]
+    models = {name: WaveNet.from_pretrained(locate_checkpoint(name)) for name in names}
     dances = load_dances(data, split=split, qualities=QUALITIES)
-    rate = model.config.sample_rate
-    if grooves is None:
-        sounds = list(songs_of_dances(dances, sample_rate=rate, fps=MOVEMENT_FPS))
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            sounds = danced_grooves(
-                dances, grooves, folder, sample_rate=rate, fps=MOVEMENT_FPS,
-                held_out=True, seed=HELD_OUT_SEED,
-            )  # fmt: skip
-    found = score_likelihood(model, sounds, crops=crops)
     music = "their songs" if grooves is None else "held-out grooves on their beats"
-    print(f"{len(sounds)} dances, {split}, {music}; {crops} crops each\n")
+    print(f"{len(dances)} dances, {split}, {music}; {crops} crops each")
+    sounds: dict[int, list[DanceSound]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in models.items():
+            rate = model.config.sample_rate
+            if rate not in sounds:
+                sounds[rate] = (
+                    list(songs_of_dances(dances, sample_rate=rate, fps=MOVEMENT_FPS))
+                    if grooves is None
+                    else danced_grooves(
+                        dances, grooves, folder, sample_rate=rate, fps=MOVEMENT_FPS,
+                        held_out=True, seed=HELD_OUT_SEED,
+                    )
+                )  # fmt: skip
+            print(f"\n{name}, on {model.config.movement}\n")
+            _print_likelihood(score_likelihood(model, sounds[rate], crops=crops), rate)
+            if model.posterior is not None:
+                between, within = latent_distances(model, sounds[rate])
+                print(
+                    f"Log-mel distance of two playings of a movement: {_text(between, '.2f')} dB"
+                    f" with two latent vectors, {_text(within, '.2f')} dB with one,"
+                    f" {_text(between - within, '+.2f')} dB beyond"
+                )
+
+
+def _print_likelihood(found: Likelihood, rate: int) -> None:
     print(likelihood_table(found, rate))
     before_ms, after_ms = 1000 * BEFORE_ONSET_S, 1000 * AFTER_ONSET_S
     print(

@@ -110,22 +110,26 @@ class SampleQueues:
 
 def play(
     model: WaveNet,
-    poses: PoseSequence | UInt8[np.ndarray, "frames side side"],
+    poses: PoseSequence | Movement,
     *,
     seed: int = 0,
     sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
+    latent_seed: int | None = None,
+    duration_s: float | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Waveform:
     """The sound of a dance, as long as the dance.
 
     Args:
         model: Reads movement of this kind, or nothing.
-        poses: One dancer at any frame rate, or grey pictures at ``MOVEMENT_FPS``.
+        poses: One dancer at any frame rate, or movement at ``MOVEMENT_FPS``.
         seed: The same seed gives the same sound.
         sampling: Temperature and guidance. Guidance extrapolates the conditioning from that of
             no movement, which costs nothing.
         genre: One that the model knows; by default none in particular.
+        latent_seed: Chooses the latent vector, where there is a bottleneck; ``seed`` by default.
+        duration_s: Length of the sound; by default the movement's.
         on_progress: Called with the share done.
 
     Raises:
@@ -135,13 +139,13 @@ def play(
         DependencyError: If Numba is not installed.
     """
     if isinstance(poses, PoseSequence):
-        movement, duration_s = pose_movement(poses), poses.duration_s
+        movement, length_s = pose_movement(poses), poses.duration_s
     else:
-        movement, duration_s = poses, len(poses) / MOVEMENT_FPS
-    n_samples = round(duration_s * model.config.sample_rate)
+        movement, length_s = poses, len(poses) / MOVEMENT_FPS
+    n_samples = round((duration_s or length_s) * model.config.sample_rate)
     blocks = stream(
         model, movement, n_samples,
-        seed=seed, sampling=sampling, genre=genre,
+        seed=seed, sampling=sampling, genre=genre, latent_seed=latent_seed,
     )  # fmt: skip
     parts, done = [], 0
     for block in blocks:
@@ -160,6 +164,7 @@ def stream(
     seed: int = 0,
     sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
+    latent_seed: int | None = None,
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """The sound of a movement second by second, in memory that does not grow with it.
 
@@ -170,6 +175,7 @@ def stream(
         seed: The same seed gives the same sound.
         sampling: See ``play``.
         genre: One that the model knows; by default none in particular.
+        latent_seed: See ``play``.
 
     Raises:
         InputError: See ``play``.
@@ -180,7 +186,7 @@ def stream(
         n_samples = round(len(movement) / MOVEMENT_FPS * config.sample_rate)
     require_receptive_field(config, n_samples)
     rng = np.random.default_rng(seed)
-    latent = draw_latent(model, rng)
+    latent = draw_latent(model, np.random.default_rng(seed if latent_seed is None else latent_seed))
     if genre is not None and genre not in config.genres:
         known = ", ".join(config.genres) or "none at all"
         raise InputError(f"the model knows no genre {genre!r}", f"It knows {known}.")

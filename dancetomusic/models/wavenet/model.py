@@ -1,20 +1,26 @@
-"""WaveNet as an instrument: the movement of the most prominent dancer to raw samples."""
+"""WaveNet as an instrument: a dancer's poses, or the pictures of a video, to raw samples."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
+from dancetomusic.data.dance_sound import read_pictures
+from dancetomusic.errors import InputError
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
 from dancetomusic.models.wavenet.generation import DEFAULT_SAMPLING, play
-from dancetomusic.models.wavenet.network import WaveNet
+from dancetomusic.models.wavenet.network import MOVEMENT_FPS, PICTURE_SIDE, WaveNet
 from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.types import PoseSequence
 
 
 class WaveNetModel(MusicModel):
     """Writes raw samples, conditioned on movement.
 
     Args:
-        network: Reads poses.
+        network: Reads the poses of the most prominent dancer, or pictures.
     """
 
     def __init__(self, network: WaveNet) -> None:
@@ -31,13 +37,21 @@ class WaveNetModel(MusicModel):
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
     ) -> Sound:
         """Write the samples one by one; the rhythm is not among the conditions."""
+        dancer = conditions.dancers[0]
+        movement: PoseSequence | UInt8[np.ndarray, "frames side side"] = dancer
+        if self.network.config.movement == "pictures":
+            if conditions.video is None:
+                raise InputError("this model reads pictures, not poses", "Name a video.")
+            with stages.stage("pictures"):
+                movement = read_pictures(conditions.video, fps=MOVEMENT_FPS, side=PICTURE_SIDE)
         with stages.stage("sound") as report:
             waveform = play(
                 self.network,
-                conditions.dancers[0],
+                movement,
                 seed=conditions.seed,
                 sampling=sampling,
                 genre=conditions.style,
+                duration_s=dancer.duration_s,
                 on_progress=report,
             )
         return Sound(waveform)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -30,6 +29,8 @@ FRAME_RATE = MOVEMENT_FPS * STEPS_PER_FRAME
 """Frames of the condition a second; a learned or straight line joins them at the audio rate."""
 PICTURE_SIDE = 64
 """Of pictures of a dancer, in pixels."""
+REFERENCE_S = 2.0
+"""Of a piece's sound, from which the latent vector of the piece is encoded."""
 POSE_FEATURES = 2 * len(LEG_SIGNALS) + 1
 BEAT_HARMONICS = (1, 2, 4)
 """Turns a beat of the angles by which the reader of movement says where in the beat it is."""
@@ -50,7 +51,8 @@ class WaveNetConfig:
         channels: Width of the residual path.
         skip_channels: Width of the skip path and of the layer after it.
         stacks: How often the dilations begin again at 1.
-        layers_per_stack: Layers of dilation 1, 2, 4, … in each.
+        layers_per_stack: Layers of dilation 1, 2, 4, … in the first.
+        dilation_growth: How many times the dilations of the stack before a stack has.
         movement: What the sound is conditioned on: ``pose`` landmarks, ``pictures`` of 64 × 64
             pixels, or ``none``.
         movement_channels: Width of what reads the movement.
@@ -67,6 +69,7 @@ class WaveNetConfig:
     skip_channels: int = 64
     stacks: int = 3
     layers_per_stack: int = 8
+    dilation_growth: int = 1
     movement: Literal["pose", "pictures", "none"] = "pose"
     movement_channels: int = 64
     movement_dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -81,8 +84,8 @@ class WaveNetConfig:
                 f"sample_rate is {self.sample_rate} Hz",
                 f"Give a multiple of {FRAME_RATE:g} such as 16000.",
             )
-        widths = "channels skip_channels stacks layers_per_stack movement_channels"
-        check_ranges(self, counts=f"{widths} condition_channels")
+        widths = "channels skip_channels stacks layers_per_stack dilation_growth"
+        check_ranges(self, counts=f"{widths} movement_channels condition_channels")
         if self.layers_per_stack > 16:
             raise ConfigError(f"layers_per_stack is {self.layers_per_stack}", "Give at most 16.")
         if not self.movement_dilations or min(self.movement_dilations) < 1:
@@ -93,7 +96,11 @@ class WaveNetConfig:
     @property
     def dilations(self) -> tuple[int, ...]:
         """Dilation of every layer."""
-        return tuple(2**n for n in range(self.layers_per_stack)) * self.stacks
+        return tuple(
+            self.dilation_growth**stack * 2**n
+            for stack in range(self.stacks)
+            for n in range(self.layers_per_stack)
+        )
 
     @property
     def receptive_field(self) -> int:
@@ -119,13 +126,13 @@ class WaveNet(PretrainedModule):
     """Says how likely each class of a sample is, given the samples before it and the movement.
 
     Movement enters as frames at ``FRAME_RATE``: a frame of the condition is what is read of the
-    movement, then the latent vector, then the genre. ``gates`` maps it to what every layer adds
+    movement, then the genre, then the latent vector. ``gates`` maps it to what every layer adds
     inside its gates, still at that rate; the layers bring it to theirs.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016.
         Chorowski et al., "Unsupervised speech representation learning using WaveNet
-        autoencoders", 2019 (the bottleneck; here one vector speaks for a whole stretch).
+        autoencoders", 2019 (the bottleneck; here one vector speaks for a whole piece).
     """
 
     MODEL, CONFIG = "wavenet", WaveNetConfig
@@ -144,7 +151,7 @@ class WaveNet(PretrainedModule):
         self.phase = nn.Linear(config.condition_channels, 2 * len(BEAT_HARMONICS))
         self.genre = nn.Embedding(len(config.genres) + 1, GENRE_CHANNELS)
         self.posterior = Posterior(config) if config.latent_dim else None
-        entering = config.condition_channels + config.latent_dim + GENRE_CHANNELS
+        entering = config.condition_channels + GENRE_CHANNELS + config.latent_dim
         self.gates = nn.Linear(entering, len(config.dilations) * 2 * width)
         nn.init.normal_(self.embedding.weight, std=0.5)
 
@@ -181,11 +188,9 @@ class WaveNet(PretrainedModule):
             genre: Index within ``config.genres``, or ``ANY_GENRE``.
             latent: Where there is a bottleneck.
         """
-        parts = [read]
-        if latent is not None:
-            parts.append(latent[:, None].expand(-1, read.shape[1], -1))
-        parts.append(self.genre(genre + 1)[:, None].expand(-1, read.shape[1], -1))
-        gates = self.gates(torch.cat(parts, dim=-1))
+        parts = [self.genre(genre + 1), *([] if latent is None else [latent])]
+        held = [part[:, None].expand(-1, read.shape[1], -1) for part in parts]
+        gates = self.gates(torch.cat([read, *held], dim=-1))
         layers = len(self.config.dilations)
         return gates.unflatten(-1, (layers, -1)).permute(0, 2, 3, 1)
 
@@ -253,32 +258,51 @@ class PoseFront(nn.Module):
         return self.expand(movement.transpose(1, 2))
 
 
-class PictureFront(nn.Module):
-    """Every picture beside its change since the one before, through a small network."""
+class PictureFront(PoseFront):
+    """Estimates from pictures what ``PoseFront`` reads, frame by frame, through a small network.
+
+    Its inputs are how a picture differs from the mean of all, which hides what stands still, and
+    how it differs from the pictures before and after. Bodies, clothes and backgrounds have least
+    part in these; the square root keeps poor contrast and large movement in one range.
+    """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        widths = [2, 8, 16, 32, 32]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GELU()]
-        side = PICTURE_SIDE // 2 ** (len(widths) - 1)
+        super().__init__(channels)
+        side = PICTURE_SIDE // 16
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(widths[-1] * side * side, channels)
-        )
+            nn.Conv2d(3, 16, 6, stride=4, padding=1), nn.GELU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.GELU(),
+            nn.Conv2d(32, 32, 3, stride=2, padding=1), nn.GELU(),
+            nn.Flatten(), nn.Linear(32 * side * side, len(LEG_SIGNALS)),
+        )  # fmt: skip
 
-    def forward(
-        self, movement: UInt8[Tensor, "batch frames side side"]
-    ) -> Float32[Tensor, "batch channels frames"]:
-        """As many frames as there are; the first has not changed."""
-        pictures = movement.float() / 255 - 0.5
-        change = torch.diff(pictures, dim=1, prepend=pictures[:, :1])
-        both = torch.stack([pictures, 4 * change], dim=2)
-        return self.layers(both.flatten(0, 1)).unflatten(0, movement.shape[:2]).transpose(1, 2)
+    def signals(
+        self, pictures: UInt8[Tensor, "batch frames side side"]
+    ) -> Float32[Tensor, "batch frames signals"]:
+        """Estimates of ``leg_signals``."""
+        grey = pictures.float() / 255
+        change = torch.diff(grey, dim=1).abs()
+        inputs = [
+            (grey - grey.mean(1, keepdim=True)).abs(),
+            functional.pad(change, (0, 0, 0, 0, 1, 0)),
+            functional.pad(change, (0, 0, 0, 0, 0, 1)),
+        ]
+        stacked = torch.stack(inputs, dim=2).sqrt()
+        return self.layers(stacked.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+
+    def forward(self, movement: Tensor) -> Float32[Tensor, "batch channels frames"]:
+        """As many frames as there are pictures, or signals that were estimated of them."""
+        signals = movement if movement.is_floating_point() else self.signals(movement)
+        seen = torch.ones(signals.shape[:2], dtype=torch.bool, device=signals.device)
+        return super().forward(movement_features(signals, seen))
 
 
 class Posterior(nn.Module):
-    """What a stretch of sound is like: mean and log variance of a latent vector."""
+    """What a piece is like, from a stretch of it: mean and log variance of a latent vector.
+
+    The stretch is another than the one that is predicted, so that the vector holds what they have
+    in common, such as instruments and style, and not where its onsets are.
+    """
 
     N_FFT = 512
 
@@ -294,6 +318,8 @@ class Posterior(nn.Module):
             nn.Conv1d(width, width, 5, padding=2), nn.GELU(),
         )  # fmt: skip
         self.out = nn.Linear(2 * width, 2 * config.latent_dim)
+        with torch.no_grad():  # sure from the start, or what reads the vector learns to ignore it
+            self.out.bias[config.latent_dim :] = -3.0
 
     def forward(
         self, samples: Float32[Tensor, "batch samples"]
@@ -345,8 +371,16 @@ def pose_features(
     """
     if not world.shape[0]:
         raise PoseError("there are no poses", "Give at least one frame.")
-    signals = rhythm_signals(torch.from_numpy(world)[None], MOVEMENT_FPS)[..., LEG_SIGNALS]
+    signals = torch.from_numpy(leg_signals(world))[None]
     return movement_features(signals, torch.from_numpy(present)[None])[0].numpy()
+
+
+def leg_signals(
+    world: Float32[np.ndarray, "frames 33 3"],
+) -> Float32[np.ndarray, "frames signals"]:
+    """Those of ``rhythm_signals`` that ``LEG_SIGNALS`` names; landmarks are at ``MOVEMENT_FPS``."""
+    signals = rhythm_signals(torch.from_numpy(world)[None], MOVEMENT_FPS)
+    return signals[0, :, LEG_SIGNALS].numpy()
 
 
 def beat_harmonics(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dancetomusic.codec.mulaw import decode_mulaw
 from dancetomusic.data.dance_sound import DanceSound
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.models.wavenet.generation import stream
 from dancetomusic.models.wavenet.network import (
+    PictureFront,
     WaveNet,
     beat_harmonics,
     history_frames,
     hold_frames,
-    pose_movement,
 )
 from dancetomusic.models.wavenet.training_data import (
     DanceSoundCrops,
     SoundCrops,
     WaveNetTrainingConfig,
+    movement_of,
     open_crops,
     require_length,
 )
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.training.dataset import mean_losses
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
@@ -58,8 +58,9 @@ def crop_losses(
     *,
     phase_weight: float = 1.0,
     kl_weight: float = 1.0,
+    sounded: int | None = None,
 ) -> dict[str, Tensor]:
-    """Nats a sample, the error of the beat phase, and ``total``.
+    """Nats a sample, errors of what is estimated of the movement, and ``total``.
 
     Args:
         model: The model.
@@ -67,31 +68,55 @@ def crop_losses(
         n_steps: Steps of the condition in what is predicted.
         phase_weight: Of the phase within the total.
         kl_weight: Of the bottleneck's knowledge within the total.
+        sounded: How many of the crops' sounds are predicted; all by default. The phase is
+            estimated in all.
     """
     config = model.config
-    # The condition: movement features, held over each step, from the history on.
-    read = model.read(batch.movement, batch.seen)
-    before = history_frames(config)
-    held = hold_frames(read, batch.first - before, before + n_steps + 1)
-    n_samples = n_steps * config.hop_length
     terms: dict[str, Tensor] = {}
+    movement = batch.movement
+    if batch.signals.shape[1]:
+        terms["signals"], movement = signal_error(model, batch)
+    # The condition: movement features, held over each step, from the history on.
+    read = model.read(movement, batch.seen)
+    before = history_frames(config)
+    some = slice(sounded)
+    held = hold_frames(read[some], batch.first[some] - before, before + n_steps + 1)
+    n_samples = n_steps * config.hop_length
     latent = None
     if model.posterior is not None:  # a variational bottleneck beside it: KL from N(0, 1)
-        sound = torch.from_numpy(decode_mulaw(batch.classes.cpu().numpy()))
-        mean, log_variance = model.posterior(sound.to(read.device))
+        mean, log_variance = model.posterior(batch.reference[some])
         latent = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         terms["kl"] = kl_weight * kl.mean() / n_samples
     # Cross-entropy of the µ-law classes, each from those before it.
-    gates = model.gates_of(held, batch.genre, latent)
-    logits = model(batch.classes[:, :-1].long(), gates)
-    targets = batch.classes[:, -n_samples:].long()
+    gates = model.gates_of(held, batch.genre[some], latent)
+    classes = batch.classes[some].long()
+    logits = model(classes[:, :-1], gates)
+    targets = classes[:, -n_samples:]
     terms["nats"] = functional.cross_entropy(logits.float(), targets)
     if model.reader is not None:  # squared error of the beat phase's harmonics
         known = batch.phase_known & batch.seen[:, None]
         error = (model.phase(read) - beat_harmonics(batch.phase)).square().mean(-1) * known
         terms["phase"] = phase_weight * error.sum() / known.sum().clamp(min=1)
     return with_total(terms)
+
+
+def signal_error(model: WaveNet, batch: SoundCrops) -> tuple[Tensor, Tensor]:
+    """Squared error of what is estimated of drawn pictures, and the estimates."""
+    assert model.reader is not None and isinstance(model.reader.front, PictureFront)
+    estimated = model.reader.front.signals(batch.movement)
+    return (estimated - batch.signals).square().mean(), estimated
+
+
+@torch.no_grad()
+def take_weights(model: WaveNet, start: WaveNet) -> None:
+    """Begin with trained weights: of each tensor of the same name, the corner that both have."""
+    held = start.state_dict()
+    for name, tensor in model.state_dict().items():
+        source = held.get(name)
+        if source is not None and source.ndim == tensor.ndim:
+            corner = tuple(map(slice, map(min, zip(source.shape, tensor.shape, strict=True))))
+            tensor[corner] = source[corner]
 
 
 class WaveNetTask(TrainingTask):
@@ -105,6 +130,7 @@ class WaveNetTask(TrainingTask):
 
     Raises:
         InputError: If data is missing, malformed, silent or too short.
+        CheckpointError: If there is no ``start_from``.
         DependencyError: If music is to be rendered and FluidSynth is missing.
     """
 
@@ -125,7 +151,11 @@ class WaveNetTask(TrainingTask):
             self.data = DanceSoundCrops(config, sounds[:-1])
             self.held_out = [require_length(sounds[-1], config)]
         torch.manual_seed(config.seed)
-        self.model = WaveNet(config.model).to(self.device)
+        self.model = WaveNet(config.model)
+        if config.start_from is not None:
+            start = WaveNet.from_pretrained(locate_checkpoint(config.start_from))
+            take_weights(self.model, start)
+        self.model.to(self.device)
         self.modules = {"wavenet": self.model}
         self.optimizers = {"wavenet": scheduled_adamw(self.model.parameters(), config, (0.9, 0.98))}
 
@@ -144,9 +174,14 @@ class WaveNetTask(TrainingTask):
 
     def losses(self, optimizer: str, batch: SoundCrops, step: int) -> dict[str, Tensor]:
         """Nats a sample, and the error of the beat phase."""
+        if step < self.config.front_steps and batch.signals.shape[1]:
+            return with_total({"signals": signal_error(self.model, batch)[0]})
+        return self._losses(batch, self.config.sounded or None)
+
+    def _losses(self, batch: SoundCrops, sounded: int | None = None) -> dict[str, Tensor]:
         config = self.config
         return crop_losses(
-            self.model, batch, config.crop_steps,
+            self.model, batch, config.crop_steps, sounded=sounded,
             phase_weight=config.phase_weight, kl_weight=config.kl_weight,
         )  # fmt: skip
 
@@ -158,20 +193,14 @@ class WaveNetTask(TrainingTask):
             )
             for n in range(self.config.validation_crops)
         ]
-        losses = partial(self.losses, "wavenet", step=0)
         size = self.config.batch_size
-        return mean_losses(losses, self.data, samples, size, self.device, loss="nats")
+        return mean_losses(self._losses, self.data, samples, size, self.device, loss="nats")
 
     def log_samples(self, logger: Logger, step: int) -> dict[str, float]:
         """Generate the first seconds of a held-out dance."""
         dance, rate = self.held_out[0], self.config.model.sample_rate
         seconds = min(LOGGED_S, dance.duration_s)
-        movement = dance.pictures
-        if dance.poses is not None:
-            movement = pose_movement(dance.poses)
-        if movement is None:
-            movement = np.zeros((dance.n_frames, 1), np.float32)
-        blocks = stream(self.model, movement, round(seconds * rate))
+        blocks = stream(self.model, movement_of(self.config.model, dance), round(seconds * rate))
         sound = Waveform(np.concatenate(list(blocks))[None], rate)
         logger.audio("played", sound, dance.beat_times[dance.beat_times < seconds], step)
         return {}

@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from dancetomusic.config import check_ranges
-from dancetomusic.data.augment import PoseAugmentConfig, vary_pose
+from dancetomusic.data.augment import PoseAugmentConfig, log_uniform, vary_pose
 from dancetomusic.data.clip import Clip
 from dancetomusic.data.clip_stream import ClipStream
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.dance_sound import (
     Crop,
     DanceSound,
@@ -26,16 +27,24 @@ from dancetomusic.data.dance_sound import (
     sounds_of_videos,
 )
 from dancetomusic.data.tang2018 import load_dances
+from dancetomusic.data.wild import load_wild, trusted_clips, wild_folds
 from dancetomusic.errors import ConfigError, InputError
+from dancetomusic.models.pose_encoder.network import LEG_SIGNALS
 from dancetomusic.models.wavenet.network import (
     ANY_GENRE,
     MOVEMENT_FPS,
     PICTURE_SIDE,
+    REFERENCE_S,
     STEPS_PER_FRAME,
+    Movement,
     WaveNetConfig,
+    leg_signals,
     pose_features,
+    pose_movement,
 )
+from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
 from dancetomusic.synthesis.danced_grooves import danced_grooves
+from dancetomusic.synthesis.thumbnails import draw_thumbnails
 from dancetomusic.training.clips import EndlessClips
 from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
@@ -43,6 +52,10 @@ from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.prepared import hash_arrays
 
 HELD_OUT_CLIPS = 64
+WILD_FOLDS = 5
+"""The first of as many folds of wild clips is left for tests."""
+PROCEDURAL_S = 30.0
+"""Length of a made-up dance."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,12 @@ class WaveNetTrainingConfig(LoopConfig):
     """Directory of the Groove MIDI Dataset."""
     versions: int = 2
     """Grooves for each dance; all but the first at another speed."""
+    wild: str | None = None
+    """With ``grooves``: folder of clips of many people, whose poses are danced to grooves, too."""
+    procedural: int = 0
+    """With ``grooves``: further dances, made up."""
+    start_from: str | None = None
+    """Checkpoint, a folder or a released name, whose weights are taken as far as they fit."""
     augment: PoseAugmentConfig = field(default_factory=PoseAugmentConfig)
     """How poses are varied; the speeds in it are not used."""
     window_s: float = 12.0
@@ -73,6 +92,12 @@ class WaveNetTrainingConfig(LoopConfig):
     """Share of crops without a genre."""
     kl_weight: float = 1.0
     """Of what the bottleneck knows beyond the prior, in nats a sample."""
+    sounded: int = 0
+    """Crops of a batch whose sound is predicted; 0 for all. The others teach the beat of movement
+    alone, at a fraction of the time."""
+    front_steps: int = 0
+    """Steps in which nothing is learned but to estimate signals of the legs from drawn pictures:
+    what reads them, if it was trained before, does not learn to ignore poor estimates."""
     validation_crops: int = 48
     schedule: Literal["cosine", "one_cycle", "step", "cyclic", "range_test"] = "cosine"
     """Of the learning rate; ``range_test`` raises it from a ten-thousandth to ``learning_rate``
@@ -92,19 +117,15 @@ class WaveNetTrainingConfig(LoopConfig):
         check_ranges(
             self,
             shares="withheld_share unnamed_share",
-            weights="phase_weight kl_weight",
+            weights="phase_weight kl_weight procedural sounded front_steps",
             counts="versions validation_crops cycle_steps",
         )
         if not 1 <= self.crop_steps < self.window_frames * STEPS_PER_FRAME:
             raise ConfigError("crop_s does not fit into window_s", "Give 0.01 to window_s.")
         if not 0 < self.step_factor < 1:
             raise ConfigError(f"step_factor is {self.step_factor}", "Give a share in (0, 1).")
-        pictured = self.model.movement == "pictures"
-        if self.model.movement != "none" and pictured != (self.source == "videos"):
-            raise ConfigError(
-                f"{self.source} have no {self.model.movement}",
-                "Learn pictures from videos, and poses from the other sources.",
-            )
+        if self.model.movement == "pose" and self.source == "videos":
+            raise ConfigError("videos have no poses", "Learn poses from another source.")
 
     @property
     def window_frames(self) -> int:
@@ -129,6 +150,8 @@ class SoundCrops:
         phase: Cosine and sine of the beat phase in the window.
         phase_known: Where it is known.
         genre: Index of the genre.
+        signals: What the pictures show, where they are drawn of poses; else no frames.
+        reference: Another stretch of the same piece, for the bottleneck; empty without one.
     """
 
     movement: Float32[Tensor, "batch frames features"] | UInt8[Tensor, "batch frames side side"]
@@ -138,6 +161,8 @@ class SoundCrops:
     phase: Float32[Tensor, "batch steps 2"]
     phase_known: Bool[Tensor, "batch steps"]
     genre: Int64[Tensor, " batch"]
+    signals: Float32[Tensor, "batch drawn signals"]
+    reference: Float32[Tensor, "batch reference"]
 
 
 class DanceSoundCrops(TrainingSet):
@@ -196,27 +221,62 @@ class DanceSoundCrops(TrainingSet):
         )
         shown = rng.random() >= config.withheld_share if varied else True
         named = varied and rng.random() >= config.unnamed_share
+        movement, signals = self._movement(crop, rng, varied)
         return (
-            self._movement(crop, rng, varied),
+            movement,
             np.array(shown),
             crop.classes,
             np.array(crop_step),
             crop.phase,
             crop.phase_known,
             np.array(model.genre_index(sound.genre) if named else ANY_GENRE),
+            signals,
+            reference_of(sound, rng) if model.latent_dim else np.zeros(0, np.float32),
         )
 
-    def _movement(self, crop: Crop, rng: np.random.Generator, varied: bool) -> np.ndarray:
-        kind = self.config.model.movement
+    def _movement(
+        self, crop: Crop, rng: np.random.Generator, varied: bool
+    ) -> tuple[Movement, Float32[np.ndarray, "drawn signals"]]:
+        """What a model reads, and what it shows where it is drawn."""
+        kind, unknown = self.config.model.movement, np.zeros((0, len(LEG_SIGNALS)), np.float32)
         if kind == "none":
-            return np.zeros((self.config.window_frames, 1), np.float32)
-        if kind == "pictures":
-            return crop.pictures
+            return np.zeros((self.config.window_frames, 1), np.float32), unknown
+        if crop.pictures.size:
+            return crop.pictures, unknown
         world, present = crop.world, crop.present
         if varied:
             world, seen = vary_pose(world, MOVEMENT_FPS, self.config.augment, rng)
             present = present & seen
-        return pose_features(world, present)
+        if kind == "pictures":
+            drawn = draw_thumbnails(world, MOVEMENT_FPS, rng, side=PICTURE_SIDE)
+            return drawn, leg_signals(world)
+        return pose_features(world, present), unknown
+
+
+def reference_of(sound: DanceSound, rng: np.random.Generator) -> Float32[np.ndarray, " samples"]:
+    """``REFERENCE_S`` of a piece from a random place, silent past its end."""
+    length = round(REFERENCE_S * sound.sample_rate)
+    first = int(rng.integers(max(1, sound.samples.size - length + 1)))
+    stretch = sound.samples[first : first + length] / np.float32(32768)
+    return np.pad(stretch, (0, length - stretch.size))
+
+
+def movement_of(model: WaveNetConfig, sound: DanceSound, *, seed: int = 0) -> Movement:
+    """The whole movement of a dance, of the kind that a model reads.
+
+    Args:
+        model: What reads it.
+        sound: Pictures are drawn of its poses, where it comes without.
+        seed: Chooses the camera and the looks of a drawn dancer.
+    """
+    if model.movement == "pictures" and sound.pictures is not None:
+        return sound.pictures
+    if model.movement == "none" or sound.poses is None:
+        return np.zeros((sound.n_frames, 1), np.float32)
+    if model.movement == "pose":
+        return pose_movement(sound.poses)
+    rng = np.random.default_rng([seed, *sound.name.encode()])
+    return draw_thumbnails(sound.poses.world, sound.fps, rng, side=PICTURE_SIDE)
 
 
 def open_crops(
@@ -251,13 +311,71 @@ def open_crops(
         )
     else:
         load = partial(load_dances, config.data, qualities=("A", "B"))
+        others = [*wild_dances(config.wild), *procedural_dances(config.procedural, config.seed)]
         render = partial(
             danced_grooves, grooves=config.grooves, cache=output / "sounds", sample_rate=rate,
             fps=MOVEMENT_FPS,
         )  # fmt: skip
-        sounds = render(load(split="train"), versions=config.versions, seed=config.seed)
+        sounds = [
+            *render(load(split="train"), versions=config.versions, seed=config.seed),
+            *render(others, seed=config.seed),
+        ]
         held_out = render(load(split="val"), held_out=True, seed=config.seed + 1)
     return DanceSoundCrops(config, sounds), [require_length(each, config) for each in held_out]
+
+
+def wild_dances(folder: str | None) -> list[Dance]:
+    """The clips of a folder of ``data.wild`` whose beats can be trusted, but for a fold."""
+    clips = [] if folder is None else trusted_clips(load_wild(folder))
+    folds = wild_folds(clips, WILD_FOLDS)
+    return [
+        Dance(
+            dance_id=f"wild_{clip.id}",
+            genre=clip.style,
+            split="train",
+            sync_quality="B",
+            bpm=clip.bpm,
+            poses=clip.poses,
+            beat_times=clip.beat_times,
+            beats_per_bar=4,
+            downbeat_known=False,
+            figures=(),
+            audio_path=clip.sound_path,
+        )
+        for clip in clips
+        if folds[clip.group] and clip.poses is not None
+    ]
+
+
+def procedural_dances(count: int, seed: int) -> list[Dance]:
+    """Made-up dances of all styles, at random tempi and sizes."""
+    dances = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, 2, number])
+        style = STYLES[number % len(STYLES)]
+        made = choreograph(
+            style,
+            log_uniform(rng, MIN_BPM, MAX_BPM),
+            PROCEDURAL_S,
+            int(rng.integers(2**31)),
+            intensity=float(rng.uniform(0.5, 1.4)),
+        )
+        dances.append(
+            Dance(
+                dance_id=f"procedural_{number}",
+                genre=style,
+                split="train",
+                sync_quality="A",
+                bpm=made.bpm,
+                poses=fully_visible(made.world, made.fps),
+                beat_times=made.beat_times,
+                beats_per_bar=3 if style == "waltz" else 4,
+                downbeat_known=True,
+                figures=(),
+                audio_path=Path(),
+            )
+        )
+    return dances
 
 
 def require_length(sound: DanceSound, config: WaveNetTrainingConfig) -> DanceSound:

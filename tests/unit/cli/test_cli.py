@@ -173,7 +173,7 @@ def test_the_pipeline_takes_what_the_command_passes():
 
     assert generate_options.BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
-    own |= {"click", "instrument", "stems"}
+    own |= {"click", "condition", "instrument", "stems"}
     own |= {"suffix", "engine", "ray_address"}
     loading = {"checkpoint", "codec", "threads"}
     options = set(inspect.signature(cli.generate).parameters) - own

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
+from dancetomusic.cli.generate_options import conditioned
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.models.score.model import ScoreModel
+from dancetomusic.models.wavenet.model import WaveNetModel
+from dancetomusic.models.wavenet.network import WaveNet, WaveNetConfig
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -49,6 +53,26 @@ def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
         DanceToMusic.from_pretrained("wavenet").generate(poses, cfg_scale=-1.0)
     with pytest.raises(InputError, match="no choice of cfg_scale"):
         DanceToMusic.from_pretrained("motion_vae").generate(poses, cfg_scale=2.0)
+
+
+@pytest.mark.slow
+def test_a_wavenet_conditioned_on_frames_needs_a_video(repository, poses):
+    torch.manual_seed(0)
+    shape = WaveNetConfig(channels=4, skip_channels=8, movement="pictures", latent_dim=2)
+    instrument = DanceToMusic(WaveNetModel(WaveNet(shape)))
+    with pytest.raises(InputError, match="reads pictures, not poses"):
+        instrument.generate(poses)
+    music = instrument.generate(repository / "data" / "demo" / "steps_128bpm.mp4")
+    assert music.waveform.duration_s == pytest.approx(12.0, abs=0.05)
+    assert {"pictures", "sound"} <= music.timings.keys()
+
+
+def test_what_a_wavenet_is_conditioned_on_decides_the_checkpoint():
+    assert conditioned("wavenet", "frames") == "wavenet_frames"
+    assert conditioned("wavenet", "poses") == conditioned("wavenet", None) == "wavenet"
+    for instrument, condition in ((None, "frames"), ("score", "poses"), ("wavenet", "sound")):
+        with pytest.raises(InputError, match=f"not conditioned on '{condition}'"):
+            conditioned(instrument, condition)
 
 
 def test_the_family_decides_what_is_opened():

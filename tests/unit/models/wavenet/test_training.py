@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from dancetomusic.evaluation.tasks.wavenet import (
     NONE,
     SHUFFLED,
     TRUE,
+    latent_distances,
     likelihood_table,
     score_likelihood,
 )
@@ -33,7 +35,12 @@ from dancetomusic.models.wavenet.network import (
     read_movement,
 )
 from dancetomusic.models.wavenet.training import WaveNetTask, crop_losses, train_wavenet
-from dancetomusic.models.wavenet.training_data import WaveNetTrainingConfig
+from dancetomusic.models.wavenet.training_data import (
+    WaveNetTrainingConfig,
+    procedural_dances,
+    reference_of,
+    wild_dances,
+)
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.schedules import (
@@ -119,7 +126,7 @@ def test_likelihood_refuses_what_cannot_be_shuffled(learned):
     with pytest.raises(InputError, match="at least two"):
         score_likelihood(learned, SOUNDS[:1])
     blind = WaveNet(replace(TINY, movement="none"))
-    with pytest.raises(InputError, match="not conditioned on poses"):
+    with pytest.raises(InputError, match="not conditioned on movement"):
         score_likelihood(blind, SOUNDS[:2])
 
 
@@ -144,7 +151,7 @@ def test_it_is_written_loaded_and_played(tmp_path):
     "model",
     [
         replace(TINY, upsampling="linear"),
-        replace(TINY, latent_dim=4),
+        replace(TINY, latent_dim=4, dilation_growth=3),
         replace(TINY, movement="none", genres=()),
     ],
 )
@@ -153,7 +160,7 @@ def test_every_shape_learns(tmp_path, model):
     batch = task.data.batch(0, range(4))
     first = task.losses("wavenet", batch, 0)
     assert ("kl" in first) == bool(model.latent_dim)
-    assert ("phase" in first) == (model.movement == "pose")
+    assert ("phase" in first) == (model.movement != "none")
     assert abs(first["nats"].item() - np.log(256)) < 1
     optimizer = task.optimizers["wavenet"].optimizer
     for _ in range(15):
@@ -175,8 +182,87 @@ def test_pictures_pass_the_same_interface(tmp_path):
     assert play(trained, grey[:30]).duration_s == pytest.approx(1.2)
     with pytest.raises(InputError, match="reads pictures, not pose"):
         play(trained, SOUNDS[0].poses)
-    with pytest.raises(ConfigError, match="have no pictures"):
-        replace(config, source="grooves")
+    with pytest.raises(ConfigError, match="have no poses"):
+        replace(SETTINGS, source="videos")
+
+
+@pytest.mark.slow(20)
+def test_pictures_drawn_of_poses_teach_the_beat(tmp_path):
+    model = replace(TINY, movement="pictures", latent_dim=2)
+    config = replace(
+        SETTINGS, model=model, batch_size=8, sounded=1, max_steps=60, learning_rate=1e-2,
+        warmup_steps=5,
+    )  # fmt: skip
+    task = WaveNetTask(config, tmp_path, CPU, SOUNDS)
+    batch = task.data.batch(0, range(8))
+    assert batch.movement.shape == (8, 50, 64, 64) and batch.movement.dtype == torch.uint8
+    assert not torch.equal(batch.movement[0, 0], batch.movement[1, 0])
+    with torch.no_grad():
+        before = task.validate()
+    trained = train_wavenet(config, tmp_path, sounds=SOUNDS)
+    task.model.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        after = task.validate()
+    assert after["phase"] < before["phase"] - 0.1 and after["loss"] < before["loss"] - 0.2
+
+
+def test_the_bottleneck_hears_another_stretch_of_the_piece(tmp_path):
+    model = replace(TINY, latent_dim=4)
+    task = WaveNetTask(replace(SETTINGS, model=model), tmp_path, CPU, SOUNDS)
+    batch = task.data.batch(0, range(4))
+    assert batch.reference.shape == (4, 32_000)
+    assert task.data.batch(0, range(4)).reference.equal(batch.reference)
+    short = reference_of(
+        replace(SOUNDS[0], samples=SOUNDS[0].samples[:20_000]), np.random.default_rng(0)
+    )
+    assert short.shape == (32_000,) and not short[20_000:].any() and short[:20_000].any()
+
+
+def test_training_starts_from_weights_as_far_as_they_fit(tmp_path):
+    torch.manual_seed(1)
+    start = WaveNet(TINY)
+    start.save_pretrained(tmp_path / "start", {})
+    model = replace(TINY, movement="pictures", latent_dim=4, channels=8)
+    config = replace(SETTINGS, model=model, start_from=str(tmp_path / "start"))
+    made = WaveNetTask(config, tmp_path, CPU, SOUNDS).model
+    held = WaveNet.from_pretrained(tmp_path / "start").state_dict()
+    for name, tensor in made.state_dict().items():
+        if name.startswith("gates.weight"):
+            assert tensor.shape[1] == held[name].shape[1] + 4
+            assert torch.equal(tensor[:, :-4], held[name])
+        elif name in held:
+            assert torch.equal(tensor, held[name])
+    assert not any(name.startswith("reader.front.layers") for name in held)
+
+
+def test_dilations_grow_from_stack_to_stack():
+    config = WaveNetConfig(stacks=2, layers_per_stack=3, dilation_growth=10)
+    assert config.dilations == (1, 2, 4, 10, 20, 40) and config.receptive_field == 78
+    with pytest.raises(ConfigError, match="dilation_growth"):
+        replace(config, dilation_growth=0)
+
+
+def test_made_up_dances_have_beats_and_are_the_same_again():
+    first, again = procedural_dances(2, 3), procedural_dances(2, 3)
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.poses.world, two.poses.world)
+        assert np.allclose(np.diff(one.beat_times), 60 / one.bpm)
+    assert wild_dances(None) == [] == procedural_dances(0, 0)
+
+
+@pytest.mark.slow
+def test_two_latent_vectors_are_further_apart_than_two_samplings_of_one():
+    torch.manual_seed(0)
+    model = WaveNet(replace(TINY, latent_dim=2)).eval()
+    with torch.no_grad():
+        model.gates.weight[:, -2:] *= 40
+    between, within = latent_distances(model, SOUNDS[:1], pieces=2, seconds=2.0)
+    assert between.shape == within.shape == (1,) and between[0] > within[0] > 0
+    deaf = copy.deepcopy(model)
+    with torch.no_grad():
+        deaf.gates.weight[:, -2:] = 0
+    between, within = latent_distances(deaf, SOUNDS[:1], pieces=2, seconds=2.0)
+    assert between == within
 
 
 @pytest.mark.slow
