@@ -127,6 +127,14 @@ SwingOption = Annotated[
     float | None,
     typer.Option("--swing", help="How late off-beats are played: 0 straight, 1 in triplets."),
 ]
+ConditionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--condition",
+        help="What the instrument reads of the dance: motion_vae the motiongram of the video "
+        "(by default) or poses.",
+    ),
+]
 NumDancersOption = Annotated[
     int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
 ]

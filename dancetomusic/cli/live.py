@@ -39,6 +39,14 @@ def live(
     style: Annotated[
         str | None, typer.Option("--style", help="Style of music, as for generate.")
     ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--condition",
+            help="What the instrument reads: motion_vae the motiongram of the camera (by default) "
+            "or poses.",
+        ),
+    ] = None,
     bpm: Annotated[
         float | None, typer.Option("--bpm", help="Tempo to keep, 40 to 240; the phase is followed.")
     ] = None,
@@ -130,6 +138,7 @@ def live(
                 checkpoint,
                 seed=seed,
                 style=style,
+                condition=condition,
                 follow=follow,
                 num_dancers=num_dancers,
                 output_latency_s=latency_s,

@@ -51,6 +51,8 @@ class Conditions:
         swing: How late the off-beats are: 0 half-way between the beats, 1 at two thirds.
         seed: The same seed gives the same music.
         score: What is decided about the score.
+        video: That shows the dancers; ``None`` where poses are all there is.
+        condition: One of ``ModelOptions.conditions``; ``None`` for the default.
     """
 
     dancers: tuple[PoseSequence, ...]
@@ -60,6 +62,8 @@ class Conditions:
     swing: float = 0.0
     seed: int = 0
     score: ScoreChoice = ScoreChoice()
+    video: Path | None = None
+    condition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class ModelOptions:
         swing: Whether it can swing.
         score: Whether it plays a score, so that ``ScoreChoice`` has a meaning.
         stems: Whether it plays each track by itself.
+        conditions: What it can read of a dance, the default first, if there is a choice; a dance
+            without a video is read as poses.
     """
 
     sampling: SamplingConfig
@@ -100,6 +106,7 @@ class ModelOptions:
     swing: bool = False
     score: bool = False
     stems: bool = False
+    conditions: tuple[str, ...] = ()
 
 
 class MusicModel(ABC):

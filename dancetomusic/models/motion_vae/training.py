@@ -160,4 +160,14 @@ def train_motion_vae(config: MotionVaeTrainingConfig, output: Path | str) -> Non
     )
 
 
-TRAINING = TrainingEntry(MotionVaeTrainingConfig, train_motion_vae)
+ON_SET = {
+    "dances": None,
+    "n_procedural": 0,
+    "start_from": "motion_vae",
+    "max_steps": 300,
+    "learning_rate": 5e-4,
+    "validate_every": 50,
+}
+"""On a set of clips: the released sampler is trained further, on nothing else."""
+
+TRAINING = TrainingEntry(MotionVaeTrainingConfig, train_motion_vae, on_set=ON_SET)

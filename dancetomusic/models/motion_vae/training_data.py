@@ -301,13 +301,16 @@ def procedural_pairs(
     return pairs
 
 
-def clip_pairs(root: str, takes: str | None, codec: SpectralCodec) -> list[Pair]:
-    """The training clips of a set, with drums and bass as the fader mixes them.
+def clip_pairs(
+    root: str, takes: str | None, codec: SpectralCodec, split: str = "train"
+) -> list[Pair]:
+    """The clips of a set, with drums and bass as the fader mixes them.
 
     Args:
         root: Directory of the set.
         takes: Folder of its videos, if motiongrams are to be read from them.
         codec: Makes the codes.
+        split: Which of the clips.
 
     Raises:
         InputError: If there is no set, or no accepted clip.
@@ -315,7 +318,7 @@ def clip_pairs(root: str, takes: str | None, codec: SpectralCodec) -> list[Pair]
         DependencyError: If pyarrow is not installed.
     """
     pairs = []
-    for clip in ClipStream(root, split="train", shuffle=False):
+    for clip in ClipStream(root, split=split, shuffle=False):
         pair = pair_up(codec, clip.poses, clip.rhythm, ride_fader(clip.stem, clip.poses))
         if takes is not None:
             pair = replace(pair, filmed=_filmed(Path(takes), clip.record))
@@ -434,7 +437,7 @@ def open_crops(
         for name, keys, make in (
             ("clips", "clips takes", _make_clips),
             ("rendered", rendering, _make_rendered),
-            ("held_out", rendering, _make_held_out),
+            ("held_out", f"{rendering} clips takes", _make_held_out),
         )
     )
     if not clips and not rendered:
@@ -480,6 +483,8 @@ def _make_rendered(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> lis
 
 
 def _make_held_out(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[Pair]:
+    if config.dances is None and not config.n_procedural and config.clips is not None:
+        return clip_pairs(config.clips, config.takes, codec, split="val")
     grooves = select_grooves(load_grooves(config.grooves), held_out=True)
     if config.dances is None:
         return procedural_pairs(4, grooves, codec, config.seed + 1)
