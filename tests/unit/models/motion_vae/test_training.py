@@ -160,10 +160,10 @@ def test_bad_settings_are_refused(config, tmp_path):
         train_motion_vae(replace(config, codec=str(tmp_path)), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["motion_vae", "motion_vae_500ms"])
+@pytest.mark.parametrize("name", ["motion_vae_base", "motion_vae", "motion_vae_500ms"])
 def test_shipped_settings_load(repository, name, monkeypatch):
     seen = []
     entry = TrainingEntry(MotionVaeTrainingConfig, lambda config, output: seen.append(config))
     monkeypatch.setattr(training, "TRAINING", entry)
     train("motion_vae", repository / "configs" / f"{name}.yaml", {}, repository / "none")
-    assert seen[0].segment_s == (0.1 if name == "motion_vae" else 0.5)
+    assert seen[0].segment_s == (0.5 if name == "motion_vae_500ms" else 0.1)
