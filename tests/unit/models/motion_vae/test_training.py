@@ -139,7 +139,7 @@ def test_it_learns_and_resumes_where_it_was_stopped(config, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.MotionVaeTask, "losses", stop_at_seven)
-        patch.setattr(training_data, "_make_pairs", lambda *_: pytest.fail("are kept"))
+        patch.setattr(training_data, "_make_rendered", lambda *_: pytest.fail("are kept"))
         train_motion_vae(config, tmp_path / "parts")
     train_motion_vae(config, tmp_path / "parts")
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
