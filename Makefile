@@ -1,4 +1,4 @@
-# make demo · test · quick · fuzz · check · bench · train-default        (PYTHON=python3.12 make … to choose)
+# make demo · test · quick · fuzz · check · bench · takes · train-default        (PYTHON=python3.12 make … to choose)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
     && echo $$p && break; done)
@@ -13,7 +13,7 @@ DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 PYTEST = PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick fuzz check bench train-default clean
+.PHONY: demo test quick fuzz check bench takes train-default clean
 
 demo: $(VENV)/runtime.stamp
 	@mkdir -p out
@@ -43,10 +43,24 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
-train-default: $(VENV)/dev.stamp
+# Takes of rendered dancers: videos stand for the camera, their sound for the sound card.
+takes: runs/takes_set/manifest.parquet
+
+runs/takes_set/manifest.parquet: | $(VENV)/dev.stamp
+	$(BIN)/python building_tools/synthesize_dataset.py ../shared/data/groove runs/dancers \
+	    --dancers 8 --seconds 40 --seed 17 --render_video --video_height 320
+	for video in runs/dancers/*.mp4; do \
+	    $(BIN)/dancetomusic capture --takes_folder runs/takes --seconds 40 \
+	        --camera $$video --sound_input $$video || exit; \
+	done
+	$(BIN)/dancetomusic build --input_folder runs/takes --output_path runs/takes_set \
+	    --max_seq_len 10 --separator none
+
+train-default: $(VENV)/dev.stamp takes
 	for run in codec pose_encoder pose2audio_base pose2audio pose_encoder_causal pose2audio_causal \
-	    pose2score wavenet motion_vae dance_gan beat_network beat_network_real; do \
-	    model=$${run%_base}; model=$${model%_real}; $(BIN)/dancetomusic train --model $${model%_causal} \
+	    pose2score wavenet motion_vae_base motion_vae motion_vae_500ms dance_gan beat_network \
+	    beat_network_real; do \
+	    model=$${run%_base}; model=$${model%_real}; model=$${model%_500ms}; $(BIN)/dancetomusic train --model $${model%_causal} \
 	        --config configs/$$run.yaml --output runs/$$run || exit; \
 	done
 

@@ -29,10 +29,18 @@ def main(
     render_video: Annotated[
         bool, typer.Option("--render_video", help="Write videos to build from, not clips.")
     ] = False,
+    video_height: Annotated[
+        int, typer.Option("--video_height", help="Of the videos, in pixels.")
+    ] = 640,
 ) -> None:
     """Make up dances, with music on their beats."""
     config = SynthesisConfig(
-        n_dancers=dancers, seconds=seconds, min_bpm=min_bpm, max_bpm=max_bpm, seed=seed
+        n_dancers=dancers,
+        seconds=seconds,
+        min_bpm=min_bpm,
+        max_bpm=max_bpm,
+        seed=seed,
+        video_height=video_height,
     )
     if render_video:
         for path in render_videos(grooves, output, config):

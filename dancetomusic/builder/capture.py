@@ -17,8 +17,9 @@ import numpy as np
 from av.container import OutputContainer
 from jaxtyping import Float32, UInt8
 
-from dancetomusic.errors import DependencyError, InputError, OutputError
+from dancetomusic.errors import DependencyError, InputError, OutputError, VideoError
 from dancetomusic.io.atomic import atomic_output, make_directory
+from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import prefetch, probe_video, read_frames
 from dancetomusic.types import POSE_FPS
 
@@ -27,6 +28,9 @@ Picture = tuple[float, UInt8[np.ndarray, "height width 3"]]
 
 CLOCK = Fraction(1, 90_000)
 SHORTEST_S = 1.0
+FILE_RATE = 24_000
+"""Of a file's sound, in Hz."""
+
 SKIP_S = 1.0
 
 
@@ -96,6 +100,59 @@ class Microphone(SoundCard):
 
     def _take(self, block: np.ndarray, frames: int, times: Any, status: Any) -> None:
         self._blocks.put(block[:, 0].astype(np.float32))
+
+
+class PlayedFile(SoundCard):
+    """A file's sound as time passes, as if a microphone heard it.
+
+    Args:
+        path: A sound file or a video; its sound is read at once.
+        clock: Says what time it is, in seconds; the sound begins with the first ``read``.
+
+    Raises:
+        VideoError: If the file has no sound that can be decoded.
+    """
+
+    def __init__(self, path: Path | str, clock: Callable[[], float] = time.monotonic) -> None:
+        sound = read_audio(path, FILE_RATE)
+        if sound is None:
+            raise VideoError(f"{path} has no sound", "Name a file that has, or leave it out.")
+        self._samples = sound.samples.mean(axis=0)
+        self._clock = clock
+        self._began_s: float | None = None
+        self._given = 0
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return FILE_RATE
+
+    def read(self) -> Float32[np.ndarray, " samples"]:
+        """What was played since the last call."""
+        now_s = self._clock()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        first, self._given = self._given, int((now_s - self._began_s) * FILE_RATE)
+        return self._samples[first : self._given]
+
+
+@contextmanager
+def open_sound(name: str | None = None) -> Iterator[SoundCard]:
+    """A sound card's input, open until the block is left.
+
+    Args:
+        name: Name or number of the input, or a sound file or video that is played in its place;
+            ``None`` for the system's own choice.
+
+    Raises:
+        DependencyError: If the package sounddevice or the library PortAudio is missing.
+        InputError: If there is no such input, or it cannot be opened.
+        VideoError: If a file has no sound.
+    """
+    if name is not None and Path(name).is_file():
+        yield PlayedFile(name)
+    else:
+        with closing(Microphone(int(name) if name and name.isdecimal() else name)) as microphone:
+            yield microphone
 
 
 @contextmanager

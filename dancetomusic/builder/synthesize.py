@@ -28,7 +28,8 @@ from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
 from dancetomusic.types import N_LANDMARKS, PoseSequence, RhythmTrack, Waveform
 
 LICENCE = "made by this project; music from Groove MIDI (CC BY 4.0)"
-VIDEO_WIDTH, VIDEO_HEIGHT = 480, 640
+VIDEO_SHAPE = 0.75
+"""Width of a video over its height."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,18 @@ class SynthesisConfig:
     """Fastest tempo."""
     seed: int = 0
     """Chooses everything else; a larger ``n_dancers`` only adds dances."""
+    video_height: int = 640
+    """Of the pictures of videos, in pixels, a multiple of 8: half takes half the time to render."""
 
     def __post_init__(self) -> None:
         if self.n_dancers < 1 or not 1.0 <= self.seconds <= 600.0 or self.seed < 0:
             raise ConfigError(
                 f"{self.n_dancers} dancers of {self.seconds} s with seed {self.seed}",
                 "Give at least one dancer, 1 to 600 s, and no negative seed.",
+            )
+        if self.video_height < 64 or self.video_height % 8:
+            raise ConfigError(
+                f"videos are {self.video_height} pixels high", "Give a multiple of 8 from 64."
             )
         if not MIN_BPM <= self.min_bpm <= self.max_bpm <= MAX_BPM:
             raise ConfigError(
@@ -153,7 +160,8 @@ def render_videos(grooves: Path, folder: Path, config: SynthesisConfig) -> Itera
             save_beats(folder / f"{plan.name}.beats.csv", track)
             with tempfile.TemporaryDirectory() as scratch:
                 silent = Path(scratch) / "silent.mp4"
-                render_dances(silent, [dance], width=VIDEO_WIDTH, height=VIDEO_HEIGHT)
+                height = config.video_height
+                render_dances(silent, [dance], width=round(VIDEO_SHAPE * height), height=height)
                 mux(silent, _play(plan, track, pool, SAMPLE_RATE), video)
         yield video
 

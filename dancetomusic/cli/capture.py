@@ -23,29 +23,29 @@ def capture(
     ] = 60.0,
     takes: Annotated[int, typer.Option("--takes", min=1, help="Takes, one after the other.")] = 1,
     camera: Annotated[
-        str, typer.Option("--camera", help="The camera's number, or its stream.")
+        str,
+        typer.Option("--camera", help="The camera's number, its stream, or a video in its place."),
     ] = "0",
     fps: Annotated[float, typer.Option("--fps", min=1.0, help="Pictures a second.")] = 30.0,
     sound_input: Annotated[
         str | None,
-        typer.Option("--sound_input", help="The sound card's input; the system's by default."),
+        typer.Option(
+            "--sound_input",
+            help="The sound card's input, or a file played in its place; the system's by default.",
+        ),
     ] = None,
     no_sound: Annotated[bool, typer.Option("--no_sound", help="Record pictures alone.")] = False,
 ) -> None:
     """Record a dancer and the music with camera and sound card, and make a set of clips of it."""
-    from contextlib import ExitStack, closing
+    from contextlib import ExitStack
 
-    from dancetomusic.builder.capture import Microphone, next_take, open_camera, record_take
+    from dancetomusic.builder.capture import next_take, open_camera, open_sound, record_take
     from dancetomusic.errors import InputError
 
     if no_sound and output_path is not None:
         raise InputError("clips have sound", "Leave out --no_sound or --output_path.")
     with ExitStack() as opened:
-        sound = None
-        if not no_sound:
-            sound = opened.enter_context(
-                closing(Microphone(sound_input and device_of(sound_input)))
-            )
+        sound = None if no_sound else opened.enter_context(open_sound(sound_input))
         pictures = opened.enter_context(open_camera(device_of(camera), fps=fps))
         for _ in range(takes):
             path = next_take(takes_folder)

@@ -85,8 +85,6 @@ def generate(
         {"--suffix": suffix, "--ray_address": ray_address},
     )
     opt.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
-    if condition is not None and checkpoint is not None:
-        raise InputError("the checkpoint decides about the condition", "Leave --condition out.")
     if instrument is not None and checkpoint is not None:
         family = _family(checkpoint)
         if family != instrument:
@@ -101,6 +99,7 @@ def generate(
         "programs": opt.read_programs(program) if program else None,
         "energy": energy,
         "swing": swing,
+        "condition": condition,
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,

@@ -15,8 +15,8 @@ from dancetomusic.errors import InputError, OutputError, VideoError
 
 BEAT_SOURCES = ("auto", "sound", "movement")
 BPM_RANGE = (40.0, 240.0)
-CONDITIONED = {("wavenet", "poses"): "wavenet", ("wavenet", "frames"): "wavenet_frames"}
-"""Released checkpoint of an instrument for what it is conditioned on."""
+CONDITIONED: dict[tuple[str | None, str | None], str] = {("wavenet", "frames"): "wavenet_frames"}
+"""Released checkpoint of an instrument where it is another one for what it is conditioned on."""
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
 
@@ -97,8 +97,9 @@ ConditionOption = Annotated[
     str | None,
     typer.Option(
         "--condition",
-        metavar="poses|frames",
-        help="What wavenet reads: the dancer's poses (by default), or the pictures themselves.",
+        metavar="poses|frames|motiongram",
+        help="What the instrument reads of the dance: wavenet poses (by default) or frames, the "
+        "pictures themselves; motion_vae the motiongram of the video (by default) or poses.",
     ),
 ]
 KeyOption = Annotated[
@@ -185,20 +186,8 @@ SuffixOption = Annotated[
 
 
 def conditioned(instrument: str | None, condition: str | None) -> str | None:
-    """The checkpoint of an instrument for a condition.
-
-    Raises:
-        InputError: If there is none.
-    """
-    if condition is None:
-        return instrument
-    checkpoint = CONDITIONED.get((instrument or "", condition))
-    if checkpoint is None:
-        raise InputError(
-            f"{instrument or 'the default instrument'} is not conditioned on {condition!r}",
-            "Leave --condition out, or give --instrument wavenet and poses or frames.",
-        )
-    return checkpoint
+    """The checkpoint of an instrument: another one for some of what it can be conditioned on."""
+    return CONDITIONED.get((instrument, condition), instrument)
 
 
 def check_source(source: Path | str) -> None:

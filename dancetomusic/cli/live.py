@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ from dancetomusic.cli.outputs import check_distinct, check_output
 from dancetomusic.errors import InputError
 
 if TYPE_CHECKING:
-    from dancetomusic.builder.capture import Picture, SoundCard
+    from dancetomusic.builder.capture import Picture
     from dancetomusic.live.perform import Player
 
 FILE_LATENCY_MS = 40.0
@@ -38,6 +38,14 @@ def live(
     ] = None,
     style: Annotated[
         str | None, typer.Option("--style", help="Style of music, as for generate.")
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--condition",
+            help="What the instrument reads: motion_vae the motiongram of the camera (by default) "
+            "or poses.",
+        ),
     ] = None,
     bpm: Annotated[
         float | None, typer.Option("--bpm", help="Tempo to keep, 40 to 240; the phase is followed.")
@@ -113,6 +121,7 @@ def live(
 
     import torch
 
+    from dancetomusic.builder.capture import open_sound
     from dancetomusic.live.engine import LiveEngine
     from dancetomusic.live.perform import perform, write_summary
 
@@ -122,12 +131,14 @@ def live(
     with ExitStack() as opened:
         sound = None
         if beats_from == "sound":
-            sound = opened.enter_context(_open_sound(video, sound_input))
+            heard = sound_input if video is None else str(video)
+            sound = opened.enter_context(open_sound(heard))
         engine = opened.enter_context(
             LiveEngine(
                 checkpoint,
                 seed=seed,
                 style=style,
+                condition=condition,
                 follow=follow,
                 num_dancers=num_dancers,
                 output_latency_s=latency_s,
@@ -190,16 +201,6 @@ def _open_pictures(
         return closing(paced_pictures(video, max_side=DETECTION_SIDE))
     assert camera is not None
     return open_camera(device_of(camera))
-
-
-def _open_sound(video: Path | None, sound_input: str | None) -> AbstractContextManager[SoundCard]:
-    """What is danced to: a video's own sound, or what a microphone hears."""
-    from dancetomusic.builder.capture import Microphone
-    from dancetomusic.live.perform import VideoSound
-
-    if video is not None:
-        return nullcontext(VideoSound(video))
-    return closing(Microphone(sound_input and device_of(sound_input)))
 
 
 def report(figures: dict[str, Any]) -> list[str]:

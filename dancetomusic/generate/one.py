@@ -86,8 +86,8 @@ class DanceToMusic:
         """Refuse choices that ``generate`` would, and give the sampling that they amount to.
 
         Args:
-            choices: ``style``, ``swing``, fields of ``SamplingConfig`` and of ``ScoreChoice``;
-                ``None`` for the model's default.
+            choices: ``style``, ``swing``, ``condition``, fields of ``SamplingConfig`` and of
+                ``ScoreChoice``; ``None`` for the model's default.
 
         Raises:
             InputError: If one is none of this model's, or out of range.
@@ -97,10 +97,15 @@ class DanceToMusic:
         given = {name: value for name, value in choices.items() if value is not None}
         known = {*options.sampling_fields, "style", *(["swing"] if options.swing else [])}
         known |= of_score if options.score else set()
+        known |= {"condition"} if options.conditions else set()
         for name in sorted(given.keys() - known):
             option = OPTIONS.get(name, name)
             raise InputError(f"this model has no choice of {option}", f"Leave --{option} out.")
         require_style(given.get("style"), options.styles)
+        if given.get("condition") not in (None, *options.conditions):
+            raise InputError(
+                f"--condition is {given['condition']}", f"Give {' or '.join(options.conditions)}."
+            )
         offbeat_position(given.get("swing", 0.0))
         self.model.check(ScoreChoice(**{k: given[k] for k in given if k in of_score}))
         return options.sampling.replace(**{k: given[k] for k in given if k in SAMPLING_FIELDS})
@@ -141,6 +146,7 @@ class DanceToMusic:
         programs: Mapping[str, int] | None = None,
         energy: float | None = None,
         swing: float | None = None,
+        condition: str | None = None,
         num_dancers: int = 1,
         follow: str = AUTO,
         temperature: float | None = None,
@@ -173,6 +179,7 @@ class DanceToMusic:
             energy: How much livelier (to 1) or calmer (to -1) the music is than the dance.
             swing: How late the off-beats are played: 0 half-way between the beats, 1 at two
                 thirds. Styles that swing by themselves then swing more.
+            condition: What the model reads of the dance, such as ``"motiongram"`` or ``"poses"``.
             num_dancers: People to follow at most; energy, hits and memory come from all of them.
             follow: Whose beat is played; see ``choose_lead``.
             temperature: See ``SamplingConfig``, as for the next three; the model's own default
@@ -202,6 +209,7 @@ class DanceToMusic:
                 "programs": programs,
                 "energy": energy,
                 "swing": swing,
+                "condition": condition,
                 "temperature": temperature,
                 "top_k": top_k,
                 "top_p": top_p,
@@ -228,7 +236,15 @@ class DanceToMusic:
             )
         choice_of_score = ScoreChoice(style_file, key, midi, soundfont, programs, energy or 0.0)
         conditions = Conditions(
-            tuple(dancers), rhythm, encoding, style, swing or 0.0, seed, choice_of_score, video
+            tuple(dancers),
+            rhythm,
+            encoding,
+            style,
+            swing or 0.0,
+            seed,
+            choice_of_score,
+            video,
+            condition,
         )
         made = self.model.generate(conditions, sampling, stages)
         with stages.stage("master"):

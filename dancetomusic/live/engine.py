@@ -49,6 +49,9 @@ ACCENT_DB = 6.0
 CEILING, KNEE = 10 ** (-1.0 / 20), 0.7
 """Largest amplitude played, 1 dB below full scale, and from where on peaks are rounded off."""
 
+UNSEEN_PICTURES = 8
+"""Pictures that wait for the composer; older ones are dropped."""
+
 WARM_UP_SIDE = 64
 CLOCK_DRIFT = 0.002
 KEPT_BEATS = 2048
@@ -70,6 +73,7 @@ class LiveEngine:
         checkpoint: Of a family that plays live; the released one by default.
         seed: Of the codes sampled.
         style: One of ``styles``; left to the model by default.
+        condition: What the model reads of the dance, where it can read more than poses.
         follow: Who is followed: ``"largest"``, ``"all"`` (everyone, weighted by presence), or the
             number of a dancer from 1, in order of appearance.
         num_dancers: Dancers looked for; more cost more.
@@ -99,6 +103,7 @@ class LiveEngine:
         *,
         seed: int = 0,
         style: str | None = None,
+        condition: str | None = None,
         follow: str = "largest",
         num_dancers: int = 1,
         output_latency_s: float = 0.04,
@@ -116,6 +121,7 @@ class LiveEngine:
         model = find_family(checkpoint_family(directory)).open_live(
             directory,
             style=style,
+            condition=condition,
             sampling=SamplingConfig(temperature, None, top_p, cfg_scale),
             seed=seed,
         )
@@ -130,6 +136,7 @@ class LiveEngine:
 
         self._arrival, self._heard = Condition(), Condition()
         self._frame: _Frame | None = None
+        self._unseen: deque[_Frame] = deque(maxlen=UNSEEN_PICTURES)
         self._looked_at: _Frame | None = None
         self._frames_in = self._frames_dropped = 0
         self._last_time_s = -np.inf
@@ -184,6 +191,8 @@ class LiveEngine:
             self._keep_clock(time_s, now_s)
             self._last_time_s = time_s
             self._frame = _Frame(picture, time_s, now_s)
+            if self._composer.reads_pictures:
+                self._unseen.append(self._frame)
             self._arrival.notify()
 
     def push_sound(
@@ -343,8 +352,9 @@ class LiveEngine:
             observed = self._watcher.watch(found, frame.time_s)
             beat = replace(observed.beat, time_s=observed.beat.time_s + self._clock_offset_s)
             self._observed = replace(observed, beat=beat, arrived_s=frame.arrived_s)
-            for waiting in (self._uncomposed, self._accents):
-                waiting.append(frame.arrived_s)
+            self._accents.append(frame.arrived_s)
+            if not self._composer.reads_pictures:
+                self._uncomposed.append(frame.arrived_s)
             began_s = time.monotonic()
             self._times.add("follow the beat", began_s - seen_s)
             time.sleep(self._pressure.relief.look_pause_s)  # sound comes first
@@ -410,6 +420,10 @@ class LiveEngine:
         for movement in self._watcher.movements():
             began_s = movement.began_s + (self._clock_offset_s or 0.0)
             composer.move(replace(movement, began_s=began_s), playback_s)
+        while self._unseen:
+            frame = self._unseen.popleft()
+            composer.see(frame.picture, frame.time_s)
+            self._uncomposed.append(frame.arrived_s)
         frames = [self._uncomposed.popleft() for _ in range(len(self._uncomposed))]
         beat = chosen if self._predict else replace(chosen, time_s=playback_s)
         bar_s = beat.beats_per_bar * 60.0 / beat.bpm

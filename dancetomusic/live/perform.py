@@ -22,16 +22,13 @@ import soundfile
 from jaxtyping import Float32, UInt8
 
 from dancetomusic.builder.capture import Picture, SoundCard, record_take
-from dancetomusic.errors import DependencyError, InputError, OutputError, VideoError
+from dancetomusic.errors import DependencyError, InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.io.audio import read_audio, sound_output
+from dancetomusic.io.audio import sound_output
 from dancetomusic.live.engine import LiveEngine
 from dancetomusic.live.pressure import RELIEFS
 
 CHUNK_S = 0.01
-SOUND_RATE = 24_000
-"""Of a video's own sound, in Hz."""
-
 TAP_KEY = b" "
 KEY_WAIT_S = 0.2
 LONGEST_S = 24 * 3600.0
@@ -311,39 +308,6 @@ class PlayedSound(SoundCard):
                 return np.zeros(0, np.float32)
             chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
         return np.concatenate([np.zeros(0, np.float32), *chunks])
-
-
-class VideoSound(SoundCard):
-    """A video's own sound, as if a microphone heard it beside the camera.
-
-    Args:
-        path: The video; its sound is read at once.
-        clock: Says what time it is, in seconds; the sound begins with the first ``read``.
-
-    Raises:
-        VideoError: If the video has no sound that can be decoded.
-    """
-
-    def __init__(self, path: Path | str, clock: Callable[[], float] = time.monotonic) -> None:
-        sound = read_audio(path, SOUND_RATE)
-        if sound is None:
-            raise VideoError(f"{path} has no sound", "Leave --beats_from sound out.")
-        self._samples = sound.samples.mean(axis=0)
-        self._clock = clock
-        self._began_s: float | None = None
-        self._given = 0
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return SOUND_RATE
-
-    def read(self) -> Float32[np.ndarray, " samples"]:
-        """What was played since the last call."""
-        now_s = self._clock()
-        self._began_s = now_s if self._began_s is None else self._began_s
-        first, self._given = self._given, int((now_s - self._began_s) * SOUND_RATE)
-        return self._samples[first : self._given]
 
 
 def _shown(

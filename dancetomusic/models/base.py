@@ -52,6 +52,7 @@ class Conditions:
         seed: The same seed gives the same music.
         score: What is decided about the score.
         video: The file that shows the dancers; ``None`` where poses were given.
+        condition: One of ``ModelOptions.conditions``; ``None`` for the default.
     """
 
     dancers: tuple[PoseSequence, ...]
@@ -62,6 +63,7 @@ class Conditions:
     seed: int = 0
     score: ScoreChoice = ScoreChoice()
     video: Path | None = None
+    condition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class ModelOptions:
         swing: Whether it can swing.
         score: Whether it plays a score, so that ``ScoreChoice`` has a meaning.
         stems: Whether it plays each track by itself.
+        conditions: What it can read of a dance, the default first, if there is a choice; a dance
+            without a video is read as poses.
     """
 
     sampling: SamplingConfig
@@ -102,6 +106,7 @@ class ModelOptions:
     swing: bool = False
     score: bool = False
     stems: bool = False
+    conditions: tuple[str, ...] = ()
 
 
 class MusicModel(ABC):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 
 from dancetomusic.codec.spectral import SpectralCodec
 from dancetomusic.models.pose_encoder.network import PoseEncoder
@@ -162,6 +162,16 @@ class Composer(ABC):
     @abstractmethod
     def move(self, movement: MovementStep, playback_s: float) -> None:
         """Take a step of the dancer, while the next code is to be played back at ``playback_s``."""
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether ``see`` is to be called."""
+        return False
+
+    def see(  # noqa: B027  # most read poses alone
+        self, picture: UInt8[np.ndarray, "height width 3"], taken_s: float
+    ) -> None:
+        """Take a picture of the camera, on its own clock in seconds."""
 
     def simplify(self, simple: bool) -> None:  # noqa: B027  # nothing may be there to leave out
         """From the next block on, leave out what costs most and is missed least; or no longer."""

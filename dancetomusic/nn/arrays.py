@@ -66,20 +66,10 @@ class ArrayLayerNorm:
 
 
 class ArrayGRU:
-    """``nn.GRU`` of one layer.
+    """``nn.GRU`` of one layer."""
 
-    Args:
-        layer: What it equals.
-        constant: The last inputs, where they are always the same: frames hold the others.
-    """
-
-    def __init__(
-        self, layer: nn.GRU, constant: Float32[np.ndarray, " inputs"] | None = None
-    ) -> None:
+    def __init__(self, layer: nn.GRU) -> None:
         weight, recurrent, self._bias, self._recurrent_bias = map(array, layer.parameters())
-        if constant is not None:
-            weight, last = np.split(weight, [layer.input_size - constant.size], axis=1)
-            self._bias = self._bias + last @ constant
         self._weight = np.ascontiguousarray(weight.T)
         self._recurrent = np.ascontiguousarray(recurrent.T)
         self.width = layer.hidden_size

@@ -13,6 +13,7 @@ import torch
 from dancetomusic.cli import main
 from dancetomusic.codec.encodec import EncodecCodec
 from dancetomusic.models.encoders import load_encoder
+from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.pose2audio.network import Pose2Audio
 from dancetomusic.models.pose_encoder.network import PoseEncoder
 from dancetomusic.released import released_checkpoint
@@ -126,6 +127,25 @@ def test_a_set_with_the_codes_of_encodec(
     assert command("generate", poses, output, "--checkpoint", run) == 2
     refusal = capfd.readouterr().err
     assert identity in refusal and "--codec" in refusal and str(codec) in refusal
+
+
+def test_the_sampler_learns_from_takes_and_plays(
+    built: Path, folder: Path, poses: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, options = tmp_path / "run", ("crop_s=1", "validate_every=1")
+    assert train("motion_vae", built, run, *options, f"takes={folder}") == 0
+    released = MotionVae.from_pretrained(released_checkpoint("motion_vae")).state_dict()
+    for name, tensor in MotionVae.from_pretrained(run).state_dict().items():
+        torch.testing.assert_close(tensor, released[name], atol=0.01, rtol=0.05)
+    with np.load(run / "clips.npz") as kept:
+        filmed = [kept[name] for name in kept.files if name.startswith("features")]
+    assert filmed and all(track.max() > 0.5 for track in filmed)  # seen in the videos
+    output = tmp_path / "out.wav"
+    assert command("generate", poses, output, "--checkpoint", run) == 0
+    assert np.abs(soundfile.read(output)[0]).max() > 0.01
+    capfd.readouterr()
+    assert train("motion_vae", built, tmp_path / "none", *options, f"takes={tmp_path}") == 2
+    assert "cannot read" in capfd.readouterr().err
 
 
 def test_what_a_set_is_not_enough_for_is_said(

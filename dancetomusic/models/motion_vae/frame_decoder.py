@@ -1,7 +1,7 @@
 """The sampler's decoder in NumPy, for blocks of a few frames, which it samples.
 
-It does what ``MotionVae.decode`` does with codes that are unknown, with the same weights, in half
-the time (``benchmarks/bench_motion_vae.py``).
+It does what ``MotionVae.decode`` does, with the same weights, in half the time
+(``benchmarks/bench_motion_vae.py``).
 """
 
 from __future__ import annotations
@@ -30,21 +30,19 @@ class FrameState(NamedTuple):
 class FrameDecoder:
     """Samples codes, frame by frame.
 
-    Codes are not fed back: with them, as in most of training, the decoder follows itself more than
-    the dancer and the beat, and falls into a drone within seconds (docs/models/motion_vae.md).
-
     Args:
         model: A trained sampler, on the CPU.
     """
 
     def __init__(self, model: MotionVae) -> None:
         self._condition = _linears(model.condition)
-        unknown = np.sum([table[model.unknown] for table in _tables(model.codes_in)], axis=0)
-        self._memory = ArrayGRU(model.memory, constant=unknown)
-        self._level_memory = ArrayGRU(model.level_memory)
+        self._memory, self._level_memory = ArrayGRU(model.memory), ArrayGRU(model.level_memory)
         self._norm, self._directly = ArrayLayerNorm(model.norm), ArrayLinear(model.directly)
         self._heads = _linears(model.code_heads)
-        before = zip(_linears(model.code_before), _tables(model.code_before), strict=True)
+        tables = [
+            array(m.weight) for m in model.code_before.modules() if isinstance(m, nn.Embedding)
+        ]
+        before = zip(_linears(model.code_before), tables, strict=True)
         self._code_before = [linear(table) for linear, table in before]
         self._level_head = ArrayLinear(model.level_head)
 
@@ -96,7 +94,3 @@ class FrameDecoder:
 
 def _linears(module: nn.Module) -> list[ArrayLinear]:
     return [ArrayLinear(each) for each in module.modules() if isinstance(each, nn.Linear)]
-
-
-def _tables(module: nn.Module) -> list[Float32[np.ndarray, "entries width"]]:
-    return [array(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)]

@@ -1,18 +1,26 @@
-"""The motiongram sampler as an instrument for whole dances, played by poses."""
+"""The motiongram sampler as an instrument for whole dances."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.errors import InputError
+from dancetomusic.io.video import prefetch, probe_video, read_frames
 from dancetomusic.models.base import Conditions, ModelOptions, MusicModel, Sound, StageClock
+from dancetomusic.models.motion_vae.motion_input import SOURCES
 from dancetomusic.models.motion_vae.network import MotionVae
-from dancetomusic.models.motion_vae.sampler import DEFAULT_SAMPLING, play
+from dancetomusic.models.motion_vae.sampler import DEFAULT_SAMPLING, play, play_frames
 from dancetomusic.nn.sampling import SamplingConfig
+
+MAX_FPS, MAX_SIDE = 30.0, 384
+"""Pictures a second that motiongrams are read from, as in training, and their longer side."""
 
 
 class MotionVaeModel(MusicModel):
-    """Plays the quantity of motion of the most prominent dancer, on the beat.
+    """Plays the motiongram of a video, or the poses of its most prominent dancer, on the beat.
 
     Args:
         network: A trained sampler.
@@ -25,23 +33,33 @@ class MotionVaeModel(MusicModel):
 
     @property
     def options(self) -> ModelOptions:
-        """Temperature alone."""
-        return ModelOptions(DEFAULT_SAMPLING, ("temperature",))
+        """Temperature, and what it reads."""
+        return ModelOptions(DEFAULT_SAMPLING, ("temperature",), conditions=SOURCES)
 
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
     ) -> Sound:
-        """Play block by block."""
+        """Play block by block.
+
+        Raises:
+            InputError: If motiongrams are asked for where there is no video.
+        """
+        poses, video = conditions.dancers[0], conditions.video
+        if video is None and conditions.condition == "motiongram":
+            raise InputError("poses have no motiongram", "Give a video, or --condition poses.")
+        options: dict[str, Any] = {
+            "seed": conditions.seed,
+            "rhythm": conditions.rhythm,
+            "temperature": sampling.temperature,
+            "codec": self.codec,
+        }
         with stages.stage("sound"):
-            waveform = play(
-                self.network,
-                conditions.dancers[0],
-                seed=conditions.seed,
-                rhythm=conditions.rhythm,
-                temperature=sampling.temperature,
-                codec=self.codec,
-            )
-        return Sound(waveform)
+            if video is None or conditions.condition == "poses":
+                return Sound(play(self.network, poses, **options))
+            fps = min(probe_video(video).source_fps, MAX_FPS)
+            with closing(prefetch(read_frames(video, fps, max_side=MAX_SIDE))) as frames:
+                sound = play_frames(self.network, frames, fps, poses.duration_s, **options)
+            return Sound(sound)
 
 
 def open_model(directory: Path | str, codec: Path | str | None = None) -> MotionVaeModel:

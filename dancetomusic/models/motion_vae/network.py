@@ -1,7 +1,8 @@
 """The motiongram sampler: movement and sound share a latent space, movement alone plays it.
 
 Segments of movement and of sound are encoded into one space. A recurrent decoder turns its
-points, the beat and what it played before into codes of the embedded codec and a level. In
+points and the beat into codes of the embedded codec and a level; past codes are no input of it,
+with which it would follow itself more than the dancer and fall into a drone. In
 training the movement is written back too; to perform, the sound's encoder and that output are
 not needed.
 
@@ -148,14 +149,10 @@ class MotionVae(PretrainedModule):
             nn.GELU(),
             nn.Linear(width, config.n_columns * N_FEATURES["motiongram"]),
         )
-        self.codes_in = nn.ModuleList(
-            nn.Embedding(config.codebook_size + 1, config.code_width)
-            for _ in range(config.n_codebooks)
-        )
         self.condition = nn.Sequential(
             nn.Linear(latent + len(BEAT_FEATURES), width), nn.GELU(), nn.Linear(width, width)
         )
-        self.memory = nn.GRU(width + config.code_width, config.memory, batch_first=True)
+        self.memory = nn.GRU(width, config.memory, batch_first=True)
         self.norm = nn.LayerNorm(config.memory)
         self.directly = nn.Linear(width, config.memory)
         self.code_heads = nn.ModuleList(
@@ -173,11 +170,6 @@ class MotionVae(PretrainedModule):
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.3)
-
-    @property
-    def unknown(self) -> int:
-        """Stands for a code that is not known."""
-        return self.config.codebook_size
 
     def encode_movement(
         self, source: Source, segments: Float[Tensor, "batch blocks columns features"]
@@ -210,7 +202,6 @@ class MotionVae(PretrainedModule):
         self,
         points: Float[Tensor, "batch blocks latent"],
         beats: Float[Tensor, "batch frames features"],
-        before: Int[Tensor, "batch codebooks frames"],
         codes: Int[Tensor, "batch codebooks frames"],
     ) -> Played:
         """Logits of each code, and the level.
@@ -218,14 +209,11 @@ class MotionVae(PretrainedModule):
         Args:
             points: One a block.
             beats: One row a frame; see ``beat_features``.
-            before: The codes one frame earlier; ``unknown`` where they are not given.
-            codes: The codes themselves: later codebooks are conditioned on earlier ones.
+            codes: Of the same frames: later codebooks are conditioned on earlier ones.
         """
         spread = points.repeat_interleave(self.config.block_frames, dim=1)
         condition = self.condition(torch.cat([spread, beats], dim=-1))
-        tables = zip(self.codes_in, before.unbind(1), strict=True)
-        embedded = torch.stack([table(code) for table, code in tables]).sum(0)
-        memory, _ = self.memory(torch.cat([condition, embedded], dim=-1))
+        memory, _ = self.memory(condition)
         hidden = self.norm(memory) + self.directly(condition)
         logits = []
         for head, earlier, code in zip_longest(self.code_heads, self.code_before, codes.unbind(1)):

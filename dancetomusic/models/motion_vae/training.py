@@ -20,6 +20,7 @@ from dancetomusic.models.motion_vae.training_data import (
     open_crops,
 )
 from dancetomusic.models.registry import TrainingEntry
+from dancetomusic.released import locate_checkpoint
 from dancetomusic.training.dataset import to_device
 from dancetomusic.training.loop import run_training
 from dancetomusic.training.losses import with_total
@@ -62,6 +63,8 @@ class MotionVaeTask(TrainingTask):
                 n_columns=config.n_columns,
             )
         ).to(device)
+        if config.start_from is not None:
+            take_over(self.model, config.start_from)
         self.data, self.held_out = open_crops(config, output, codec, self.model.config)
         codec.to(str(device))
         self.modules = {"model": self.model}
@@ -86,7 +89,7 @@ class MotionVaeTask(TrainingTask):
         )
         points = chosen.sample(batch.noise)
         # Reconstruction of codes (cross-entropy where they are loud enough), level and movement.
-        played = model.decode(points, batch.beats, batch.before, batch.codes)
+        played = model.decode(points, batch.beats, batch.codes)
         logits = played.logits.permute(0, 3, 1, 2)
         entropy = functional.cross_entropy(logits, batch.codes, reduction="none")
         loud = batch.audible[:, None].float()
@@ -113,6 +116,18 @@ class MotionVaeTask(TrainingTask):
     def write(self, directory: Path, metadata: dict[str, Any]) -> None:
         """Write the sampler."""
         self.model.save_pretrained(directory, metadata)
+
+
+def take_over(model: MotionVae, checkpoint: str) -> None:
+    """Copy the weights of another sampler that have the same shapes.
+
+    Raises:
+        CheckpointError: If it is missing, corrupted or holds another model.
+    """
+    own = model.state_dict()
+    others = MotionVae.from_pretrained(locate_checkpoint(checkpoint)).state_dict()
+    same = {name: each for name, each in others.items() if own[name].shape == each.shape}
+    model.load_state_dict({**own, **same})
 
 
 def kl_divergence(
@@ -145,4 +160,14 @@ def train_motion_vae(config: MotionVaeTrainingConfig, output: Path | str) -> Non
     )
 
 
-TRAINING = TrainingEntry(MotionVaeTrainingConfig, train_motion_vae)
+ON_SET = {
+    "dances": None,
+    "n_procedural": 0,
+    "start_from": "motion_vae",
+    "max_steps": 300,
+    "learning_rate": 5e-4,
+    "validate_every": 50,
+}
+"""On a set of clips: the released sampler is trained further, on nothing else."""
+
+TRAINING = TrainingEntry(MotionVaeTrainingConfig, train_motion_vae, on_set=ON_SET)

@@ -10,12 +10,12 @@ sampler learns, it learns from the sound: level and codes are measured in what w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int16, Int64
+from jaxtyping import Bool, Float32, Float64, Int16, Int64
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 from torch import Tensor
@@ -29,11 +29,13 @@ from dancetomusic.data.augment import (
     retime_beats,
     vary_pose,
 )
+from dancetomusic.data.clip import ClipRecord
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.io.audio import fit_length
+from dancetomusic.io.video import probe_video, read_frames
 from dancetomusic.models.motion_vae.motion_input import MovementTrack, read_pictures, read_poses
 from dancetomusic.models.motion_vae.network import (
     LEVEL_DB,
@@ -78,6 +80,13 @@ class MotionVaeTrainingConfig(LoopConfig):
     """Folder of dances with exact beats; none for procedural dances and clips alone."""
     clips: str | None = None
     """Set of clips to learn from too, such as ``dancetomusic capture`` makes."""
+    takes: str | None = None
+    """Folder of the videos that ``clips`` was made of: motiongrams are then those of the camera.
+    Without it, figures drawn from the poses stand for it."""
+    clips_share: float = 0.25
+    """Share of crops from ``clips``."""
+    start_from: str | None = None
+    """Checkpoint of a sampler to begin with, as far as the shapes are the same."""
     codec: str = "checkpoints/codec"
     """Checkpoint of the embedded codec."""
     segment_s: float = 0.1
@@ -97,8 +106,6 @@ class MotionVaeTrainingConfig(LoopConfig):
     crop_s: float = 4.0
     sound_share: float = 0.4
     """Share of crops whose latent points come from the sound instead of the movement."""
-    untold_share: float = 0.05
-    """Share of crops without any past code; in the others up to a fifth of them are missing."""
     beatless_share: float = 0.2
     """Share of crops without a beat."""
     prior_weight: float = 0.001
@@ -119,7 +126,7 @@ class MotionVaeTrainingConfig(LoopConfig):
         super().__post_init__()
         check_ranges(
             self,
-            shares="sound_share untold_share beatless_share",
+            shares="clips_share sound_share beatless_share",
             weights="prior_weight shared_weight movement_weight level_weight n_procedural",
             counts="dance_versions variants",
         )
@@ -136,12 +143,14 @@ class Pair:
         track: The beats of both.
         codes: Of the music at an even level.
         level: Its level, one value a code, in units of ``LEVEL_SPREAD_DB``.
+        filmed: The motiongram of a camera that saw the dancer, if one did.
     """
 
     poses: PoseSequence
     track: RhythmTrack
     codes: Int16[np.ndarray, "codebooks frames"]
     level: Float32[np.ndarray, " frames"]
+    filmed: MovementTrack | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +174,6 @@ class SegmentBatch:
         noise: Of the reparameterisation.
         beats: Beat features.
         codes: Targets.
-        before: The codes one frame earlier, as far as they are a condition.
         level: In units of ``LEVEL_SPREAD_DB``.
         audible: Frames loud enough that their codes are learned.
     """
@@ -177,7 +185,6 @@ class SegmentBatch:
     noise: Float32[Tensor, "batch blocks latent"]
     beats: Float32[Tensor, "batch frames features"]
     codes: Int64[Tensor, "batch codebooks frames"]
-    before: Int64[Tensor, "batch codebooks frames"]
     level: Float32[Tensor, "batch frames"]
     audible: Bool[Tensor, "batch frames"]
 
@@ -294,27 +301,53 @@ def procedural_pairs(
     return pairs
 
 
-def clip_pairs(root: str, codec: SpectralCodec) -> list[Pair]:
-    """The training clips of a set, with their stems as they were played.
+def clip_pairs(
+    root: str, takes: str | None, codec: SpectralCodec, split: str = "train"
+) -> list[Pair]:
+    """The clips of a set, with drums and bass as the fader mixes them.
+
+    Args:
+        root: Directory of the set.
+        takes: Folder of its videos, if motiongrams are to be read from them.
+        codec: Makes the codes.
+        split: Which of the clips.
 
     Raises:
         InputError: If there is no set, or no accepted clip.
+        VideoError: If a take is missing or cannot be read.
         DependencyError: If pyarrow is not installed.
     """
-    return [
-        pair_up(codec, clip.poses, clip.rhythm, clip.stem)
-        for clip in ClipStream(root, split="train", shuffle=False)
-    ]
+    pairs = []
+    for clip in ClipStream(root, split=split, shuffle=False):
+        pair = pair_up(codec, clip.poses, clip.rhythm, ride_fader(clip.stem, clip.poses))
+        if takes is not None:
+            pair = replace(pair, filmed=_filmed(Path(takes), clip.record))
+        pairs.append(pair)
+    return pairs
+
+
+def _filmed(takes: Path, record: ClipRecord) -> MovementTrack:
+    """The motiongram of a clip, from the video that it was cut from."""
+    video = takes / record.source
+    fps = probe_video(video).source_fps
+    n_frames = round((record.end_s - record.start_s) * fps)
+    frames = read_frames(video, fps, start_s=record.start_s, n_frames=n_frames)
+    return read_pictures(frames, fps)
 
 
 def view_pair(pair: Pair, augment: PoseAugmentConfig, rng: np.random.Generator) -> View:
-    """See a pair from another side: landmarks as a detector gives them, a silhouette in colours."""
+    """See a pair from another side: landmarks as a detector gives them, a silhouette in colours.
+
+    What a camera has filmed stays as it is.
+    """
     world, present = vary_pose(pair.poses.world, pair.poses.fps, augment, rng)
     present &= pair.poses.present
     seen = PoseSequence(world, present, pair.poses.visibility, pair.poses.fps)
-    filmed = resample_poses(seen, float(rng.choice(SILHOUETTE_FPS)))
-    silhouettes = draw_silhouettes(filmed.world, rng)
-    return View(pair, read_pictures(silhouettes, filmed.fps), read_poses(seen))
+    if pair.filmed is not None:
+        return View(pair, pair.filmed, read_poses(seen))
+    drawn = resample_poses(seen, float(rng.choice(SILHOUETTE_FPS)))
+    silhouettes = draw_silhouettes(drawn.world, rng)
+    return View(pair, read_pictures(silhouettes, drawn.fps), read_poses(seen))
 
 
 class SegmentCrops(TrainingSet):
@@ -323,9 +356,8 @@ class SegmentCrops(TrainingSet):
     Args:
         config: The settings.
         shape: Of the model.
-        pairs: Dances beside music.
-        views: A view of each, or several.
-        by_length: Whether views are chosen in proportion to their length, or evenly.
+        views: Of dances beside music, one of each or several.
+        weights: How often each is chosen, relative to the others.
     """
 
     batch_type = SegmentBatch
@@ -334,10 +366,8 @@ class SegmentCrops(TrainingSet):
         self,
         config: MotionVaeTrainingConfig,
         shape: MotionVaeConfig,
-        pairs: Sequence[Pair],
         views: Sequence[View],
-        *,
-        by_length: bool = True,
+        weights: Float64[np.ndarray, " views"],
     ) -> None:
         self.config, self.shape, self.seed = config, shape, config.seed
         self.views = views
@@ -349,10 +379,11 @@ class SegmentCrops(TrainingSet):
                 f"crops of {config.crop_s:g} s are longer than the shortest dance",
                 "Shorten crop_s.",
             )
-        weights = np.array(lengths) if by_length else np.ones(len(lengths))
         self.shares = weights / weights.sum()
         self.content_hash = hash_arrays(
-            array for pair in pairs for array in (pair.codes, pair.level, pair.poses.world)
+            array
+            for pair in (view.pair for view in views)
+            for array in (pair.codes, pair.level, pair.poses.world)
         )
         self.epoch_size = max(1, round(sum(lengths) / config.variants / self.crop_frames))
 
@@ -365,15 +396,8 @@ class SegmentCrops(TrainingSet):
         frames = self.crop_frames
         start = int(rng.integers(pair.codes.shape[1] - frames + 1))
         codes = pair.codes[:, start : start + frames].astype(np.int64)
-        before = np.full_like(codes, self.shape.codebook_size)
-        before[:, 1:] = codes[:, :-1]
-        if start:
-            before[:, 0] = pair.codes[:, start - 1]
-        known = rng.uniform(0.8, 1.0) if rng.random() >= config.untold_share else 0.0
         level = pair.level[start : start + frames]
         audible = level > (AUDIBLE_DB - LEVEL_DB) / LEVEL_SPREAD_DB
-        before[:, rng.random(frames) >= known] = self.shape.codebook_size
-        before[:, 1:][:, ~audible[:-1]] = self.shape.codebook_size
         seconds = (start + np.arange(frames)) / shape.frame_rate
         beats = beat_features(None if rng.random() < config.beatless_share else pair.track, seconds)
         at_s = seconds[:: shape.block_frames] + rng.uniform(-0.03, config.segment_s / 2 + 0.03)
@@ -385,7 +409,6 @@ class SegmentCrops(TrainingSet):
             smooth_noise(rng, self.crop_blocks, shape),
             beats,
             codes,
-            before,
             level,
             audible,
         )
@@ -398,32 +421,54 @@ def open_crops(
 
     Raises:
         InputError: If data is missing, malformed or shorter than a crop.
+        VideoError: If a take cannot be read.
         DependencyError: If music is to be rendered and FluidSynth is missing.
     """
-    keys = "grooves dances clips dance_versions recorded n_procedural augment seed"
     values = config_to_dict(config)
-    source = [codec.identity, {key: values[key] for key in keys.split()}]
-    pairs, held_out = (
-        load_or_make(output / f"{name}.npz", source, partial(make, config, codec), _pack, _unpack)
-        for name, make in (("pairs", _make_pairs), ("held_out", _make_held_out))
+    rendering = "grooves dances dance_versions recorded n_procedural augment seed"
+    clips, rendered, held_out = (
+        load_or_make(
+            output / f"{name}.npz",
+            [codec.identity, {key: values[key] for key in keys.split()}],
+            partial(make, config, codec),
+            _pack,
+            _unpack,
+        )
+        for name, keys, make in (
+            ("clips", "clips takes", _make_clips),
+            ("rendered", rendering, _make_rendered),
+            ("held_out", f"{rendering} clips takes", _make_held_out),
+        )
     )
+    if not clips and not rendered:
+        raise InputError("there is nothing to learn from", "Give dances, clips or n_procedural.")
+    # Crops are evenly spread over all there is to hear, but for the share of the clips.
     views = [
         view_pair(pair, config.augment, np.random.default_rng([config.seed, number, view]))
-        for number, pair in enumerate(pairs)
+        for number, pair in enumerate([*clips, *rendered])
         for view in range(config.variants)
     ]
+    weights = np.array([view.pair.codes.shape[1] for view in views], np.float64)
+    of_clips = np.arange(len(views)) < len(clips) * config.variants
+    if clips and rendered:
+        weights[of_clips] *= config.clips_share / weights[of_clips].sum()
+        weights[~of_clips] *= (1.0 - config.clips_share) / weights[~of_clips].sum()
     held_out_views = [
         view_pair(pair, config.augment, np.random.default_rng([0, number]))
         for number, pair in enumerate(held_out)
     ]
     return (
-        SegmentCrops(config, shape, pairs, views),
-        SegmentCrops(config, shape, held_out, held_out_views, by_length=False),
+        SegmentCrops(config, shape, views, weights),
+        SegmentCrops(config, shape, held_out_views, np.ones(len(held_out_views))),
     )
 
 
-def _make_pairs(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[Pair]:
-    pairs = [] if config.clips is None else clip_pairs(config.clips, codec)
+def _make_clips(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[Pair]:
+    return [] if config.clips is None else clip_pairs(config.clips, config.takes, codec)
+
+
+def _make_rendered(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[Pair]:
+    pairs = []
     if config.dances is not None or config.n_procedural:
         grooves = select_grooves(load_grooves(config.grooves), held_out=False)
     if config.dances is not None:
@@ -434,12 +479,12 @@ def _make_pairs(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[P
         )  # fmt: skip
     if config.n_procedural:
         pairs += procedural_pairs(config.n_procedural, grooves, codec, config.seed)
-    if not pairs:
-        raise InputError("there is nothing to learn from", "Give dances, clips or n_procedural.")
     return pairs
 
 
 def _make_held_out(config: MotionVaeTrainingConfig, codec: SpectralCodec) -> list[Pair]:
+    if config.dances is None and not config.n_procedural and config.clips is not None:
+        return clip_pairs(config.clips, config.takes, codec, split="val")
     grooves = select_grooves(load_grooves(config.grooves), held_out=True)
     if config.dances is None:
         return procedural_pairs(4, grooves, codec, config.seed + 1)
@@ -479,10 +524,12 @@ def _pack(pair: Pair) -> dict[str, np.ndarray]:
         "numbers": pair.track.beat_numbers,
         "codes": pair.codes,
         "level": pair.level,
+        **({} if pair.filmed is None else vars(pair.filmed)),
     }
 
 
 def _unpack(arrays: Mapping[str, np.ndarray]) -> Pair:
     poses = fully_visible(arrays["world"], float(arrays["fps"]), arrays["present"])
     track = danced_rhythm(poses, arrays["beats"], arrays["numbers"])
-    return Pair(poses, track, arrays["codes"], arrays["level"])
+    filmed = MovementTrack(arrays["times_s"], arrays["features"]) if "times_s" in arrays else None
+    return Pair(poses, track, arrays["codes"], arrays["level"], filmed)

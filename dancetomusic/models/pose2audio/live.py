@@ -97,14 +97,21 @@ class CodeComposer(Composer):
 
 
 def open_live(
-    directory: Path | str, *, style: str | None, sampling: SamplingConfig, seed: int
+    directory: Path | str,
+    *,
+    style: str | None,
+    condition: str | None,
+    sampling: SamplingConfig,
+    seed: int,
 ) -> LiveModel:
     """Open a causal checkpoint.
 
     Raises:
         CheckpointError: If it is missing, corrupted, not causal, or trained on another codec.
-        InputError: If it does not know the style.
+        InputError: If it does not know the style, or is to read anything but poses.
     """
+    if condition not in (None, "poses"):
+        raise InputError("this model reads poses alone", "Leave --condition out.")
     model = Pose2Audio.from_pretrained(directory)
     config = model.config.decoder
     codec = load_codec("codec", config.n_codebooks)

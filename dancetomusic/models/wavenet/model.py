@@ -29,8 +29,13 @@ class WaveNetModel(MusicModel):
     @property
     def options(self) -> ModelOptions:
         """Temperature, guidance, and the genres it was trained on."""
+        config = self.network.config
+        condition = "frames" if config.movement == "pictures" else "poses"
         return ModelOptions(
-            DEFAULT_SAMPLING, ("temperature", "cfg_scale"), self.network.config.genres
+            DEFAULT_SAMPLING,
+            ("temperature", "cfg_scale"),
+            config.genres,
+            conditions=(condition,),
         )
 
     def generate(

@@ -9,16 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from dancetomusic.builder.capture import (
+    FILE_RATE,
     Microphone,
+    PlayedFile,
     SoundCard,
     next_take,
     open_camera,
     paced_pictures,
     record_take,
 )
-from dancetomusic.errors import DependencyError, InputError, OutputError
+from dancetomusic.errors import DependencyError, InputError, OutputError, VideoError
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import probe_video, read_frames
+from tests.video_factory import clicks, write_video
 
 RATE = 48_000
 
@@ -96,6 +99,30 @@ def test_pictures_that_are_late_are_left_out(demo_dir):
         assert np.array_equal(picture, there[round(taken_s * 10)])
 
 
+def test_a_videos_sound_comes_as_time_passes(tmp_path):
+    now = [100.0]
+    video = write_video(tmp_path / "v.mp4", sound=clicks([0.5], 2.0))
+    sound = PlayedFile(video, clock=lambda: now[0])
+    assert sound.read().size == 0
+    pieces = []
+    for seconds in (0.25, 0.5, 1.0, 5.0):
+        now[0] = 100.0 + seconds
+        pieces.append(sound.read())
+    assert [piece.size for piece in pieces[:3]] == [
+        FILE_RATE // 4,
+        FILE_RATE // 4,
+        FILE_RATE // 2,
+    ]
+    whole = np.concatenate(pieces)
+    assert 1.9 < whole.size / FILE_RATE < 2.2
+    assert np.abs(whole).argmax() / FILE_RATE == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_silent_video_stands_for_no_sound_card(tmp_path):
+    with pytest.raises(VideoError, match="has no sound"):
+        PlayedFile(write_video(tmp_path / "v.mp4"))
+
+
 def test_takes_are_numbered(tmp_path):
     assert next_take(tmp_path / "new").name == "take_0001.mp4"
     (tmp_path / "take_0007.mp4").touch()
@@ -144,3 +171,10 @@ def test_the_command_records_takes(demo_dir, tmp_path):
     assert [file.name for file in folder.iterdir()] == ["take_0001.mp4"]
     refused = CliRunner().invoke(app, [*arguments, "--output_path", str(tmp_path / "set")])
     assert isinstance(refused.exception, InputError)
+
+    song = write_video(tmp_path / "song.mp4", sound=clicks([0.5], 2.0))
+    arguments[4:5] = ["--sound_input", str(song)]  # in place of --no_sound
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    heard = read_audio(folder / "take_0002.mp4").samples[0]
+    assert np.abs(heard).argmax() / FILE_RATE == pytest.approx(0.5, abs=0.1)

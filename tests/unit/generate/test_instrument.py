@@ -67,12 +67,14 @@ def test_a_wavenet_conditioned_on_frames_needs_a_video(repository, poses):
     assert {"pictures", "sound"} <= music.timings.keys()
 
 
-def test_what_a_wavenet_is_conditioned_on_decides_the_checkpoint():
+def test_what_an_instrument_is_conditioned_on_decides_the_checkpoint(poses):
     assert conditioned("wavenet", "frames") == "wavenet_frames"
     assert conditioned("wavenet", "poses") == conditioned("wavenet", None) == "wavenet"
-    for instrument, condition in ((None, "frames"), ("score", "poses"), ("wavenet", "sound")):
-        with pytest.raises(InputError, match=f"not conditioned on '{condition}'"):
-            conditioned(instrument, condition)
+    assert conditioned("motion_vae", "poses") == "motion_vae"
+    with pytest.raises(InputError, match="--condition is frames. Give poses"):
+        DanceToMusic.from_pretrained("wavenet").generate(poses, condition="frames")
+    with pytest.raises(InputError, match="no choice of condition"):
+        DanceToMusic.from_pretrained("score").generate(poses, condition="poses")
 
 
 def test_the_family_decides_what_is_opened():

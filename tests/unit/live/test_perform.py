@@ -4,34 +4,8 @@ import numpy as np
 import pytest
 
 from dancetomusic.cli.live import report
-from dancetomusic.errors import VideoError
 from dancetomusic.live.engine import CEILING, KNEE, LiveEngine, _below_full_scale
-from dancetomusic.live.perform import SOUND_RATE, PacedPlayer, VideoSound
-from tests.video_factory import clicks, write_video
-
-
-def test_a_videos_sound_comes_as_time_passes(tmp_path):
-    now = [100.0]
-    video = write_video(tmp_path / "v.mp4", sound=clicks([0.5], 2.0))
-    sound = VideoSound(video, clock=lambda: now[0])
-    assert sound.read().size == 0
-    pieces = []
-    for seconds in (0.25, 0.5, 1.0, 5.0):
-        now[0] = 100.0 + seconds
-        pieces.append(sound.read())
-    assert [piece.size for piece in pieces[:3]] == [
-        SOUND_RATE // 4,
-        SOUND_RATE // 4,
-        SOUND_RATE // 2,
-    ]
-    whole = np.concatenate(pieces)
-    assert 1.9 < whole.size / SOUND_RATE < 2.2
-    assert np.abs(whole).argmax() / SOUND_RATE == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_silent_video_has_no_sound_to_lead(tmp_path):
-    with pytest.raises(VideoError, match="has no sound"):
-        VideoSound(write_video(tmp_path / "v.mp4"))
+from dancetomusic.live.perform import PacedPlayer
 
 
 def test_peaks_are_rounded_off_below_full_scale():

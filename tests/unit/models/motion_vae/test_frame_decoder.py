@@ -40,7 +40,7 @@ def test_blocks_joined_equal_all_at_once(sizes, config):
         levels.append(level[:size])
         start += size
     played = torch.from_numpy(np.concatenate(codes, axis=1)[None])
-    whole = model.decode(points, beats, torch.full_like(played, model.unknown), played)
+    whole = model.decode(points, beats, played)
     assert torch.equal(whole.logits.argmax(-1), played)
     assert np.allclose(whole.level[0], np.concatenate(levels), atol=1e-5)
 
@@ -61,8 +61,8 @@ def test_only_the_likeliest_are_sampled():
     model = MotionVae(config).eval().requires_grad_(False)
     decoder, rng = FrameDecoder(model), np.random.default_rng(0)
     point, beats = np.ones((1, 16), np.float32), np.zeros((1, 7), np.float32)
-    unknown = torch.full((1, 1, 2), model.unknown)
-    whole = model.decode(torch.ones(1, 1, 16), torch.zeros(1, 2, 7), unknown, unknown)
+    codes = torch.zeros(1, 1, 2, dtype=torch.int64)
+    whole = model.decode(torch.ones(1, 1, 16), torch.zeros(1, 2, 7), codes)
     allowed = set(whole.logits[0, 0, 0].topk(60).indices.tolist())
     sampled = {
         int(decoder.sample(point, beats, noise, 50.0, decoder.initial_state())[0][0, 0])

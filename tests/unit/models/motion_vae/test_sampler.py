@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.errors import CheckpointError, InputError, PoseError
-from dancetomusic.models.motion_vae.network import MotionVae, MotionVaeConfig
+from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.paced_video import perform_video
 from dancetomusic.models.motion_vae.sampler import MotionSampler, play, play_frames
 from dancetomusic.pose.silhouette import draw_silhouettes
@@ -18,32 +16,13 @@ from dancetomusic.types import PoseSequence
 
 
 @pytest.fixture(scope="module")
-def codec():
-    torch.manual_seed(0)
-    sizes = SpectralCodecConfig(
-        encoder_channels=12, encoder_blocks=1, decoder_channels=16, decoder_blocks=2,
-        codebook_size=30, code_dim=8,
-    )  # fmt: skip
-    model = SpectralCodecModel(sizes)
-    torch.nn.init.normal_(model.quantizer.codebooks)
-    torch.nn.init.constant_(model.head.bias, 0.5)
-    return SpectralCodec(model)
+def codec(tiny_codec):
+    return tiny_codec
 
 
 @pytest.fixture(scope="module")
-def model(codec):
-    torch.manual_seed(1)
-    return MotionVae(
-        MotionVaeConfig(
-            codec_id=codec.identity,
-            codebook_size=30,
-            code_channels=12,
-            latent=4,
-            hidden=16,
-            memory=16,
-            code_width=8,
-        )
-    ).eval()
+def model(tiny_sampler):
+    return tiny_sampler
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def test_it_learns_and_resumes_where_it_was_stopped(config, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.MotionVaeTask, "losses", stop_at_seven)
-        patch.setattr(training_data, "_make_pairs", lambda *_: pytest.fail("are kept"))
+        patch.setattr(training_data, "_make_rendered", lambda *_: pytest.fail("are kept"))
         train_motion_vae(config, tmp_path / "parts")
     train_motion_vae(config, tmp_path / "parts")
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
@@ -160,10 +160,10 @@ def test_bad_settings_are_refused(config, tmp_path):
         train_motion_vae(replace(config, codec=str(tmp_path)), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["motion_vae", "motion_vae_500ms"])
+@pytest.mark.parametrize("name", ["motion_vae_base", "motion_vae", "motion_vae_500ms"])
 def test_shipped_settings_load(repository, name, monkeypatch):
     seen = []
     entry = TrainingEntry(MotionVaeTrainingConfig, lambda config, output: seen.append(config))
     monkeypatch.setattr(training, "TRAINING", entry)
     train("motion_vae", repository / "configs" / f"{name}.yaml", {}, repository / "none")
-    assert seen[0].segment_s == (0.1 if name == "motion_vae" else 0.5)
+    assert seen[0].segment_s == (0.5 if name == "motion_vae_500ms" else 0.1)
