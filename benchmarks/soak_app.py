@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -71,7 +72,7 @@ def visit(address: str, dance: bytes, seed: int) -> None:
         client.delete(f"/api/clips/{clip}").raise_for_status()
 
 
-def run(client: httpx.Client, path: str, wish: dict[str, object]) -> dict[str, str]:
+def run(client: httpx.Client, path: str, wish: Mapping[str, object]) -> dict[str, str]:
     """The result of a job."""
     job = client.post(path, json=wish).raise_for_status().json()["job"]
     state = {}

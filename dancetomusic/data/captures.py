@@ -104,11 +104,13 @@ def capture_disjoint(dances: Sequence[Dance], held_out: Sequence[Dance]) -> list
 def _window(dance: Dance, beats: np.ndarray) -> Float32[np.ndarray, "samples joints 3"]:
     """Joints at sixteen positions in four beats, turned so that the hips first face one way."""
     count = np.arange(WINDOW_BEATS * _SAMPLES_PER_BEAT) / _SAMPLES_PER_BEAT
+    # Joints at those beats, linearly between frames.
     at = np.interp(count, np.arange(WINDOW_BEATS + 1), beats) * dance.poses.fps
     below = np.minimum(at.astype(int), len(dance.poses) - 2)
     share = (at - below)[:, None, None]
     world = dance.poses.world[:, _JOINTS]
     joints = world[below] * (1 - share) + world[below + 1] * share
+    # Turned about the vertical by the heading of the hips in the first sample.
     across = joints[0, _RIGHT_HIP] - joints[0, _LEFT_HIP]
     angle = np.arctan2(across[2], across[0])
     cos, sin = np.cos(angle), np.sin(angle)

@@ -54,6 +54,7 @@ def register_onsets(waveform: Waveform) -> dict[str, Float[np.ndarray, " _onsets
     frequencies, _, spectrum = signal.stft(
         padded, waveform.sample_rate, "hann", length, length - hop, boundary=None, padded=False
     )
+    # Power of each register over time.
     power = np.abs(spectrum) ** 2
     bands = {
         name: power[(frequencies >= low) & (frequencies <= high)].sum(axis=0)

@@ -43,6 +43,7 @@ def attack_ms(waveform: Waveform) -> float:
     times = np.unique(np.concatenate([onsets["mid"], onsets["high"]]))
     if not times.size:
         return float("nan")
+    # Amplitude above the corner frequency: root of the mean power in short windows.
     high = signal.sosfilt(signal.butter(4, ATTACK_ABOVE_HZ, "high", fs=rate, output="sos"), samples)
     step, length = round(ATTACK_STEP_S * rate), round(ATTACK_WINDOW_S * rate)
     power = np.convolve(high**2, np.full(length, 1.0 / length), "same")[::step]
@@ -52,6 +53,7 @@ def attack_ms(waveform: Waveform) -> float:
     for time in times:
         middle = round(time / step_s)
         part = level[max(0, middle - round(BEFORE_S / step_s)) : middle + round(AFTER_S / step_s)]
+        # From the lowest level before the peak up to it.
         top = int(part.argmax()) if part.size else 0
         if top == 0:
             continue
@@ -59,6 +61,7 @@ def attack_ms(waveform: Waveform) -> float:
         low, peak = part[foot], part[top]
         if peak < low * 10 ** (LEAST_RISE_DB / 20) or peak <= 0:
             continue
+        # Made monotonic, and strictly so by a tiny slope, the rise is read at both shares.
         edge = np.maximum.accumulate(part[foot : top + 1])
         shares = (edge - low) / (peak - low)
         begin, end = np.interp(ATTACK_SHARES, shares + 1e-9 * np.arange(shares.size),
@@ -116,6 +119,7 @@ def kit_change_db(waveform: Waveform) -> float:
         starts = starts[starts + length <= samples.size]
         if not starts.size:
             continue
+        # The level in mel bands of each stroke, which fades out to its end.
         strokes = samples[starts[:, None] + np.arange(length)] * np.hanning(2 * length)[length:]
         level = _levels(np.abs(np.fft.rfft(strokes, axis=1)) ** 2 @ bands.T)
         third = waveform.duration_s / 3
@@ -123,6 +127,7 @@ def kit_change_db(waveform: Waveform) -> float:
         first, last = level[at < third], level[at >= 2 * third]
         if min(len(first), len(last)) < FEWEST_STROKES:
             continue
+        # First against last third, less what every other stroke differs anyway.
         ends = np.concatenate([first, last])
         changes.append(_apart(first, last) - _apart(ends[::2], ends[1::2]))
         weights.append(len(ends))

@@ -90,10 +90,12 @@ def find_hits(dancers: Sequence[PoseSequence]) -> Hits:
             known = binary_erosion(poses.present, iterations=EDGE_FRAMES, border_value=1)
             _add(slowing, np.sqrt((joint_slowing(poses) ** 2).mean(axis=1)) * known)
     slowing /= max(float(slowing.mean()), 1e-9)
+    # Local maxima clearly above the mean.
     reach = 2 * max(1, round(HIT_APART_S / 2 * fps)) + 1
     peak = (slowing == maximum_filter1d(slowing, reach)) & (slowing >= HIT_EXCESS)
     frames = np.flatnonzero(peak)
     most = max(1, round(HITS_PER_S * dancers[0].duration_s))
+    # The strongest first, none near a stronger one.
     kept: list[int] = []
     for frame in frames[np.argsort(-slowing[frames], kind="stable")]:
         if all(abs(frame - other) >= HIT_APART_S * fps for other in kept):

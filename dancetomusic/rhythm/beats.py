@@ -243,16 +243,19 @@ def _follow_tempo(vectors: np.ndarray, frame_rate: float, cycles: np.ndarray) ->
     n_windows = 1 + (vectors.size - window) // hop
     tempi = np.geomspace(MIN_BPM, MAX_BPM, 180)
     seconds = np.arange(window) / frame_rate
+    # Length of the sum of a window's phase vectors, turned back at each tempo, in seconds.
     turns = np.exp(-2j * np.pi * np.outer(seconds, tempi) / 60.0) / frame_rate
     evidence = np.stack(
         [np.abs(vectors[k * hop : k * hop + window] @ turns) for k in range(n_windows)]
     )
+    # The steady tempo stays where the path explains less than a tenth more of each window.
     steady_bpm = 60.0 * frame_rate * float(cycles[-1] - cycles[0]) / max(vectors.size - 1, 1)
     steady = int(np.argmin(np.abs(np.log(tempi / steady_bpm))))
     path = _best_path(EVIDENCE_PER_S * evidence + 0.25 * log_tempo_prior(tempi), tempi)
     gained = evidence[np.arange(n_windows), path] - evidence[:, steady - 1 : steady + 2].max(1)
     if gained.mean() < 0.1 * 8:
         return cycles
+    # Beats elapsed along the path, corrected by the phase that is left over, smoothed.
     centres = np.arange(n_windows) * hop + window / 2
     frames = np.arange(vectors.size)
     rate = np.interp(frames, centres, tempi[path]) / 60.0 / frame_rate

@@ -71,7 +71,7 @@ def fit_onset_pattern(waveform: Waveform) -> RhythmTrack:
 
     References:
         Klapuri, Eronen and Astola, "Analysis of the meter of acoustic musical signals", 2006:
-        onsets in bands. ``rhythm/onset_pattern_fit.py`` fits the pattern.
+        onsets in bands. ``building_tools/fit_beat_pattern.py`` fits it.
     """
     onsets = onset_bands(waveform)
     energy = loudness_energy(waveform)
@@ -197,20 +197,26 @@ def _read_phase(
     """The tempo in Hz, and the phase of its beat in each frame; its length is how sure it is."""
     length_s = min(n_frames / FRAME_RATE, WINDOW_S)
     rates = beat_rates(length_s)
+    # The tempo whose best phase scores highest, over all windows; some neighbours count as it.
     evidence = scores.max(axis=2).mean(axis=0)
     best = rates[int(evidence.argmax())]
     near = np.abs(rates / best - 1.0) < _SAME_TEMPO
     tempi = np.exp(evidence - evidence.max())
+    # Softmax over tempi and phases near it in each window, and the mean unit vector of phase:
+    # its direction is the phase, its length how far the window agrees on one.
     phases = np.exp(scores[:, near] - scores[:, near].max(axis=(1, 2), keepdims=True))
     shares = phases.sum(axis=1) / phases.sum(axis=(1, 2))[:, None]
     turns = np.exp(-2j * np.pi * np.arange(scores.shape[2]) / STEPS_PER_BEAT)
+    # Turned back at that tempo, the vectors of a steady beat all point one way.
     seconds = centres / FRAME_RATE
     still = (shares @ turns) * np.exp(-2j * np.pi * best * seconds)
     still *= tempi[near].sum() / tempi.sum()
+    # The tempo between two of the grid at which they agree best, by the length of their sum.
     steps = (rates[1] - rates[0]) * np.linspace(-1.0, 1.0, 81)
     sums = np.abs(np.exp(-2j * np.pi * np.outer(steps, seconds)) @ still)
     step = steps[int(sums.argmax())] if centres.size > 1 else 0.0
     still = still * np.exp(-2j * np.pi * step * seconds)
+    # From windows to frames, then turned on again.
     frames = np.arange(n_frames)
     between = np.interp(frames, centres, still.real) + 1j * np.interp(frames, centres, still.imag)
     rate = float(best + step)

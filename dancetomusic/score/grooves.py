@@ -240,6 +240,7 @@ def choose_bars(
     groove = ~library.bar_is_fill[bars]
     if groove.any():
         bars, rank = bars[groove], rank[groove]
+    # Viterbi: cost of the cheapest path to each bar, and where it comes from.
     taste = 0.3 * rng.random(bars.size)
     follows = bars[None, :] == bars[:, None] + 1
     total = np.abs(rank - density[0]) + taste if density.size else np.zeros(bars.size)
@@ -249,6 +250,7 @@ def choose_bars(
         arrivals = total[:, None] + np.where(follows, REPEAT_COST, jump)
         origins[step] = arrivals.argmin(axis=0)
         total = arrivals.min(axis=0) + np.abs(rank - density[step]) + taste
+    # Backwards from the cheapest end.
     path = np.zeros(density.size, np.int64)
     if density.size:
         path[-1] = int(total.argmin())

@@ -255,6 +255,7 @@ def _voicings(
     classes: tuple[int, ...], low: int, high: int, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Candidates [voicings, size], padded with 0 at the end, and what each costs by itself."""
+    # Where voices are too few, the fifth is left out first, then the root.
     kept = list(dict.fromkeys(classes))
     if len(kept) > size:
         kept.pop(2)
@@ -263,6 +264,8 @@ def _voicings(
     pitches = [p for p in range(low, high + 1) if p % 12 in kept]
     middle = low + 0.42 * (high - low)
     rows, costs = [], []
+    # Each class once, within 16 semitones. Cost: far from the middle, too wide or too narrow,
+    # seconds and minor ninths that rub, low seconds.
     for voicing in combinations(pitches, min(size, len(kept))):
         spread = voicing[-1] - voicing[0]
         if len({p % 12 for p in voicing}) < len(voicing) or spread > 16:

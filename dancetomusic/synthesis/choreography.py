@@ -787,6 +787,7 @@ def _pose_body(
         name: track.at(phase)[:, 0] + _drift(rng, times, 0.02)
         for name, track in dance.body_track.items()
     }
+    # Heading, height, weight from foot to foot, and how deep the body dips on each beat.
     heading = dance.facing.at(phase)[:, 0]
     rise = dance.rise.at(phase)[:, 0]
     weight = dance.weight.at(phase)[:, 0]
@@ -794,6 +795,7 @@ def _pose_body(
     pulse = ((1.0 + np.cos(2.0 * np.pi * beat)) / 2.0) ** style.sharpness
     depth = np.array([dance.depths.get(k, 0.0) for k in np.round(beat)])
 
+    # The pelvis between the feet, nearer to the one that bears the weight, as low as legs reach.
     feet = {side: _pose_foot(dance, side, phase, rise) for side in (LEFT, RIGHT)}
     pelvis_axes = _axes(
         heading + 0.25 * angles["twist"], 0.3 * angles["bow"], -0.10 * weight * min(1, dance.size)
@@ -804,6 +806,7 @@ def _pose_body(
     pelvis += (0.02 * weight + _drift(rng, times, 0.006))[:, None] * pelvis_axes[0]
     pelvis[:, 1] = _pelvis_height(body, pelvis, pelvis_axes[0], feet, rise - depth * pulse)
 
+    # Chest and head above it, each with its share of the angles.
     chest_axes = _axes(
         heading + angles["twist"],
         angles["bow"] + 0.6 * depth * pulse + 0.03,
@@ -817,6 +820,7 @@ def _pose_body(
         + style.nod * pulse * np.minimum(depth / 0.05, 1),
         0.4 * angles["lean"] + angles["tilt"],
     )
+    # Landmarks: the head, then each leg from hip to ankle and each arm by inverse kinematics.
     room = np.zeros((len(times), 33, 3))
     room[:, :11] = _head(body, neck + body.neck * _unit(chest_axes[1] + head_axes[1]), head_axes)
     for side, offset in ((LEFT, 0), (RIGHT, 1)):
@@ -887,10 +891,12 @@ def _arm(
     body = dance.body
     to_room = np.stack([side * chest[0], chest[1], chest[2]], axis=1)
     shoulder = neck + side * body.shoulder * chest[0]
+    # Where the hand is to be, seen from the shoulder in the axes of the chest.
     before, after, eased, _ = dance.hands[side].sample(phase)
     hand = _between(before, after, eased)
     aim = hand[:, :3] + np.stack([_drift(dance.rng, times, 0.04) for _ in range(3)], axis=1)
     target = shoulder + (hand[:, 3:] * body.arm) * np.einsum("tc,tcx->tx", _unit(aim), to_room)
+    # Two-bone inverse kinematics, the elbow towards its pole; the hand continues the forearm.
     pole = np.einsum("c,tcx->tx", _ELBOW_POLE, to_room)
     elbow, wrist, bend = _two_bones(shoulder, target, body.upper_arm, body.forearm, pole)
     fingers = _unit(wrist - elbow)

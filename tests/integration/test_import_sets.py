@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dancetomusic.builder.import_tang2018 import LICENCE, import_tang2018
+from building_tools.import_tang2018 import LICENCE, import_tang2018
+from building_tools.synthesize_dataset import SynthesisConfig, render_videos, synthesize
 from dancetomusic.builder.settings import BuildSettings
-from dancetomusic.builder.synthesize import SynthesisConfig, render_videos, synthesize
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.data.clip import clip_directories, load_clip, source_id, split_of
 from dancetomusic.errors import ConfigError, InputError

@@ -136,7 +136,9 @@ def _viterbi(
     change = (change - np.logaddexp.reduce(change, axis=0, keepdims=True)).astype(np.float32)
     beat = np.log(np.maximum(activation, FLOOR))
     other = np.log(np.maximum(1.0 - activation, FLOOR) / OFF_BEAT_PLACES)
+    # Only positions on the beat need the activation: what the others see is common to all paths.
     gain = (beat - other).astype(np.float32)
+    # Start: a log-normal prior over tempi, any position of a beat alike.
     bpm = 60.0 * frame_rate / states.lengths
     prior = -0.5 * PRIOR_NATS * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2
     score = np.repeat(prior - np.log(states.lengths), states.lengths).astype(np.float32)
@@ -146,12 +148,14 @@ def _viterbi(
     origins = np.zeros((activation.size, states.lengths.size), np.uint8)
     rows = np.arange(states.lengths.size)
     for k in range(1, activation.size):
+        # Every position moves on; a first one is reached from the best of all last ones.
         np.add(change, score[states.last], out=arrivals)
         origins[k] = best = arrivals.argmax(axis=1)
         np.multiply(weight, gain[k], out=moved)
         moved[1:] += score[:-1]
         moved[states.first] = arrivals[rows, best] + gain[k]
         score, moved = moved, score
+    # Backwards from the best last state; only at the first position of a beat is there a choice.
     state = int(score.argmax())
     tempo_of = np.repeat(rows, states.lengths)
     path = np.empty(activation.size, np.int64)

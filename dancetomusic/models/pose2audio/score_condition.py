@@ -147,13 +147,14 @@ def piano_roll(
     """
     roll = np.zeros((n_frames, N_COLUMNS), np.float32)
     roll[:, :N_PARTS] = notes.given
+    # Frame of each onset, and where in the frame it lies, from -1 (its start) to 1 (its end).
     at = notes.start_s.astype(np.float64) * frame_rate - first_frame
     frame = np.floor(at + _ONE_PLACE).astype(int)
     place = np.clip(2 * (at - frame) - 1, -1, 1).astype(np.float32)
     end = notes.end_s.astype(np.float64) * frame_rate - first_frame
     last = np.ceil(end - _ONE_PLACE).astype(int)
     velocity = notes.velocity.astype(np.float32) / 127
-    heard = (frame >= 0) & (frame < n_frames)
+    begins = (frame >= 0) & (frame < n_frames)
 
     def write(column: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
         """Values at the onset frames of the chosen notes; of several in a cell the last."""
@@ -163,16 +164,17 @@ def piano_roll(
         mine = notes.part == part
         if part == 0:
             key = notes.pitch.astype(int) - DRUM_PITCHES[0]
-            chosen = mine & heard & (key >= 0) & (key < N_DRUMS)
+            chosen = mine & begins & (key >= 0) & (key < N_DRUMS)
             write(first + key, chosen, velocity)
             write(first + N_DRUMS + key, chosen, velocity * place)
             continue
+        # Pitched parts: held notes over all their frames, then onsets and their place.
         key = _within_range(notes.pitch) - PITCHES[0]
         for note in np.flatnonzero(mine & (frame < n_frames) & (last > 0)):
             span = slice(max(0, frame[note]), max(frame[note] + 1, last[note]))
             roll[span, first + N_PITCHES + key[note]] = velocity[note]
-        write(first + key, mine & heard, velocity)
-        write(np.full_like(key, first + 2 * N_PITCHES), mine & heard, place)
+        write(first + key, mine & begins, velocity)
+        write(np.full_like(key, first + 2 * N_PITCHES), mine & begins, place)
     return roll
 
 

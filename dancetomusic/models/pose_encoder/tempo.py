@@ -152,6 +152,8 @@ def tempogram(
     count = weight.sum(dim=1).clamp(min=1.0)
     mean = (signals * weight[..., None]).sum(dim=1) / count[:, None]
     centred = (signals - mean[:, None]) * weight[..., None]
+    # Autocorrelation over the frames that overlap, by the Fourier transform (padded, not circular):
+    # r(lag) = mean of x(t) x(t + lag) over known pairs, divided by the variance.
     size = 1 << (2 * signals.shape[1] - 1).bit_length()
     products = _autocorrelation(centred, size)
     overlap = _autocorrelation(weight[..., None], size)
@@ -160,6 +162,7 @@ def tempogram(
     likeness = likeness * (overlap >= _SHORTEST_OVERLAP_S * fps)
     share = (overlap / count[:, None, None]).clamp(max=1.0)
     linear = torch.cat([likeness, share], dim=-1)
+    # Linear interpolation between the whole-frame lags.
     at = torch.as_tensor(_LAGS_S * fps, dtype=signals.dtype, device=signals.device)
     at = at.clamp(max=size // 2 - 1)
     below = at.floor().long()

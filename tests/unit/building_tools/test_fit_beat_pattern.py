@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from building_tools.fit_beat_pattern import BeatPatternConfig, Song, fit_beat_pattern, grid_f
 from dancetomusic.rhythm.onset_pattern import STEPS_PER_BEAT, beat_rates
-from dancetomusic.rhythm.onset_pattern_fit import BeatPatternConfig, Song, fit_beat_pattern, grid_f
 from dancetomusic.types import Waveform
 
 RATE = 24_000
