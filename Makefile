@@ -1,4 +1,4 @@
-# make demo · test · quick · fuzz · check · bench · takes · train-default        (PYTHON=python3.12 make … to choose)
+# make demo · test · quick · fuzz · attack · check · bench · takes · train-default        (PYTHON=python3.12 make … to choose)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
     && echo $$p && break; done)
@@ -13,7 +13,7 @@ DEMO = $(firstword $(sort $(wildcard data/demo/*.mp4)))
 PYTEST = PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick fuzz check bench takes train-default clean
+.PHONY: demo test quick fuzz attack check bench takes train-default clean
 
 demo: $(VENV)/runtime.stamp
 	@mkdir -p out
@@ -32,6 +32,13 @@ quick: $(VENV)/dev.stamp
 
 fuzz: $(VENV)/dev.stamp
 	FUZZ_EXAMPLES=3000 $(PYTEST) tests/fuzz
+
+attack: $(VENV)/dev.stamp
+	$(INSTALL) -c requirements.txt -e .[attack]
+	$(BIN)/python -m tests.fuzz.videos
+	$(BIN)/python -m tests.fuzz.kills
+	$(BIN)/python -m tests.fuzz.page
+	$(BIN)/python benchmarks/soak_app.py
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

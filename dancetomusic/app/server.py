@@ -514,7 +514,17 @@ async def _answer_invalid(_request: Request, error: Exception) -> Response:
     return JSONResponse({"problem": problem, "remedy": "Correct it."}, 422)
 
 
-async def _answer_http_error(_request: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:  # it names what one route of the path takes
+        headers["Allow"] = ", ".join(sorted(_methods_at(request))) or headers["Allow"]
     body = {"problem": str(error.detail), "remedy": "See the documentation of the app."}
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    return JSONResponse(body, error.status_code, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What all routes of the request's path take together."""
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    here = (route for route in routes if route.path_regex.match(request.scope["path"]))
+    return {method for route in here for method in route.methods or ()}

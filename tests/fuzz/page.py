@@ -33,7 +33,7 @@ KNOWN = dict(pair.split("=") for pair in os.environ["PAGE_IDS"].split())
 def map_path_parameters(context, parameters):
     "Every other request names what exists; nothing that is needed further is deleted."
     operation = context.operation
-    known = KNOWN.get(operation.path.split("/")[2])
+    known = next((KNOWN[part] for part in operation.path.split("/") if part in KNOWN), None)
     if known and parameters and operation.method != "delete" and len(str(parameters)) % 2:
         parameters["name"] = known
     return parameters

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dancetomusic.app.beats import MAX_BPM
 from dancetomusic.app.guard import MAX_BODY_BYTES, MIN_TOKEN_LENGTH
 from dancetomusic.app.limits import Limits
+from dancetomusic.app.server import create_app
 
 
 def test_the_page_of_limits_says_what_holds(repository: Path):
@@ -24,3 +26,22 @@ def test_the_page_of_limits_says_what_holds(repository: Path):
     ):
         assert said in text, said
     assert limits.pixels == 4096 * 2304 and limits.keep_s == 3600 and limits.absent_s == 5
+
+
+def test_people_and_programs_are_told_of_the_same_requests(repository: Path):
+    def plain(path: str) -> str:
+        return re.sub(r"\{\w+\}|\b[A-Z]+\b", "*", path.partition("?")[0])
+
+    told = set()
+    text = (repository / "docs" / "app.md").read_text()
+    for cell in re.findall(r"^\| (`(?:GET|POST|DELETE) .*?) \|", text, re.MULTILINE):
+        for words in re.findall(r"`([^`]+)`", cell):
+            if found := re.fullmatch(r"(GET|POST|DELETE) (/\S+)", words):
+                method, path = found.groups()
+                told.add((method, plain(path)))
+            elif words.startswith("/"):  # beside the one before
+                told.add((method, plain("/".join(path.split("/")[:4]) + words)))
+    described = create_app().app.openapi()["paths"]
+    assert told - {("GET", "/api/live"), ("GET", "/api/openapi.json")} == {
+        (method.upper(), plain(path)) for path, methods in described.items() for method in methods
+    }

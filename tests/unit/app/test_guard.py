@@ -176,6 +176,12 @@ def test_what_can_be_got_can_be_asked_about(path):
     assert asked.headers["content-length"] == got.headers["content-length"]
 
 
+@pytest.mark.parametrize("path", ["/api/clips/x", "/api/jobs/x"])
+def test_all_that_a_path_takes_is_named_where_something_else_is_asked(path):
+    answer = client().options(path)
+    assert answer.status_code == 405 and answer.headers["allow"] == "DELETE, GET, HEAD"
+
+
 def test_a_form_is_told_how_to_send_the_file():
     answer = client().post("/api/clips", files={"file": ("x.mp4", b"x" * 500)})
     assert answer.status_code == 415
