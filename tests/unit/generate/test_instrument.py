@@ -51,6 +51,16 @@ def test_guidance_is_a_choice_of_the_wavenet_alone(poses):
         DanceToMusic.from_pretrained("motion_vae").generate(poses, cfg_scale=2.0)
 
 
+def test_what_is_read_of_a_dance_is_a_choice_of_the_sampler():
+    model = DanceToMusic.from_pretrained("motion_vae")
+    model.check({"condition": "motiongram"})
+    model.check({"condition": "poses"})
+    with pytest.raises(InputError, match="--condition is sound. Give motiongram or poses"):
+        model.check({"condition": "sound"})
+    with pytest.raises(InputError, match="no choice of condition"):
+        DanceToMusic.from_pretrained("pose2audio").check({"condition": "poses"})
+
+
 def test_the_family_decides_what_is_opened():
     assert isinstance(DanceToMusic.from_pretrained("pose2audio").model, Pose2AudioModel)
     assert isinstance(DanceToMusic.from_pretrained().model, ScoreModel)
