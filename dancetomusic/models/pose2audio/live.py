@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from dancetomusic.codec.block_decoder import BlockDecoder
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.errors import CheckpointError
+from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.models.live import BeatEstimate, Composer, LiveModel, MovementStep
 from dancetomusic.models.pose2audio.code_stream import CodeStream
 from dancetomusic.models.pose2audio.network import Pose2Audio
