@@ -208,9 +208,11 @@ def test_more_dancers_leave_the_first_ones_as_they_are(grooves, tmp_path, codec)
 @needs_fluidsynth
 def test_made_up_dances_are_rendered_as_videos(grooves, tmp_path):
     pytest.importorskip("pyvista")
-    config = SynthesisConfig(n_dancers=1, seconds=1.0)
+    config = SynthesisConfig(n_dancers=1, seconds=1.0, video_height=320)
     (video,) = render_videos(grooves, tmp_path / "videos", config)
-    assert probe_video(video).duration_s == pytest.approx(1.0, abs=0.05)
+    info = probe_video(video)
+    assert info.duration_s == pytest.approx(1.0, abs=0.05)
+    assert (info.width, info.height) == (240, 320)
     sound = read_audio(video)
     assert sound is not None
     assert np.abs(sound.samples).max() > 0.1
@@ -224,7 +226,14 @@ def test_made_up_dances_are_rendered_as_videos(grooves, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n_dancers": 0}, {"seconds": 0.5}, {"min_bpm": 20.0}, {"max_bpm": 70.0}, {"seed": -1}],
+    [
+        {"n_dancers": 0},
+        {"seconds": 0.5},
+        {"min_bpm": 20.0},
+        {"max_bpm": 70.0},
+        {"seed": -1},
+        {"video_height": 90},
+    ],
 )
 def test_impossible_dances_are_refused(wrong):
     with pytest.raises(ConfigError):

@@ -111,7 +111,9 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     assert pipeline.loaded == {"checkpoint": None, "codec": None, "threads": None}
     assert not {"temperature", "top_k", "style", "swing"} & set(pipeline.asked)
     options = "--seed 7 --bpm 100 --num_dancers 2 --temperature 0.8 --top_k 50 --top_p 0.9"
-    music = "--style cha-cha --swing 0.5 --key Am --program bass=38 --loudness none"
+    music = (
+        "--style cha-cha --swing 0.5 --key Am --program bass=38 --loudness none --condition poses"
+    )
     model = "--cfg_scale 2 --checkpoint mine --codec ours --threads 2"
     assert exit_code(f"generate dance.mp4 a.wav {options} {music} {model}") == 0
     assert pipeline.loaded["checkpoint"] == "mine" and pipeline.loaded["codec"] == "ours"
@@ -119,6 +121,7 @@ def test_only_the_sampling_options_that_were_given_are_passed(pipeline, folder):
     expected = {"seed": 7, "bpm": 100.0, "num_dancers": 2, "temperature": 0.8}
     expected |= {"top_k": 50, "top_p": 0.9, "cfg_scale": 2.0}
     expected |= {"style": "cha-cha", "swing": 0.5, "key": "Am", "programs": {"bass": 38}}
+    expected |= {"condition": "poses"}
     expected |= {"loudness_lufs": None}
     assert pipeline.asked.items() >= expected.items()
 

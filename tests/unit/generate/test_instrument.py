@@ -77,6 +77,16 @@ def test_what_an_instrument_is_conditioned_on_decides_the_checkpoint(poses):
         DanceToMusic.from_pretrained("score").generate(poses, condition="poses")
 
 
+def test_what_is_read_of_a_dance_is_a_choice_of_the_sampler():
+    model = DanceToMusic.from_pretrained("motion_vae")
+    model.check({"condition": "motiongram"})
+    model.check({"condition": "poses"})
+    with pytest.raises(InputError, match="--condition is sound. Give motiongram or poses"):
+        model.check({"condition": "sound"})
+    with pytest.raises(InputError, match="no choice of condition"):
+        DanceToMusic.from_pretrained("pose2audio").check({"condition": "poses"})
+
+
 def test_the_family_decides_what_is_opened():
     assert isinstance(DanceToMusic.from_pretrained("pose2audio").model, Pose2AudioModel)
     assert isinstance(DanceToMusic.from_pretrained().model, ScoreModel)
