@@ -79,7 +79,7 @@ class Likelihood:
 
 
 def score_likelihood(
-    model: WaveNet, dances: Sequence[DanceSound], *, crops: int = 40, seed: int = 0
+    model: WaveNet, dances: Sequence[DanceSound], *, crops: int = 40
 ) -> Likelihood:
     """Bits a sample of held-out sound under every condition, on the same crops.
 
@@ -87,7 +87,6 @@ def score_likelihood(
         model: Conditioned on poses, with no bottleneck; no genre is given.
         dances: At least two, at the model's rates, with poses and beats.
         crops: Half-second crops of each.
-        seed: Chooses them, and the other movement.
 
     Raises:
         InputError: If there are fewer than two dances, one is too short, or the model is not
@@ -107,7 +106,7 @@ def score_likelihood(
     near = [_near_onsets(dance) for dance in dances]
     bits = np.stack(
         [
-            _bits_of_dance(model, dances, reads, number, near[number], crops, seed)
+            _bits_of_dance(model, dances, reads, number, near[number], crops)
             for number in range(len(dances))
         ]
     )
@@ -139,10 +138,9 @@ def _bits_of_dance(
     number: int,
     near: Bool[np.ndarray, " samples"],
     crops: int,
-    seed: int,
 ) -> Float[np.ndarray, "conditions parts"]:
     """Mean bits a sample under each condition: of all samples, and of those near onsets."""
-    config, rng = model.config, np.random.default_rng([seed, number])
+    config, rng = model.config, np.random.default_rng([0, number])
     n_samples = round(CROP_S * FRAME_RATE) * config.hop_length
     sums, counts = np.zeros((len(CONDITIONS), 2)), np.zeros(2)
     for start in range(0, crops, _BATCH):
