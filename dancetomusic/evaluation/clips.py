@@ -14,14 +14,18 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import argrelmin
 
 from dancetomusic.data.augment import retime, retime_beats
+from dancetomusic.data.street import StreetClip
 from dancetomusic.evaluation.baselines import metronome_times
-from dancetomusic.evaluation.pieces import Piece, Song, cut_poses
+from dancetomusic.evaluation.pieces import Piece, Song
 from dancetomusic.metrics.beats import (
     WINDOW_LENGTHS_S,
     Times,
     beat_f,
     slice_beats,
+    tempo_bpm,
+    tempo_matches,
 )
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.types import PoseSequence
 
 LENGTHS_S: tuple[float | None, ...] = (*WINDOW_LENGTHS_S, None)
@@ -32,6 +36,8 @@ RANDOM_DRAWS = 10
 """Samples of each baseline of random phase."""
 
 SPEED_MINIMA = "speed minima"
+TRUE_TEMPO = "true tempo, random phase"
+METRONOME = "120 BPM"
 OFFSETS = np.arange(20) / 20
 """Constant offsets of a nominal grid that are tried, in beats."""
 
@@ -58,6 +64,7 @@ class MovementClip:
 
 
 BeatEstimator = Callable[[MovementClip, np.random.Generator], Times]
+KnownTempo = MovementClip | StreetClip
 
 
 def length_name(length_s: float | None) -> str:
@@ -124,16 +131,47 @@ def baseline_estimators(songs: Sequence[Song]) -> dict[str, BeatEstimator]:
     }
 
     def steady(tempo: Callable[[MovementClip], float]) -> BeatEstimator:
-        return lambda clip, rng: metronome_times(
-            tempo(clip), clip.poses.duration_s, float(rng.random())
-        )
+        return lambda clip, rng: steady_beats(tempo(clip), clip, rng)
 
     return {
         SPEED_MINIMA: lambda clip, rng: speed_minima(clip.poses),
-        "true tempo, random phase": steady(lambda clip: clip.bpm),
+        TRUE_TEMPO: steady(lambda clip: clip.bpm),
         "genre's mean tempo, random phase": steady(lambda clip: mean_bpm.get(clip.genre, 120.0)),
-        "120 BPM": steady(lambda clip: 120.0),
+        METRONOME: steady(lambda clip: 120.0),
     }
+
+
+def steady_beats(bpm: float, clip: KnownTempo, rng: np.random.Generator) -> Times:
+    """Even beats of a tempo over a clip, at a random phase; none for NaN."""
+    if not np.isfinite(bpm):
+        return np.zeros(0)
+    return metronome_times(bpm, clip.poses.duration_s, float(rng.random()))
+
+
+def steady_draws(
+    tempi: Sequence[float], clips: Sequence[KnownTempo], rng: np.random.Generator
+) -> list[list[Times]]:
+    """``RANDOM_DRAWS`` times :func:`steady_beats` of each clip at its tempo."""
+    return [
+        [steady_beats(bpm, clip, rng) for bpm, clip in zip(tempi, clips, strict=True)]
+        for _ in range(RANDOM_DRAWS)
+    ]
+
+
+def tempo_shares(
+    clips: Sequence[KnownTempo],
+    runs: Sequence[Sequence[Times]],
+    multiples: Sequence[float] = (1.0,),
+) -> Float[np.ndarray, " clips"]:
+    """Share of runs in which the tempo of each clip is right, or one of ``multiples`` of it."""
+    right = [
+        [
+            tempo_matches(tempo_bpm(beats) / clip.bpm, multiples)
+            for clip, beats in zip(clips, run, strict=True)
+        ]
+        for run in runs
+    ]
+    return np.asarray(np.mean(right, axis=0), np.float64)
 
 
 def draws_of(baseline: str) -> int:
@@ -149,6 +187,17 @@ def nominal_grids(bpm: float, duration_s: float) -> tuple[Times, ...]:
 def f_at_offsets(times: Times, bpm: float, duration_s: float) -> Float[np.ndarray, " offsets"]:
     """Beat F against each of ``nominal_grids``."""
     return np.array([beat_f(grid, times) for grid in nominal_grids(bpm, duration_s)])
+
+
+def offset_free_f(
+    clips: Sequence[KnownTempo], beats: Sequence[Times], groups: Sequence[str]
+) -> Float[np.ndarray, " clips"]:
+    """Beat F of each clip, late by the constant that suits the clips of its group best."""
+    scores = [
+        f_at_offsets(times, clip.bpm, clip.poses.duration_s)
+        for clip, times in zip(clips, beats, strict=True)
+    ]
+    return best_offset_by_genre(np.stack(scores), groups)
 
 
 def best_offset_by_genre(

@@ -25,6 +25,7 @@ from dancetomusic.data.manifest import MANIFEST_FILE, open_manifest
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.io.audio import fit_length, read_audio
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.types import PoseSequence, Waveform
@@ -199,13 +200,6 @@ def cut_piece(piece: Piece, start_s: float, end_s: float) -> Piece:
         beat_times=piece.beat_times[inside] - begin,
         beat_numbers=piece.beat_numbers[inside],
         start_s=piece.start_s + begin,
-    )
-
-
-def cut_poses(poses: PoseSequence, frames: slice) -> PoseSequence:
-    """Some frames of a dancer, without the picture."""
-    return PoseSequence(
-        poses.world[frames], poses.present[frames], poses.visibility[frames], poses.fps
     )
 
 

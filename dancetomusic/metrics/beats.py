@@ -65,8 +65,8 @@ def track_beats(waveform: Waveform) -> Times:
     return np.asarray(times, dtype=np.float64)
 
 
-def beat_f(reference: Times, estimated: Times, tolerance_s: float = BEAT_TOLERANCE_S) -> float:
-    """F-measure of beats matched within ``tolerance_s``, in [0, 1].
+def beat_f(reference: Times, estimated: Times) -> float:
+    """F-measure of beats matched within ±70 ms, in [0, 1].
 
     References:
         Davies et al., "Evaluation methods for musical audio beat tracking", 2009.
@@ -75,7 +75,7 @@ def beat_f(reference: Times, estimated: Times, tolerance_s: float = BEAT_TOLERAN
 
     if reference.size == 0 or estimated.size == 0:
         return 0.0
-    score = mir_eval.beat.f_measure(reference, estimated, f_measure_threshold=tolerance_s)
+    score = mir_eval.beat.f_measure(reference, estimated, f_measure_threshold=BEAT_TOLERANCE_S)
     return float(score)
 
 

@@ -14,20 +14,20 @@ SHIFTS = 32
 FLOOR_DB = -60.0
 
 
-def loudness_db(waveform: Waveform, window_s: float = WINDOW_S) -> Float[np.ndarray, " windows"]:
-    """Root mean square of each whole window, in dB below full scale, at least -60."""
+def loudness_db(waveform: Waveform) -> Float[np.ndarray, " windows"]:
+    """Root mean square of each window of 0.5 s, in dB below full scale, at least -60."""
     mono = waveform.to_mono().samples[0]
-    length = round(window_s * waveform.sample_rate)
+    length = round(WINDOW_S * waveform.sample_rate)
     windows = mono[: mono.size // length * length].reshape(-1, length).astype(np.float64)
     rms = np.sqrt((windows**2).mean(axis=1))
     return 20.0 * np.log10(np.maximum(rms, 10 ** (FLOOR_DB / 20)))
 
 
 def quantity_of_motion(
-    speeds: Float[np.ndarray, " steps"], fps: float, window_s: float = WINDOW_S
+    speeds: Float[np.ndarray, " steps"], fps: float
 ) -> Float[np.ndarray, " windows"]:
-    """Mean joint speed of each whole window, in metres a second; NaN where nobody is seen."""
-    edges = np.arange(int(speeds.size / fps / window_s) + 1) * window_s * fps
+    """Mean joint speed of each window of 0.5 s, in metres a second; NaN where nobody is seen."""
+    edges = np.arange(int(speeds.size / fps / WINDOW_S) + 1) * WINDOW_S * fps
     parts = [speeds[round(a) : round(b)] for a, b in pairwise(edges)]
     return np.array([p[~np.isnan(p)].mean() if (~np.isnan(p)).any() else np.nan for p in parts])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.types import Waveform
 
 ONSET_TOLERANCE_S = 0.05
@@ -47,29 +48,25 @@ def beats_with_onset(
     beat_times: Float[np.ndarray, " beats"],
     onset_times: Float[np.ndarray, " onsets"],
     duration_s: float,
-    tolerance_s: float = ONSET_TOLERANCE_S,
 ) -> tuple[float, float]:
-    """Share of beats with an onset within the tolerance, and share of all times that have one.
+    """Share of beats with an onset within ±50 ms, and share of all times that have one.
 
     The second is what beats at random times would get. NaN without beats or duration.
     """
     if not beat_times.size or duration_s <= 0:
         return float("nan"), float("nan")
-
-    def share(times: Float[np.ndarray, " _times"]) -> float:
-        if not onset_times.size:
-            return 0.0
-        return float((np.abs(times[:, None] - onset_times).min(axis=1) <= tolerance_s).mean())
-
-    return share(beat_times), share(np.arange(0.0, duration_s, tolerance_s / 5))
+    on_beats, anywhere = (
+        float(beats_right(onset_times, times, ONSET_TOLERANCE_S).mean())
+        for times in (beat_times, np.arange(0.0, duration_s, ONSET_TOLERANCE_S / 5))
+    )
+    return on_beats, anywhere
 
 
 def onset_f1(
     reference_times: Float[np.ndarray, " reference"],
     estimated_times: Float[np.ndarray, " estimated"],
-    tolerance_s: float = ONSET_TOLERANCE_S,
 ) -> float:
-    """F-measure of onsets matched one to one within ``tolerance_s``, in [0, 1].
+    """F-measure of onsets matched one to one within ±50 ms, in [0, 1].
 
     0 when either side is empty.
 
@@ -80,5 +77,5 @@ def onset_f1(
 
     if reference_times.size == 0 or estimated_times.size == 0:
         return 0.0
-    score, _, _ = mir_eval.onset.f_measure(reference_times, estimated_times, window=tolerance_s)
-    return float(score)
+    scores = mir_eval.onset.f_measure(reference_times, estimated_times, window=ONSET_TOLERANCE_S)
+    return float(scores[0])

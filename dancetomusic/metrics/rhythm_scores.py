@@ -78,10 +78,8 @@ def interval_bpm(beats: Times) -> float:
     return float(60.0 / np.median(np.diff(beats))) if beats.size > 1 else float("nan")
 
 
-def matched_beats(
-    reference: Times, estimated: Times, tolerance_s: float = BEAT_TOLERANCE_S
-) -> Int[np.ndarray, "matches 2"]:
-    """Indices of annotated and estimated beats that match one to one within the tolerance.
+def matched_beats(reference: Times, estimated: Times) -> Int[np.ndarray, "matches 2"]:
+    """Indices of annotated and estimated beats that match one to one within ±70 ms.
 
     The matching is the one behind the F-measure: as many pairs as possible.
     """
@@ -89,7 +87,7 @@ def matched_beats(
 
     if reference.size == 0 or estimated.size == 0:
         return np.zeros((0, 2), np.int64)
-    pairs = mir_eval.util.match_events(reference, estimated, tolerance_s)
+    pairs = mir_eval.util.match_events(reference, estimated, BEAT_TOLERANCE_S)
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 

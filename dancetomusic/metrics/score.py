@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.stats import spearmanr
 
+from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.score.accents import ACCENT
 from dancetomusic.score.grooves import fill_strokes, find_fills
 from dancetomusic.score.harmony import SCALES, parse_key
@@ -172,13 +173,9 @@ def accent_times(score: Score) -> Float64[np.ndarray, " accents"]:
 
 
 def hits_answered(
-    score: Score,
-    hits_s: Float64[np.ndarray, " hits"],
-    rng: np.random.Generator,
-    *,
-    tolerance_s: float = HIT_TOLERANCE_S,
+    score: Score, hits_s: Float64[np.ndarray, " hits"], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Share of hits with an accent within the tolerance, and that of hits at random times."""
+    """Share of hits with an accent within ``HIT_TOLERANCE_S``, and of hits at random times."""
     accents = accent_times(score)
     if not hits_s.size:
         return float("nan"), float("nan")
@@ -186,8 +183,7 @@ def hits_answered(
         return 0.0, 0.0
 
     def share(times: np.ndarray) -> float:
-        apart = np.abs(times[:, None] - accents[None, :]).min(axis=1)
-        return float((apart <= tolerance_s + 1e-9).mean())
+        return float(beats_right(accents, times, HIT_TOLERANCE_S + 1e-9).mean())
 
     random = [share(rng.uniform(0, score.duration_s, hits_s.size)) for _ in range(SHUFFLES)]
     return share(hits_s), float(np.mean(random))

@@ -1,4 +1,4 @@
-"""The 33 body landmarks: names, bones, the mirror image, and another frame rate."""
+"""The 33 body landmarks: names, bones, the mirror image, parts, and another frame rate."""
 
 from __future__ import annotations
 
@@ -107,6 +107,13 @@ def mirror(world: Float32[np.ndarray, "*frames 33 3"]) -> Float32[np.ndarray, "*
         world: Hip-centred landmarks, x right in the image.
     """
     return world[..., SWAPPED, :] * np.array([-1, 1, 1], np.float32)
+
+
+def cut_poses(poses: PoseSequence, frames: slice) -> PoseSequence:
+    """Some frames of a dancer, without the picture."""
+    return PoseSequence(
+        poses.world[frames], poses.present[frames], poses.visibility[frames], poses.fps
+    )
 
 
 def resample_poses(poses: PoseSequence, fps: float) -> PoseSequence:

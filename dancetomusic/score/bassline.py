@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dancetomusic.score.frame import Bar, Frame, Row, choose_line, fit_bar, loudness
+from dancetomusic.score.frame import Bar, Frame, Row, loudness, played_bars, played_steps
 from dancetomusic.score.harmony import SCALES, Chord
 from dancetomusic.score.style import DRUM_KEYS, Line
 
@@ -46,10 +46,7 @@ def play_bass(frame: Frame, drums: Sequence[Row], rng: np.random.Generator) -> l
     kicks = np.array([row[0] for row in drums if row[2] in _KICKS])
     rows: list[Row] = []
     before = part.low + 6
-    for bar in frame.body:
-        line = choose_line(part.lines, bar, frame.clock.beats_per_bar, order)
-        if "bass" not in bar.playing or line is None or bar.pickup:
-            continue
+    for bar, line in played_bars(frame, "bass", part.lines, order):
         if line.kind == "kick":
             tones = _with_kick(bar, kicks - bar.start, habits)
         elif line.kind == "walk":
@@ -83,19 +80,9 @@ def one_voice(rows: Sequence[Row]) -> list[Row]:
 
 def _written(line: Line, bar: Bar) -> list[_Tone]:
     tones = []
-    for beat, source in fit_bar(line, bar.place, bar.length):
-        for step in line.steps:
-            if source - 1e-9 <= step.beat < source + 1 - 1e-9:
-                at = beat + step.beat - source
-                tones.append(
-                    _Tone(
-                        at,
-                        min(step.length, bar.length - at + 1.0),
-                        step.symbol,
-                        bar.chord_at(at),
-                        bar.chord_after(at),
-                    )
-                )
+    for _, step, at in played_steps(line, bar):
+        length = min(step.length, bar.length - at + 1.0)
+        tones.append(_Tone(at, length, step.symbol, bar.chord_at(at), bar.chord_after(at)))
     return _with_chord_changes(tones, bar)
 
 

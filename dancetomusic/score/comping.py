@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dancetomusic.score.frame import Bar, Frame, Row, choose_line, fit_bar, loudness
+from dancetomusic.score.frame import Bar, Frame, Row, loudness, played_bars, played_steps
 from dancetomusic.score.harmony import voice_chords
 from dancetomusic.score.style import Step
 
@@ -46,19 +46,12 @@ def play_chords(
     order = rng.permutation(len(part.lines)).tolist()
     strum = strum_beats(frame, program)
     rows: list[Row] = []
-    for bar in frame.body:
-        line = choose_line(part.lines, bar, frame.clock.beats_per_bar, order)
-        if "chords" not in bar.playing or line is None or bar.pickup:
-            continue
+    for bar, line in played_bars(frame, "chords", part.lines, order):
         following = voicings[min(bar.index + 1, len(voicings) - 1)][0]
-        for beat, source in fit_bar(line, bar.place, bar.length):
-            for step in line.steps:
-                if not source - 1e-9 <= step.beat < source + 1 - 1e-9:
-                    continue
-                at = beat + step.beat - source
-                length = min(step.length, bar.length - at)
-                for piece in _by_chord(bar, voicings[bar.index], at, length, step, following):
-                    rows.extend(_strike(frame, bar, step, *piece, strum, rng))
+        for _, step, at in played_steps(line, bar):
+            length = min(step.length, bar.length - at)
+            for piece in _by_chord(bar, voicings[bar.index], at, length, step, following):
+                rows.extend(_strike(frame, bar, step, *piece, strum, rng))
     return unstack(rows)
 
 

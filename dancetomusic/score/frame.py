@@ -12,7 +12,7 @@ from dancetomusic.rhythm.swing import swing_beats
 from dancetomusic.score.harmony import Chord, Key, lay_progression, lead_to, parse_bar
 from dancetomusic.score.notes import BeatClock
 from dancetomusic.score.plan import Plan
-from dancetomusic.score.style import TRACK_NAMES, DrumPattern, Line, Style
+from dancetomusic.score.style import TRACK_NAMES, DrumPattern, Line, Step, Style
 
 Row = tuple[float, float, int, int]
 """A note while it is being written: start and length in beats, pitch, velocity."""
@@ -214,6 +214,24 @@ def choose_line(lines: Sequence[Line], bar: Bar, metre: int, order: Sequence[int
         if fitting:
             return min(fitting, key=lambda line: abs(line.level - bar.group))
     return None
+
+
+def played_bars(
+    frame: Frame, track: str, lines: Sequence[Line], order: Sequence[int]
+) -> Iterator[tuple[Bar, Line]]:
+    """Bars before the last hit in which a track plays, but no pick-up, and what it plays."""
+    for bar in frame.body:
+        line = choose_line(lines, bar, frame.clock.beats_per_bar, order)
+        if track in bar.playing and line is not None and not bar.pickup:
+            yield bar, line
+
+
+def played_steps(line: Line, bar: Bar) -> Iterator[tuple[int, Step, float]]:
+    """The steps of a line that a bar plays: number, step, and its place in the bar in beats."""
+    for beat, source in fit_bar(line, bar.place, bar.length):
+        for number, step in enumerate(line.steps):
+            if source - 1e-9 <= step.beat < source + 1 - 1e-9:
+                yield number, step, beat + step.beat - source
 
 
 def loudness(velocity: float | int, intensity: float) -> int:

@@ -243,13 +243,6 @@ def voice_chords(
     return [tuple(int(p) for p in voicings[index] if p > 0) for (voicings, _), index in picked]
 
 
-def motion_between(before: Sequence[int], after: Sequence[int]) -> float:
-    """Mean distance in semitones from each voice to the nearest of the other voicing."""
-    first, second = np.array(before), np.array(after)
-    apart = np.abs(first[:, None] - second[None, :])
-    return float((apart.min(axis=1).mean() + apart.min(axis=0).mean()) / 2)
-
-
 @lru_cache(maxsize=512)
 def _voicings(
     classes: tuple[int, ...], low: int, high: int, size: int
@@ -285,7 +278,10 @@ def _voicings(
 
 
 def _motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """:func:`motion_between` of all pairs of two sets of padded voicings."""
+    """Mean distance in semitones from each voice to the nearest of the other voicing.
+
+    Of all pairs of two sets of padded voicings.
+    """
     apart = np.abs(before[:, None, :, None] - after[None, :, None, :]).astype(float)
     there = (before[:, None, :, None] > 0) & (after[None, :, None, :] > 0)
     apart = np.where(there, apart, np.inf)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dancetomusic.score.bassline import one_voice
-from dancetomusic.score.frame import Bar, Frame, Row, choose_line, fit_bar, loudness
+from dancetomusic.score.frame import Bar, Frame, Row, loudness, played_bars, played_steps
 from dancetomusic.score.harmony import SCALES, Chord
 from dancetomusic.score.style import Line
 
@@ -71,30 +71,22 @@ def play_lead(
     centre = max(centre, min(top + CLEARANCE, part.high - CLEARANCE))
     pitches = scale_pitches(frame, part.low, part.high)
     rows: list[Row] = []
-    for bar in frame.body:
-        line = choose_line(part.lines, bar, frame.clock.beats_per_bar, order)
-        if "lead" not in bar.playing or line is None or bar.pickup:
-            continue
+    for bar, line in played_bars(frame, "lead", part.lines, order):
         motif = motifs[id(line)]
         answers = bar.place // motif.line.bars % 2 == 1
         contour = motif.answer if answers else motif.contour
         anchor = centre + (3 if bar.section == "lift" else 0)
-        for beat, source in fit_bar(line, bar.place, bar.length):
-            for number, step in enumerate(line.steps):
-                if not source - 1e-9 <= step.beat < source + 1 - 1e-9:
-                    continue
-                at = beat + step.beat - source
-                if bar.left == 0 and at >= bar.length / 2 and bar.length > 2:
-                    continue
-                length = min(step.length, bar.length - at)
-                pitch = fit_pitch(
-                    pitches, anchor, contour[number], bar.chord_at(at), _is_strong(at, length)
-                )
-                base = ACCENT_VELOCITY if step.symbol == "X" else NOTE_VELOCITY
-                velocity = loudness(base + rng.normal(0.0, 4.0), bar.intensity)
-                start = frame.swung(at)
-                sounding = max(0.1, (frame.swung(at + length) - start) * part.legato)
-                rows.append((bar.start + start, sounding, pitch, velocity))
+        for number, step, at in played_steps(line, bar):
+            if bar.left == 0 and at >= bar.length / 2 and bar.length > 2:
+                continue
+            length = min(step.length, bar.length - at)
+            strong = _is_strong(at, length)
+            pitch = fit_pitch(pitches, anchor, contour[number], bar.chord_at(at), strong)
+            base = ACCENT_VELOCITY if step.symbol == "X" else NOTE_VELOCITY
+            velocity = loudness(base + rng.normal(0.0, 4.0), bar.intensity)
+            start = frame.swung(at)
+            sounding = max(0.1, (frame.swung(at + length) - start) * part.legato)
+            rows.append((bar.start + start, sounding, pitch, velocity))
     return _with_second_voice(frame, one_voice(rows), pitches)
 
 

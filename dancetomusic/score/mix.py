@@ -98,7 +98,6 @@ def mix_stems(
     stems: Mapping[str, Waveform],
     channels: Mapping[str, Channel],
     *,
-    room: Room | None = None,
     kick_times_s: Float64[np.ndarray, " kicks"] | None = None,
 ) -> dict[str, Waveform]:
     """Each stem as it stands in the mix; their sum is the mix, see ``sum_stems``.
@@ -106,7 +105,6 @@ def mix_stems(
     Args:
         stems: By track name, one or two channels each.
         channels: By track name; a track that is not named is left as it is.
-        room: Common to all, by default a small one.
         kick_times_s: When the kick is struck; used by tracks with ``duck_db``.
 
     Returns:
@@ -117,7 +115,7 @@ def mix_stems(
     """
     kicks = np.zeros(0) if kick_times_s is None else kick_times_s
     return {
-        name: _placed(stem, channels.get(name, Channel()), room or Room(), kicks)
+        name: _placed(stem, channels.get(name, Channel()), Room(), kicks)
         for name, stem in stems.items()
     }
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from dancetomusic.pose.hits import Hits, find_hits, find_rests
-from dancetomusic.pose.landmarks import LANDMARK
+from dancetomusic.pose.landmarks import LANDMARK, cut_poses
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.score.notes import BeatClock, Section
 from dancetomusic.types import PoseSequence, RhythmTrack
@@ -174,13 +174,11 @@ def _limb_speeds(dancers: Sequence[PoseSequence]) -> Float64[np.ndarray, "frames
     return total / np.maximum(seen, 1.0)
 
 
-def find_novelty(
-    features: Float64[np.ndarray, "bars features"], half: int = PHRASE_BARS
-) -> Float64[np.ndarray, " bars"]:
+def find_novelty(features: Float64[np.ndarray, "bars features"]) -> Float64[np.ndarray, " bars"]:
     """How much the bars from each bar on differ from those before it, at most 1.
 
-    A checkerboard kernel with ``half`` bars on each side, tapered by a Gaussian, on the cosine
-    similarity of bars; at the ends fewer bars count. Bar 0 has 0.
+    A checkerboard kernel with ``PHRASE_BARS`` bars on each side, tapered by a Gaussian, on the
+    cosine similarity of bars; at the ends fewer bars count. Bar 0 has 0.
     """
     n_bars = features.shape[0]
     if n_bars < 2:
@@ -189,9 +187,9 @@ def find_novelty(
     alike = (features / norms) @ (features / norms).T
     novelty = np.zeros(n_bars)
     for bar in range(1, n_bars):
-        reach = min(half, bar, n_bars - bar)
+        reach = min(PHRASE_BARS, bar, n_bars - bar)
         place = np.arange(-reach, reach) + 0.5
-        taper = np.exp(-0.5 * (place / (0.6 * half)) ** 2)
+        taper = np.exp(-0.5 * (place / (0.6 * PHRASE_BARS)) ** 2)
         kernel = np.sign(np.outer(place, place)) * np.outer(taper, taper)
         window = alike[bar - reach : bar + reach, bar - reach : bar + reach]
         novelty[bar] = max(0.0, (kernel * window).sum() / np.abs(kernel).sum())
@@ -236,9 +234,7 @@ def _all_still(dancers: Sequence[PoseSequence], start_s: float, end_s: float) ->
     """Whether no dancer moves between two times; absence is rest."""
     for poses in dancers:
         steps = slice(int(start_s * poses.fps), max(int(end_s * poses.fps), 1))
-        part = PoseSequence(
-            poses.world[steps], poses.present[steps], poses.visibility[steps], poses.fps
-        )
+        part = cut_poses(poses, steps)
         if len(part) < 2:
             continue
         speeds = joint_speeds(part)

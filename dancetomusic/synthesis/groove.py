@@ -40,7 +40,7 @@ HARMONY_PROGRAMS = (0, 4, 16, 21, 24, 25, 27, 48, 52, 61, 65, 73, 80, 81, 89)
 PAD_TO_GM = {22: 42, 26: 46, 40: 38, 58: 43, 55: 49, 52: 57, 59: 51}
 """Pads of the recording drum kit that General MIDI does not know, to their nearest sound."""
 
-KICKS, SNARES = (35, 36), (37, 38, 39, 40)
+KICKS = (35, 36)
 
 BALLROOM_STYLES = ("cha-cha", "rumba", "tango", "waltz")
 STYLES = (

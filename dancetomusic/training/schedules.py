@@ -25,16 +25,16 @@ def cosine_rate(peak: float, step: int, steps: int, warmup: int) -> float:
     return peak * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def one_cycle_rate(peak: float, step: int, steps: int, *, rise_share: float = 0.3) -> float:
+def one_cycle_rate(peak: float, step: int, steps: int) -> float:
     """Learning rate of a step, from 0: up to ``peak``, then down to almost nothing, by cosines.
 
-    It begins at a 25th of ``peak`` and ends at a ten-thousandth of where it began.
+    The way up takes three steps in ten. It begins at a 25th of ``peak`` and ends at a
+    ten-thousandth of where it began.
 
     Args:
         peak: The highest rate.
         step: Which step.
         steps: All steps.
-        rise_share: Share of the steps on the way up.
 
     Example:
         >>> [round(one_cycle_rate(1.0, step, 101), 3) for step in (0, 15, 30, 65, 100)]
@@ -43,7 +43,7 @@ def one_cycle_rate(peak: float, step: int, steps: int, *, rise_share: float = 0.
     References:
         Smith and Topin, "Super-Convergence", 2018.
     """
-    top = rise_share * max(steps - 1, 1)
+    top = 0.3 * max(steps - 1, 1)
     first = peak / 25
     if step <= top:
         return _between(first, peak, step / max(top, 1.0))

@@ -35,6 +35,7 @@ from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.io.audio import fit_length, write_flac
 from dancetomusic.io.lock import exclusive
 from dancetomusic.pose.files import save_poses
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.stems.base import Separator
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
@@ -185,12 +186,7 @@ def _begin(part: _Part, work: Path, settings: BuildSettings) -> ClipRecord:
     """Write what is known of a clip, and judge it."""
     whole, n_frames = part.performance, settings.n_frames
     frames = slice(part.number * n_frames, (part.number + 1) * n_frames)
-    poses = PoseSequence(
-        world=whole.poses.world[frames],
-        present=whole.poses.present[frames],
-        visibility=whole.poses.visibility[frames],
-        fps=whole.poses.fps,
-    )
+    poses = cut_poses(whole.poses, frames)
     start_s = part.number * n_frames / settings.fps
     sound = part.sound()
     samples = sound.samples[:, round(start_s * sound.sample_rate) :]

@@ -128,7 +128,7 @@ class LinearRegression:
         gram, cross = np.zeros((n, n)), np.zeros((n, 99))
         for dance in dances:
             sound = _around(mel_levels(read_sound(dance.audio_path)))
-            world = poses_at_24(dance).world
+            world = resample_poses(dance.poses, POSE_FPS).world
             size = min(len(sound), len(world))
             sound, facing = sound[:size], facing_camera(world[:size], POSE_FPS).reshape(size, 99)
             gram += sound.T @ sound
@@ -143,14 +143,9 @@ class LinearRegression:
         return as_dancer(poses.reshape(-1, 33, 3).astype(np.float32))
 
 
-def poses_at_24(dance: Dance) -> PoseSequence:
-    """The dancer at the package's rate."""
-    return dance.poses if dance.poses.fps == POSE_FPS else resample_poses(dance.poses, POSE_FPS)
-
-
 def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generator) -> PoseSequence:
     """Real motion of another dance, from a random moment on, there and back until it is enough."""
-    world = poses_at_24(dances[int(rng.integers(len(dances)))]).world
+    world = resample_poses(dances[int(rng.integers(len(dances)))].poses, POSE_FPS).world
     world = np.concatenate([world, world[::-1]])
     start = int(rng.integers(len(world)))
     return as_dancer(np.take(world, np.arange(start, start + n_frames), axis=0, mode="wrap"))
@@ -167,7 +162,7 @@ class Baselines:
         self.known = known
         self.regression = LinearRegression(known)
         self.rng = np.random.default_rng(0)
-        worlds = [poses_at_24(dance).world for dance in known]
+        worlds = [resample_poses(dance.poses, POSE_FPS).world for dance in known]
         skeleton = Skeleton()
         skeleton.measure(worlds)
         mean = np.mean([facing_camera(world, POSE_FPS).mean(axis=0) for world in worlds], axis=0)
@@ -188,17 +183,16 @@ def measure_dances(
     model: DanceGenerator,
     data: Path | str,
     *,
-    split: str = "val",
-    seeds: int = 3,
-    close_loop: bool = True,
-    on_done: Callable[[str], None] = lambda _: None,
+    seeds: int,
+    close_loop: bool,
+    on_done: Callable[[str], None],
 ) -> list[MadeDance]:
-    """Make and measure every row for every song of a split.
+    """Make and measure every row for every held-out song.
 
     Args:
         model: Of the stage ``music``.
-        data: Folder of dances with their music (``data/tang2018.py``).
-        split: Held-out songs; what baselines learn or sample comes from ``train``.
+        data: Folder of dances with their music (``data/tang2018.py``): songs of ``val``; what
+            baselines learn or sample comes from ``train``.
         seeds: Dances of the model, and samples of random motion, for each song.
         close_loop: Whether the model's first dance is danced to by ``pose2audio`` again.
         on_done: Called with the name of each song.
@@ -206,12 +200,12 @@ def measure_dances(
     Raises:
         InputError: If the folder has no such split, or a song is missing.
     """
-    songs = load_dances(data, split=split, qualities=QUALITIES)
+    songs = load_dances(data, split="val", qualities=QUALITIES)
     beside = Baselines(load_dances(data, split="train", qualities=QUALITIES))
     back = DanceToMusic.from_pretrained()
     made = []
     for song in songs:
-        music, real = read_sound(song.audio_path), poses_at_24(song)
+        music, real = read_sound(song.audio_path), resample_poses(song.poses, POSE_FPS)
         rows = [(REAL, real), *beside.dances(music, len(real), seeds)]
         rows += [(MODEL, dance_to(model, music, seed=seed)) for seed in range(seeds)]
         dances = [_measure(row, song, poses, back) for row, poses in rows]

@@ -16,7 +16,6 @@ import typer
 from dancetomusic.data.wild import WildClip, load_wild, trusted_clips
 from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.clips import RANDOM_DRAWS, retime_dance
-from dancetomusic.evaluation.pieces import cut_poses
 from dancetomusic.evaluation.report import (
     DASH,
     Cell,
@@ -42,7 +41,7 @@ from dancetomusic.models.pose_encoder.movement_rhythm import (
 )
 from dancetomusic.models.pose_encoder.movement_tempo import dance_logits
 from dancetomusic.models.pose_encoder.network import PoseEncoder, encode_poses
-from dancetomusic.pose.landmarks import resample_poses
+from dancetomusic.pose.landmarks import cut_poses, resample_poses
 from dancetomusic.types import POSE_FPS, PoseSequence
 
 FILMED, RENDERED = "filmed", "rendered"

@@ -22,12 +22,13 @@ from dancetomusic.data.dance import Dance
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import fit_duration, white_noise
-from dancetomusic.evaluation.pieces import QUALITIES, cut_poses, piece_of_dance
+from dancetomusic.evaluation.pieces import QUALITIES, piece_of_dance
 from dancetomusic.evaluation.report import Cell, cell_text, mean_cell, table
 from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.metrics.energy_fit import energy_correlation, loudness_db, quantity_of_motion
 from dancetomusic.models.motion_vae.network import MotionVae
 from dancetomusic.models.motion_vae.sampler import play, play_frames
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.pose.silhouette import draw_silhouettes
 from dancetomusic.released import locate_checkpoint

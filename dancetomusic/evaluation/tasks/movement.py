@@ -25,15 +25,16 @@ from dancetomusic.data.dance import Dance
 from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.data.wild import WildClip, load_wild, trusted_clips
-from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.clips import (
-    RANDOM_DRAWS,
+    METRONOME,
+    TRUE_TEMPO,
     MovementClip,
-    best_offset_by_genre,
     cut_clips,
-    f_at_offsets,
+    offset_free_f,
+    steady_draws,
+    tempo_shares,
 )
-from dancetomusic.evaluation.pieces import QUALITIES, cut_poses, piece_of_dance
+from dancetomusic.evaluation.pieces import QUALITIES, piece_of_dance
 from dancetomusic.evaluation.report import cell_text, mean_cell, table
 from dancetomusic.metrics.beats import (
     OCTAVES,
@@ -62,6 +63,7 @@ from dancetomusic.models.pose_encoder.tempo_fit import (
     tempo_sources,
     wild_group,
 )
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.types import FAIR, SURE, PoseSequence
 
 REAL_CLIPS = "real clips"
@@ -193,18 +195,12 @@ def score_rows(
         chosen = [clips[index] for index in own]
         read = [[deal[index].track.beat_times for index in own] for deal in readings]
         rows.append(_row(name, "movement", chosen, read))
+        movements = [each.clip for each in chosen]
         for row, tempi in (
-            ("120 BPM, random phase", [120.0] * len(chosen)),
-            ("true tempo, random phase", [each.clip.bpm for each in chosen]),
+            (f"{METRONOME}, random phase", [120.0] * len(chosen)),
+            (TRUE_TEMPO, [clip.bpm for clip in movements]),
         ):
-            draws = [
-                [
-                    metronome_times(bpm, each.clip.poses.duration_s, float(rng.random()))
-                    for bpm, each in zip(tempi, chosen, strict=True)
-                ]
-                for _ in range(RANDOM_DRAWS)
-            ]
-            rows.append(_row(name, row, chosen, draws))
+            rows.append(_row(name, row, chosen, steady_draws(tempi, movements, rng)))
     return rows
 
 
@@ -212,11 +208,11 @@ def beat_scores(
     clips: Sequence[EncodedClip], beats: Sequence[Times]
 ) -> Float[np.ndarray, " clips"]:
     """Beat F of each clip of one set, with one constant offset a group where that is free."""
-    pairs = list(zip((each.clip for each in clips), beats, strict=True))
-    if not clips or not clips[0].offset_free:
-        return np.array([beat_f(clip.beat_times, times) for clip, times in pairs])
-    scores = [f_at_offsets(times, clip.bpm, clip.poses.duration_s) for clip, times in pairs]
-    return best_offset_by_genre(np.stack(scores), [each.group for each in clips])
+    movements = [each.clip for each in clips]
+    if clips and clips[0].offset_free:
+        return offset_free_f(movements, beats, [each.group for each in clips])
+    pairs = zip(movements, beats, strict=True)
+    return np.array([beat_f(clip.beat_times, times) for clip, times in pairs])
 
 
 def certainty_evidence(
@@ -276,22 +272,18 @@ def _row(
     name: str, row: str, clips: Sequence[EncodedClip], runs: Sequence[Sequence[Times]]
 ) -> list[str]:
     """Means over runs, then the clips of a group, then groups, of every column of ``TITLES``."""
-    bpm = [[tempo_bpm(times) for times in run] for run in runs]
-    ratios = [
-        [tempo / each.clip.bpm for each, tempo in zip(clips, run, strict=True)] for run in bpm
-    ]
+    movements = [each.clip for each in clips]
     groups = np.array([each.group for each in clips])
     texts = []
-    for scores in (
-        [[tempo_matches(ratio) for ratio in run] for run in ratios],
-        [[tempo_matches(ratio, OCTAVES) for ratio in run] for run in ratios],
-        [beat_scores(clips, run).tolist() for run in runs],
+    for values in (
+        tempo_shares(movements, runs),
+        tempo_shares(movements, runs, OCTAVES),
+        np.mean([beat_scores(clips, run) for run in runs], axis=0),
     ):
-        values = np.mean(scores, axis=0)
         cell = mean_cell(values[groups == group].mean() for group in dict.fromkeys(groups))
         texts.append(cell_text(cell))
     low, high = DANCEABLE_BPM
-    danceable = np.mean([[low <= tempo <= high for tempo in run] for run in bpm])
+    danceable = np.mean([[low <= tempo_bpm(times) <= high for times in run] for run in runs])
     return [name, row, str(len(clips)), *texts, f"{danceable:.2f}"]
 
 

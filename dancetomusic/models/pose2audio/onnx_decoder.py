@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 import dancetomusic
 from dancetomusic.errors import InputError, OutputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.cache import cache_directory
-from dancetomusic.models.pose2audio.score_condition import ScoreRoll
 from dancetomusic.models.pose2audio.token_decoder import DecodingState, Step, TokenDecoder
-from dancetomusic.nn.sampling import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -83,30 +81,9 @@ class OnnxTokenDecoder:
             providers=["CPUExecutionProvider"],
         )
 
-    def generate(
-        self,
-        rhythm: Float[Tensor, "batch frames features"],
-        memory: Float[Tensor, "batch memory memory_dim"] | None = None,
-        memory_mask: Bool[Tensor, "batch memory"] | None = None,
-        *,
-        style: Int[Tensor, " batch"] | None = None,
-        score: ScoreRoll | None = None,
-        prefix_codes: Int[Tensor, "batch codebooks prefix"] | None = None,
-        sampling: SamplingConfig | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Int[Tensor, "batch codebooks frames"]:
+    def generate(self, *given: Any, **options: Any) -> Int[Tensor, "batch codebooks frames"]:
         """Write codes; arguments and errors are those of ``TokenDecoder.generate``."""
-        return self.decoder.generate(
-            rhythm,
-            memory,
-            memory_mask,
-            style=style,
-            score=score,
-            prefix_codes=prefix_codes,
-            sampling=sampling,
-            generator=generator,
-            stepper=self.stepper,
-        )
+        return self.decoder.generate(*given, **options, stepper=self.stepper)
 
     def stepper(self, state: DecodingState) -> Step:
         """Bind ``state`` to the runtime; stands in for ``TokenDecoder.stepper``."""

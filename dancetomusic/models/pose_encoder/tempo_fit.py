@@ -37,7 +37,7 @@ WHOLE_S = 20.0
 CROPS = (8, 4)
 """Crops of a real clip, and of one of many of the same couple."""
 
-N_PROCEDURAL, PROCEDURAL_S = 160, 25.0
+N_PROCEDURAL, PROCEDURAL_S, PROCEDURAL_SEED = 160, 25.0, 5
 FOLDS = 8
 
 
@@ -93,7 +93,6 @@ def tempo_sources(
     dances: Sequence[Dance] = (),
     *,
     n_procedural: int = N_PROCEDURAL,
-    seed: int = 5,
 ) -> list[TempoSource]:
     """Dances with a tempo: trusted real clips, street fragments, ballroom, procedural dancers."""
     sources = [
@@ -117,7 +116,7 @@ def tempo_sources(
                 PROCEDURAL,
                 2,
             )
-            for item in procedural_sources(n_procedural, PROCEDURAL_S, seed)
+            for item in procedural_sources(n_procedural, PROCEDURAL_S, PROCEDURAL_SEED)
         ]
     return sources
 
@@ -141,9 +140,7 @@ def street_poses(clip: StreetClip) -> PoseSequence:
     return PoseSequence(world, clip.poses.present, clip.poses.visibility, clip.poses.fps)
 
 
-def make_examples(
-    sources: Sequence[TempoSource], seed: int = 0, augment: PoseAugmentConfig | None = None
-) -> TempoExamples:
+def make_examples(sources: Sequence[TempoSource], seed: int = 0) -> TempoExamples:
     """Crops of every source: one as it is, the others seen from elsewhere by a poor detector.
 
     Raises:
@@ -151,7 +148,7 @@ def make_examples(
     """
     if not sources:
         raise InputError("there is no dance to fit a tempo to", "Name a folder of dances.")
-    settings = augment if augment is not None else PoseAugmentConfig()
+    settings = PoseAugmentConfig()
     rng = np.random.default_rng(seed)
     likeness, bpm, group, kind = [], [], [], []
     for source in sources:

@@ -31,6 +31,7 @@ from dancetomusic.models.pose_encoder.training_data import (
     training_dances,
 )
 from dancetomusic.models.registry import TrainingEntry
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.training.beat_scores import beat_scores, mean_scores
 from dancetomusic.training.clips import EndlessClips, validation_clips
 from dancetomusic.training.dataset import mean_losses
@@ -165,8 +166,7 @@ def _middle(source: RhythmSource, seconds: float) -> tuple[PoseSequence, np.ndar
     poses = source.poses
     n_frames = min(len(poses), round(seconds * POSE_FPS))
     first = (len(poses) - n_frames) // 2
-    part = slice(first, first + n_frames)
-    clip = PoseSequence(poses.world[part], poses.present[part], poses.visibility[part], POSE_FPS)
+    clip = cut_poses(poses, slice(first, first + n_frames))
     beats = source.beat_times - first / POSE_FPS
     return clip, beats[(beats >= 0) & (beats < clip.duration_s)]
 

@@ -167,8 +167,7 @@ def source_of_clip(clip: Clip) -> RhythmSource | None:
 def _source(
     poses: PoseSequence, beats: np.ndarray, beats_per_bar: int, *, known: bool
 ) -> RhythmSource:
-    if poses.fps != POSE_FPS:
-        poses = resample_poses(poses, POSE_FPS)
+    poses = resample_poses(poses, POSE_FPS)
     return RhythmSource(
         poses=poses,
         beat_times=beats,

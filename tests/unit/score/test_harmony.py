@@ -13,7 +13,6 @@ from dancetomusic.score.harmony import (
     Key,
     draw_key,
     lay_progression,
-    motion_between,
     parse_bar,
     parse_chord,
     parse_key,
@@ -96,6 +95,12 @@ def test_a_loop_that_ends_on_the_dominant_keeps_its_last_bar():
     loop = [parse_bar(bar, A_MINOR) for bar in ("i", "VII", "VI", "V7")]
     bars = lay_progression(loop, parse_bar("V7b9", A_MINOR), [8])
     assert bars[7] == loop[3]
+
+
+def motion_between(before, after) -> float:
+    """Mean distance in semitones from each voice to the nearest of the other voicing."""
+    apart = np.abs(np.array(before)[:, None] - np.array(after))
+    return (apart.min(axis=1).mean() + apart.min(axis=0).mean()) / 2
 
 
 def test_voices_move_little_stay_in_range_and_keep_the_chord():

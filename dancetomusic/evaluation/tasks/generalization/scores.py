@@ -17,17 +17,18 @@ from jaxtyping import Bool, Float
 from dancetomusic.data.dance import Dance
 from dancetomusic.data.figures import figure_span
 from dancetomusic.data.street import StreetClip
-from dancetomusic.evaluation.baselines import metronome_times
 from dancetomusic.evaluation.clips import (
-    RANDOM_DRAWS,
+    METRONOME,
     SPEED_MINIMA,
+    TRUE_TEMPO,
     MovementClip,
     baseline_estimators,
-    best_offset_by_genre,
     cut_clips,
     draws_of,
-    f_at_offsets,
+    offset_free_f,
     speed_minima,
+    steady_draws,
+    tempo_shares,
 )
 from dancetomusic.evaluation.pieces import Song, figure_stretches, piece_of_dance
 from dancetomusic.evaluation.report import Cell, mean_cell
@@ -38,8 +39,6 @@ from dancetomusic.types import PoseSequence
 SHORTEST_PART_S = 0.3
 """A figure that fills less of a clip does not make it another movement."""
 
-TRUE_TEMPO = "true tempo, random phase"
-METRONOME = "120 BPM"
 WITH_DEPTH = "with depth"
 
 
@@ -210,21 +209,21 @@ def score_street(
         estimated: By reading, for each run, the beats of every clip.
     """
     rows = []
-    sets = {
+    for name, chosen in {
         WITH_DEPTH: [not clip.flat for clip in street],
         "with depth, tempo and grid certain": [
             not clip.flat and clip.beat_times.size > 0 for clip in street
         ],
         "without depth": [clip.flat for clip in street],
-    }
-    for name, chosen in sets.items():
+    }.items():
         own = [index for index, inside in enumerate(chosen) if inside]
         if own:
+            clips = [street[index] for index in own]
             readings = {
                 reading: [[beats[index] for index in own] for beats in runs]
                 for reading, runs in estimated.items()
             }
-            rows += _street_rows(name, [street[index] for index in own], readings)
+            rows += _street_rows(name, clips, readings)
     return rows
 
 
@@ -242,57 +241,36 @@ def _street_rows(
 ) -> list[StreetRow]:
     """Rows for some clips; beat F is of those whose phase is known."""
     phased = [index for index, clip in enumerate(clips) if clip.beat_times.size]
-    genres = [clips[index].genre for index in phased]
+    known = [clips[index] for index in phased]
     rng = np.random.default_rng(0)
 
-    def tempo(runs: Sequence[Sequence[Times]]) -> Cell:
-        right = [
-            [
-                tempo_matches(tempo_bpm(beats) / clip.bpm, OCTAVES)
-                for clip, beats in zip(clips, run, strict=True)
-            ]
+    def offset_free(runs: Sequence[Sequence[Times]]) -> Float[np.ndarray, " clips"]:
+        if not known:
+            return np.zeros(0)
+        values = [
+            offset_free_f(known, [run[index] for index in phased], [clip.genre for clip in known])
             for run in runs
         ]
-        return mean_cell(np.mean(right, axis=0))
-
-    def offset_free(runs: Sequence[Sequence[Times]]) -> Float[np.ndarray, " clips"]:
-        if not phased:
-            return np.zeros(0)
-        values = []
-        for run in runs:
-            table = [
-                f_at_offsets(run[index], clips[index].bpm, clips[index].poses.duration_s)
-                for index in phased
-            ]
-            values.append(best_offset_by_genre(np.stack(table), genres))
         return np.asarray(np.mean(values, axis=0), np.float64)
 
-    def steady(tempi: Sequence[float]) -> list[Times]:
-        return [
-            metronome_times(bpm, clip.poses.duration_s, float(rng.random()))
-            if np.isfinite(bpm)
-            else np.zeros(0)
-            for bpm, clip in zip(tempi, clips, strict=True)
-        ]
-
-    true = [steady([clip.bpm for clip in clips]) for _ in range(RANDOM_DRAWS)]
+    true = steady_draws([clip.bpm for clip in clips], clips, rng)
     chance = offset_free(true)
     rows: list[tuple[str, int, Sequence[Sequence[Times]]]] = []
     for reading, runs in estimated.items():
         rows.append((reading, len(runs), runs))
         shifted = [
-            steady([tempo_bpm(beats) for beats in run]) for run in runs for _ in range(RANDOM_DRAWS)
+            beats for run in runs for beats in steady_draws(list(map(tempo_bpm, run)), clips, rng)
         ]
         rows.append((f"tempo of {reading}, random phase", len(runs), shifted))
     rows += [
         (TRUE_TEMPO, 0, true),
         (SPEED_MINIMA, 0, [[speed_minima(clip.poses) for clip in clips]]),
-        (METRONOME, 0, [steady([120.0] * len(clips)) for _ in range(RANDOM_DRAWS)]),
+        (METRONOME, 0, steady_draws([120.0] * len(clips), clips, rng)),
     ]
     table = []
     for row, seeds, runs in rows:
-        f = offset_free(runs)
-        table.append(StreetRow(name, row, seeds, tempo(runs), mean_cell(f), mean_cell(f - chance)))
+        f, tempo = offset_free(runs), mean_cell(tempo_shares(clips, runs, OCTAVES))
+        table.append(StreetRow(name, row, seeds, tempo, mean_cell(f), mean_cell(f - chance)))
     return table
 
 

@@ -26,7 +26,14 @@ from dancetomusic.data.figures import FIGURES, N_BLOCKS
 from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError, OutputError
-from dancetomusic.evaluation.clips import RETIMINGS, SPEED_MINIMA, MovementClip, length_name
+from dancetomusic.evaluation.clips import (
+    METRONOME,
+    RETIMINGS,
+    SPEED_MINIMA,
+    TRUE_TEMPO,
+    MovementClip,
+    length_name,
+)
 from dancetomusic.evaluation.pieces import QUALITIES, Song
 from dancetomusic.evaluation.report import (
     DASH,
@@ -37,8 +44,6 @@ from dancetomusic.evaluation.report import (
     write_report,
 )
 from dancetomusic.evaluation.tasks.generalization.scores import (
-    METRONOME,
-    TRUE_TEMPO,
     WITH_DEPTH,
     ClipScore,
     Pooled,

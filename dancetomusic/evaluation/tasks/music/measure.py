@@ -20,7 +20,7 @@ from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.evaluation.baselines import render_clicks
 from dancetomusic.evaluation.clips import speed_minima
 from dancetomusic.evaluation.musicnn import read_weights
-from dancetomusic.evaluation.pieces import Piece, Song, cut_poses, read_sound
+from dancetomusic.evaluation.pieces import Piece, Song, read_sound
 from dancetomusic.evaluation.sound_scores import Grid, Measured, seeds_alike
 from dancetomusic.evaluation.tasks.codec import AUDIO_SUFFIXES, codec_round_trip
 from dancetomusic.evaluation.tasks.music.real_grooves import (
@@ -49,6 +49,7 @@ from dancetomusic.metrics.onsets import detect_onsets
 from dancetomusic.metrics.sound_faults import find_faults
 from dancetomusic.models.encoders import load_encoder
 from dancetomusic.parallel import Engine
+from dancetomusic.pose.landmarks import cut_poses, resample_poses
 from dancetomusic.pose.motion import joint_speeds
 from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
@@ -384,7 +385,6 @@ def _embeddings(sound: Waveform, measured: Measured) -> Embeddings:
 
 def _reference(piece: Piece, truth: Waveform, plan: Plan) -> Reference:
     from dancetomusic.models.pose_encoder.network import encode_poses
-    from dancetomusic.pose.landmarks import resample_poses
 
     phase, rate = np.zeros((0, 2), np.float32), 1.0
     if plan.evidence is not None:

@@ -179,11 +179,11 @@ def score_sound(
     return scores, measured
 
 
-def tempo_kept(grid: Times, tracked: Times, tolerance: float = NEAR_TEMPO) -> float:
-    """1 if the tracked tempo is within ``tolerance`` of the grid's, else 0; NaN without a grid.
+def tempo_kept(grid: Times, tracked: Times) -> float:
+    """1 if the tracked tempo is within ``NEAR_TEMPO`` of the grid's, else 0; NaN without a grid.
 
     Half and double tempo count as wrong.
     """
     if grid.size < 2:
         return float("nan")
-    return float(abs(tempo_ratio(grid, tracked) - 1.0) <= tolerance)
+    return float(abs(tempo_ratio(grid, tracked) - 1.0) <= NEAR_TEMPO)

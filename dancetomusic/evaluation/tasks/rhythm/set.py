@@ -27,7 +27,6 @@ from dancetomusic.evaluation.clips import OFFSETS, nominal_grids
 from dancetomusic.evaluation.pieces import (
     QUALITIES,
     SAMPLE_RATE,
-    cut_poses,
     piece_of_dance,
 )
 from dancetomusic.generate.inputs import read_dancers
@@ -36,7 +35,7 @@ from dancetomusic.io.folder import find_videos
 from dancetomusic.io.video import probe_video
 from dancetomusic.metrics.beats import Times, slice_beats
 from dancetomusic.metrics.rhythm_scores import interval_bpm
-from dancetomusic.pose.landmarks import resample_poses
+from dancetomusic.pose.landmarks import cut_poses, resample_poses
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
 BEAT_SUFFIXES = (".beats.csv", ".csv")
