@@ -7,12 +7,15 @@ A file whose sound starts before its picture shows its first picture from time 0
 from __future__ import annotations
 
 import logging
+import math
+from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import nlargest
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
@@ -39,7 +42,9 @@ _MAX_FPS = 300  # a header that says more speaks of its clock
 _SEEK_MARGIN_S = 2  # a jump of less is not worth it
 _LATE_S = 10  # a jump that landed late begins this much earlier
 _CAN_SKIP = ("h264", "hevc")  # decoders that leave out the very packets that they are told to
+_SHRUNK_FIRST = ("yuv420p", "yuvj420p")
 _MOST_AHEAD = 1000  # packets that are kept before they are decoded
+_REORDERED = 32  # packets; twice as many as coded order may differ from shown order
 _TAIL_S = 2  # more than coded order differs from shown order
 _NOT_VIDEO = ("image2", "tty", "concat", "hls", "dash")  # pictures, text and lists of other files
 _GIVE_VIDEO = "Give a video file such as .mp4, .mov, .mkv or .webm."
@@ -132,7 +137,7 @@ def read_frames(
     period, start = 1 / Fraction(fps), Fraction(start_s)
     with open_video(path) as source:
         held, time, gap, k = None, Fraction(0), Fraction(0), 0
-        for next_time, picture in source.pictures(start):
+        for next_time, picture in source.pictures(start, period):
             if held is None:
                 view = _view_of(picture, source.shown_size(picture, max_side))
             else:
@@ -249,14 +254,18 @@ class VideoSource:
         except av.FFmpegError:
             self.damaged = True
 
-    def pictures(self, from_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    def pictures(
+        self, from_s: Fraction = Fraction(0), period_s: Fraction | None = None
+    ) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Pictures with their times in seconds, in order of time.
 
-        The first is the one shown at ``from_s``, or an earlier one.
+        The first is the one shown at ``from_s``, or an earlier one. With a ``period_s``, pictures
+        that are shown at no ``from_s + k * period_s`` may be left out.
         """
+        moments = None if period_s is None else (from_s, period_s)
         for offset_s in (from_s, from_s - _LATE_S):
             if offset_s > _SEEK_MARGIN_S and _seek(self.container, int(offset_s * av.time_base)):
-                pictures = self._in_order(from_s)
+                pictures = self._in_order(from_s, moments)
                 first = next(pictures, None)
                 if first is not None and first[1].pts is not None and first[0] <= from_s:
                     yield first
@@ -264,11 +273,13 @@ class VideoSource:
                     return
                 _seek(self.container, 0)
                 self.damaged = False
-        yield from self._in_order()
+        yield from self._in_order(Fraction(0), moments)
 
-    def _in_order(self, from_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    def _in_order(
+        self, from_s: Fraction, moments: tuple[Fraction, Fraction] | None
+    ) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         start, last = media_start(self.container), None
-        for picture in self._decoded((from_s + start) / self.time_base):
+        for picture in self._decoded(from_s, moments):
             ticks = picture.dts if picture.pts is None else picture.pts
             if ticks is not None:
                 time = ticks * self.time_base - start
@@ -278,11 +289,17 @@ class VideoSource:
                 yield time, picture
                 last = time
 
-    def _decoded(self, from_ticks: Fraction) -> Iterator[av.VideoFrame]:
-        """Pictures as they leave the decoder, before ``from_ticks`` only those that others need.
+    def _decoded(
+        self, from_s: Fraction, moments: tuple[Fraction, Fraction] | None
+    ) -> Iterator[av.VideoFrame]:
+        """Pictures as they leave the decoder, before ``from_s`` only those that others need.
 
-        The picture shown at that time is decoded with all that follow, wherever it is.
+        The picture shown at that time is decoded with all that follow, wherever it is; of those
+        that follow, if ``moments`` are given (the first and their period, in seconds), pictures
+        that are shown at none of them only where others need them.
         """
+        start, base = media_start(self.container), self.time_base
+        from_ticks = (from_s + start) / base
         packets, before = self.packets(), []
         for packet in packets:
             before.append(packet)
@@ -290,11 +307,21 @@ class VideoSource:
                 break  # usually because all that follow are shown later still
         times = [packet.pts for packet in before if packet.pts is not None]
         shown = max((ticks for ticks in times if ticks <= from_ticks), default=None)
+
+        def moments_before(ticks: int) -> int:
+            first, period = cast(tuple[Fraction, Fraction], moments)
+            return max(0, math.ceil((ticks * base - start - self.tolerance - first) / period))
+
         codec = self.stream.codec_context
-        for packet in chain(before, packets):
+        for packet, next_ticks in _with_next_time(chain(before, packets)):
             if codec.name in _CAN_SKIP:
-                early = shown is not None and packet.pts is not None and packet.pts < shown
-                codec.skip_frame = "NONREF" if early else "DEFAULT"
+                ticks = packet.pts
+                unseen = ticks is not None and (
+                    (shown is not None and ticks < shown)
+                    or (moments is not None and next_ticks is not None
+                        and moments_before(ticks) == moments_before(next_ticks))
+                )  # fmt: skip
+                codec.skip_frame = "NONREF" if unseen else "DEFAULT"
             yield from self._decode(packet)
         yield from self._decode(None)
 
@@ -383,6 +410,29 @@ def open_media(path: Path | str) -> Iterator[InputContainer]:
         if container.format.name in _NOT_VIDEO or container.format.name.endswith("_pipe"):
             raise VideoError(f"{file} is not a video ({container.format.long_name})", _GIVE_VIDEO)
         yield container
+
+
+def _with_next_time(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, int | None]]:
+    """Packets, each with the time in ticks of the picture that is shown after its own.
+
+    ``None`` for the last two in order of time, and where a packet has none.
+    """
+    middle = _REORDERED
+    window: deque[av.Packet | None] = deque([None] * (2 * middle + 1), maxlen=2 * middle + 1)
+    times: list[int] = []  # of the pictures in the window, in order
+    for packet in chain(packets, repeat(None, middle)):
+        if (leaving := _shown_at(window[0])) is not None:
+            times.remove(leaving)
+        window.append(packet)
+        if (coming := _shown_at(packet)) is not None:
+            insort(times, coming)
+        if (present := window[middle]) is not None:
+            after = [] if present.pts is None else times[bisect_right(times, present.pts) :]
+            yield present, after[0] if len(after) > 1 else None
+
+
+def _shown_at(packet: av.Packet | None) -> int | None:
+    return None if packet is None or packet.is_discard else packet.pts
 
 
 def media_start(container: InputContainer) -> Fraction:
@@ -489,14 +539,16 @@ class _View:
     flips_x: bool = False  # after swapping
     flips_y: bool = False
     scaler: VideoReformatter = field(default_factory=VideoReformatter)
-    """Kept, for making its tables takes longer than using them."""
+    """Kept, for making its tables takes longer than using them; so is the next one."""
+    shrinker: VideoReformatter = field(default_factory=VideoReformatter)
 
     def to_rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
         """Convert, shrink and turn in the order that touches the fewest bytes."""
-        small = self.scaler.reformat(
-            picture, self.width, self.height, "rgb24", interpolation="AREA"
-        )
-        rgb = small.to_ndarray()
+        size, layout = (self.width, self.height), picture.format.name
+        if layout in _SHRUNK_FIRST and self.width < picture.width and self.height < picture.height:
+            # In two steps, each with a fast path in FFmpeg; both at once has none.
+            picture = self.shrinker.reformat(picture, *size, layout, interpolation="AREA")
+        rgb = self.scaler.reformat(picture, *size, "rgb24", interpolation="AREA").to_ndarray()
         rgb = rgb.swapaxes(0, 1) if self.swaps_axes else rgb
         rgb = rgb[:, ::-1] if self.flips_x else rgb
         rgb = rgb[::-1] if self.flips_y else rgb

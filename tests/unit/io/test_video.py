@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import time
 from fractions import Fraction
@@ -164,6 +165,16 @@ def test_max_side_shrinks_only(tmp_path: Path, max_side: int | None, size: tuple
     assert frames[0].shape == (*size, 3) and frames[0].dtype == np.uint8
     if max_side == 48:
         assert [read_number(frame) for frame in frames] == list(range(30))
+
+
+def test_shrunk_pictures_keep_their_colours(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", n_frames=2, picture=quadrants)
+    (whole, *_), (small, *_) = read_frames(path), read_frames(path, max_side=75)
+    assert small.shape == (50, 75, 3)
+    for y in (0.2, 0.8):
+        for x in (0.2, 0.8):
+            true = whole[int(y * HEIGHT), int(x * WIDTH)].astype(int)
+            assert np.abs(small[int(y * 50), int(x * 75)] - true).max() <= 3
 
 
 def test_frames_are_the_callers_own(tmp_path: Path) -> None:
@@ -390,6 +401,16 @@ def test_before_a_part_only_pictures_that_others_need_are_decoded(tmp_path: Path
     assert Fraction(9) in times and times[0] == 0
     assert len([time for time in times if time < 9]) < 0.7 * 9 * 25
     assert [time for time in times if time >= 9] == [Fraction(k, 25) for k in range(225, 300)]
+
+
+def test_pictures_that_are_never_shown_are_decoded_only_for_others(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", fps=60, n_frames=300, gop=250)
+    period = Fraction(1, 24)
+    with open_video(path) as source:
+        times = [time for time, _ in source.pictures(Fraction(0), period)]
+    assert len(times) < 0.85 * 300
+    wanted = {Fraction(math.floor(k * period * 60), 60) for k in range(120)}
+    assert wanted | {Fraction(298, 60), Fraction(299, 60)} <= set(times)
 
 
 def test_a_part_after_the_end_gives_the_last_picture_or_nothing_more(tmp_path: Path) -> None:
