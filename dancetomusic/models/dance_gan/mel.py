@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -10,7 +12,6 @@ from dancetomusic.io.audio import resample
 from dancetomusic.io.spectrum import band_power
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.rhythm.onset_pattern import FRAME_RATE, onset_bands
 from dancetomusic.types import POSE_FPS, RhythmTrack, Waveform
 
 SOUND_RATE = POSE_FPS * OVERSAMPLING
@@ -54,9 +55,7 @@ def mel_levels(waveform: Waveform) -> Float32[np.ndarray, "sound_frames 32"]:
 
 
 def dancing_beats(waveform: Waveform) -> RhythmTrack:
-    """The beats of music at the level that is danced: not faster than ``FASTEST_DANCED_BPM``.
-
-    Of a faster pulse every second beat is taken, those that the lowest band stresses more.
+    """The beats of music at the level that is danced; see :func:`danced_level`.
 
     Raises:
         InputError: If no beat is found.
@@ -64,20 +63,24 @@ def dancing_beats(waveform: Waveform) -> RhythmTrack:
     track = track_audio_beats(waveform)
     if track.beat_times.size < 2:
         raise InputError("no beat was found in the music", "Give --bpm, or other music.")
+    return danced_level(track)
+
+
+def danced_level(track: RhythmTrack) -> RhythmTrack:
+    """Beats that are not faster than ``FASTEST_DANCED_BPM``.
+
+    Of a faster pulse every second beat is taken, those that the tracker is surer of: in a rumba the
+    bass stresses the others.
+    """
     while track.bpm > FASTEST_DANCED_BPM and track.beat_times.size >= 4:
-        low = onset_bands(waveform)[0]
-        at = np.minimum(np.rint(track.beat_times * FRAME_RATE).astype(int), low.size - 1)
-        reach = np.clip(at[:, None] + np.arange(-3, 4), 0, low.size - 1)
-        strength = low[reach].max(axis=1)
-        first = int(strength[1::2].mean() > strength[::2].mean())
+        confidence = track.confidence
+        first = int(confidence[1::2].mean() > confidence[::2].mean())
         kept = np.arange(first, track.beat_times.size, 2)
-        track = RhythmTrack(
+        track = replace(
+            track,
             beat_times=track.beat_times[kept],
             beat_numbers=np.arange(kept.size) % track.beats_per_bar + 1,
-            energy=track.energy,
-            energy_rate=track.energy_rate,
-            duration_s=track.duration_s,
-            confidence=track.confidence[kept],
+            confidence=confidence[kept],
         )
     return track
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,9 +8,11 @@ from dancetomusic.models.dance_gan.mel import (
     FASTEST_DANCED_BPM,
     N_BANDS,
     SOUND_RATE,
+    danced_level,
     dancing_beats,
     mel_levels,
 )
+from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.types import Waveform
 from tests.dance_factory import drums
 from tests.video_factory import SAMPLE_RATE
@@ -58,3 +62,18 @@ def test_beats_are_found_and_a_fast_pulse_is_halved():
     fast = dancing_beats(drumming(170, 12.0))
     assert fast.bpm <= FASTEST_DANCED_BPM
     assert fast.bpm == pytest.approx(85, rel=0.03)
+
+
+@pytest.mark.parametrize("surer", [0, 1])
+def test_of_a_fast_pulse_those_beats_are_danced_that_are_surer(surer):
+    pulse = steady_grid(180.0, 12.0)
+    confidence = np.where(np.arange(pulse.beat_times.size) % 2 == surer, 0.7, 0.3)
+    danced = danced_level(replace(pulse, confidence=confidence))
+    np.testing.assert_array_equal(danced.beat_times, pulse.beat_times[surer::2])
+    assert (danced.confidence == 0.7).all()
+    assert danced.beat_numbers[:5].tolist() == [1, 2, 3, 4, 1]
+
+
+def test_a_pulse_that_can_be_danced_is_kept():
+    pulse = steady_grid(128.0, 12.0)
+    assert danced_level(pulse) is pulse
