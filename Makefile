@@ -38,7 +38,7 @@ attack: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fuzz.videos
 	$(BIN)/python -m tests.fuzz.kills
 	$(BIN)/python -m tests.fuzz.page
-	$(BIN)/python benchmarks/soak_app.py
+	$(BIN)/python -m benchmarks.soak_app
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The web server for hours, as repeated jobs: its memory must not grow.
 
-    python benchmarks/soak_app.py --jobs 200
+    python -m benchmarks.soak_app --jobs 200
 
 One visitor after another uploads a short dance, has a take made and its file, fetches both and
 leaves. Prints resident memory of the server and its worker after ``--settled`` jobs and after all;
@@ -17,9 +17,11 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
-from bench_app import PROGRAM, family, resident_mb, short_dance
+
+from benchmarks.bench_app import PROGRAM, family, resident_mb, short_dance
 
 GROWTH = 0.05
 REST_S = 1.0
@@ -37,7 +39,8 @@ def main() -> None:
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().strip().rstrip("/")
-    began_s, seen = time.monotonic(), {}
+    seen: dict[int, list[float]] = {}
+    began_s = time.monotonic()
     try:
         for number in range(1, arguments.jobs + 1):
             visit(address, dance, number)
@@ -75,7 +78,7 @@ def visit(address: str, dance: bytes, seed: int) -> None:
 def run(client: httpx.Client, path: str, wish: Mapping[str, object]) -> dict[str, str]:
     """The result of a job."""
     job = client.post(path, json=wish).raise_for_status().json()["job"]
-    state = {}
+    state: dict[str, Any] = {}
     with client.stream("GET", f"/api/jobs/{job}") as events:
         for line in events.iter_lines():
             if line.startswith("data: "):

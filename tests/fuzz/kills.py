@@ -37,16 +37,6 @@ from dancetomusic.io.video import probe_video
 from tests.dance_factory import BUILD_OPTIONS, small_copy
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
-LOADED = [
-    "dancetomusic.builder.pipeline",
-    "dancetomusic.builder.batch",
-    "dancetomusic.generate.folder",
-    "dancetomusic.live.engine",
-    "dancetomusic.live.perform",
-    "dancetomusic.models.pose_encoder.training",
-    "mediapipe",
-    "torch",
-]
 LONGEST_S = 900.0  # of a run that is let alone, on a machine that does much else
 ORPHANS_S = 20.0
 TRAINING = """
@@ -85,6 +75,7 @@ class Task:
 
     Attributes:
         name: For the report.
+        loaded: Modules that its processes begin with, so that few are killed while they load.
         words: Its arguments, given the folder for what it writes.
         check: Raises where a file of that folder that can be seen is not whole; also given the
             files of a run that was never killed, and those of the last that finished.
@@ -94,6 +85,7 @@ class Task:
     """
 
     name: str
+    loaded: tuple[str, ...]
     words: Callable[[Path], list[str]]
     check: Callable[[Path, Tree, Tree], None]
     exact: bool = True
@@ -121,12 +113,14 @@ def tasks(inputs: Path) -> list[Task]:
     return [
         Task(
             "build",
+            ("dancetomusic.builder.pipeline", "dancetomusic.builder.batch", "mediapipe"),
             lambda out: ["build", "--input_folder", str(videos), "--output_path", str(out / "set"),
                          *BUILD_OPTIONS],
             _check_set,
         ),
         Task(
             "train",
+            ("dancetomusic.models.pose_encoder.training",),
             lambda out: ["train", "--model", "pose_encoder", "--config",
                          str(inputs / "train.yaml"), "--output", str(out / "run")],
             _check_run,
@@ -134,12 +128,14 @@ def tasks(inputs: Path) -> list[Task]:
         ),
         Task(
             "generate",
+            ("dancetomusic.generate.folder", "mediapipe"),
             lambda out: ["generate", str(videos), str(out / "music"), "--workers", "2",
                          "--suffix", ".wav", "--suffix", ".mp4", "--suffix", ".mid"],
             _check_music,
         ),
         Task(
             "live",
+            ("dancetomusic.live.engine", "dancetomusic.live.perform", "mediapipe"),
             lambda out: ["live", "--video", str(videos / "0.mp4"), "--seconds", "2",
                          "--record", str(out / "take.mp4"), "--output", str(out / "take.wav")],
             _check_take,
@@ -284,6 +280,7 @@ class Attack:
         process.kill()
         process.join()
         self.counts["kills"] += 1
+        print(f"{self.task.name}: kill {self.counts['kills']} at {after_s:.2f} s", flush=True)
         self.counts["with workers"] += together
         deadline_s = time.monotonic() + ORPHANS_S
         while (left := _session(process.pid)) and time.monotonic() < deadline_s:
@@ -328,11 +325,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="one of the commands")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LOADED)
     found = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chosen = [task for task in tasks(folder) if arguments.only in ("", task.name)]
+        modules = {module for task in chosen for module in task.loaded}
+        context.set_forkserver_preload(["dancetomusic.cli", *sorted(modules)])
         for task in chosen:
             attack = Attack(
                 task, folder / task.name, random.Random(f"{arguments.seed} {task.name}")
