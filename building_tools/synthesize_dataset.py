@@ -18,6 +18,7 @@ from dancetomusic.builder.stages.assemble import Performance, add_performances
 from dancetomusic.codec.base import Codec
 from dancetomusic.codec.registry import load_codec
 from dancetomusic.data.clip import ClipRecord, source_id, split_of
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.data.manifest import Manifest
 from dancetomusic.errors import ConfigError, DanceToMusicError
 from dancetomusic.io.mux import mux
@@ -29,7 +30,7 @@ from dancetomusic.synthesis.corpus import SAMPLE_RATE
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.demo import DEMO_FPS, render_dances
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
-from dancetomusic.types import N_LANDMARKS, PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 LICENCE = "made by this project; music from Groove MIDI (CC BY 4.0)"
 VIDEO_SHAPE = 0.75
@@ -205,13 +206,7 @@ def _performances(
 
 
 def _worked_out(dance: Choreography) -> tuple[PoseSequence, RhythmTrack]:
-    n_frames = dance.world.shape[0]
-    poses = PoseSequence(
-        world=dance.world,
-        present=np.ones(n_frames, bool),
-        visibility=np.ones((n_frames, N_LANDMARKS), np.float32),
-        fps=dance.fps,
-    )
+    poses = fully_visible(dance.world, dance.fps)
     return poses, danced_rhythm(poses, dance.beat_times, dance.beat_numbers)
 
 

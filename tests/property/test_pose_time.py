@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.pose.cleaning import clean
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.mediapipe import Detection
-from dancetomusic.types import PoseSequence
 
 
 @pytest.mark.slow
@@ -44,12 +44,7 @@ def test_detected_frames_stay_in_place(detected: list[bool]) -> None:
 )
 def test_resampling_keeps_time(frames: int, source_fps: float, target_fps: float) -> None:
     times = (np.arange(frames) / source_fps).astype(np.float32)
-    poses = PoseSequence(
-        np.broadcast_to(times[:, None, None], (frames, 33, 3)),
-        np.ones(frames, bool),
-        np.ones((frames, 33), np.float32),
-        source_fps,
-    )
+    poses = fully_visible(np.broadcast_to(times[:, None, None], (frames, 33, 3)), source_fps)
     resampled = resample_poses(poses, target_fps)
     expected = np.arange(len(resampled)) / target_fps
     np.testing.assert_allclose(resampled.world[:, 0, 0], expected, atol=1e-4)

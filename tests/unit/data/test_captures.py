@@ -11,9 +11,8 @@ from dancetomusic.data.captures import (
     capture_disjoint,
     find_captures,
 )
-from dancetomusic.data.dance import Dance
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.types import PoseSequence
 
 FPS = 24.0
 
@@ -26,14 +25,13 @@ def _dance(name: str, world: np.ndarray, bpm: float) -> Dance:
     below = np.minimum(at.astype(int), world.shape[0] - 2)
     share = (at - below)[:, None, None]
     poses = (world[below] * (1 - share) + world[below + 1] * share).astype(np.float32)
-    frames = poses.shape[0]
     return Dance(
         dance_id=name,
         genre="rumba",
         split="train",
         sync_quality="A",
         bpm=bpm,
-        poses=PoseSequence(poses, np.ones(frames, bool), np.ones((frames, 33), np.float32), FPS),
+        poses=fully_visible(poses, FPS),
         beat_times=beats,
         beats_per_bar=4,
         downbeat_known=True,

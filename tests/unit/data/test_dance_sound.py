@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.codec.mulaw import SILENCE, decode_mulaw
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.data.dance_sound import (
     DanceSound,
     cut,
@@ -18,7 +19,7 @@ from dancetomusic.data.dance_sound import (
 )
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import Waveform
 from tests.video_factory import write_video
 
 RATE, FPS, STEPS = 16_000, 25.0, 4
@@ -29,7 +30,7 @@ def clock(seconds, fps=24.0, with_pictures=False):
     frames, n = round(seconds * fps), round(seconds * RATE)
     world = np.zeros((frames, 33, 3), np.float32)
     world[..., 0] = (np.arange(frames) / fps)[:, None]
-    poses = PoseSequence(world, np.ones(frames, bool), np.ones((frames, 33), np.float32), fps)
+    poses = fully_visible(world, fps)
     ramp = (np.arange(n) / RATE / seconds).astype(np.float32)
     pictures = None
     if with_pictures:

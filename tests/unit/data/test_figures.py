@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancetomusic.data.dance import Dance, Figure
+from dancetomusic.data.dance import Dance, Figure, fully_visible
 from dancetomusic.data.figures import (
     figure_block,
     figure_blocks,
@@ -16,17 +16,11 @@ from dancetomusic.data.figures import (
     without_figures,
 )
 from dancetomusic.errors import InputError
-from dancetomusic.types import PoseSequence
 
 
 def _dance(names: list[str], *, genre: str = "waltz", beats: float = 3.0) -> Dance:
     n_frames = int(len(names) * beats / 2 * 24)
-    poses = PoseSequence(
-        world=np.ones((n_frames, 33, 3), np.float32),
-        present=np.ones(n_frames, bool),
-        visibility=np.ones((n_frames, 33), np.float32),
-        fps=24.0,
-    )
+    poses = fully_visible(np.ones((n_frames, 33, 3), np.float32), 24.0)
     return Dance(
         dance_id="D",
         genre=genre,

@@ -3,6 +3,7 @@ import pytest
 
 pytest.importorskip("mir_eval")
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.evaluation.clips import (
     baseline_estimators,
     cut_clips,
@@ -75,7 +76,5 @@ def test_an_unknown_genre_has_120_bpm(piece):
 def test_nobody_moves_slowest_in_no_time(piece):
     (clip,) = cut_clips(piece, None)
     assert speed_minima(clip.poses).size > 10
-    one = PoseSequence(
-        np.zeros((1, 33, 3), np.float32), np.ones(1, bool), np.ones((1, 33), np.float32), 24.0
-    )
+    one = fully_visible(np.zeros((1, 33, 3), np.float32), 24.0)
     assert speed_minima(one).size == 0

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import InputError, PoseError, VideoError
 from dancetomusic.generate.beat_source import (
     AFTER_S,
@@ -19,12 +20,13 @@ from dancetomusic.generate.beat_source import (
 from dancetomusic.generate.inputs import read_dancers
 from dancetomusic.metrics.beats import beat_f
 from dancetomusic.models.pose2audio.network import Pose2Audio
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.released import locate_checkpoint, released_checkpoints
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.edit import shift_beats
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.synthesis.noises import make_noise
-from dancetomusic.types import PoseSequence, Waveform
+from dancetomusic.types import Waveform
 from tests.sound_factory import RATE, drums
 from tests.video_factory import click_times, clicks, write_video
 
@@ -43,14 +45,7 @@ def encoder():
 @pytest.fixture(scope="module")
 def dancers():
     made = choreograph("steps", 100.0, SECONDS, seed=2)
-    return [
-        PoseSequence(
-            world=made.world,
-            present=np.ones(made.world.shape[0], bool),
-            visibility=np.ones(made.world.shape[:2], np.float32),
-            fps=made.fps,
-        )
-    ]
+    return [fully_visible(made.world, made.fps)]
 
 
 def test_clear_beats_of_the_sound_are_taken(encoder, dancers):
@@ -242,12 +237,7 @@ def test_one_beat_is_no_rhythm(encoder, dancers):
 
 
 def test_dancers_have_to_be_of_one_length(dancers):
-    shorter = PoseSequence(
-        world=dancers[0].world[:48],
-        present=dancers[0].present[:48],
-        visibility=dancers[0].visibility[:48],
-        fps=24.0,
-    )
+    shorter = cut_poses(dancers[0], slice(48))
     for people, words in (([], "no dancer"), ([dancers[0], shorter], "different lengths")):
         with pytest.raises(PoseError, match=words):
             read_dancers(people)

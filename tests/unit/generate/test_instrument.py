@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dancetomusic.cli.generate_options import conditioned
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
@@ -12,14 +13,12 @@ from dancetomusic.models.score.model import ScoreModel
 from dancetomusic.models.wavenet.model import WaveNetModel
 from dancetomusic.models.wavenet.network import WaveNet, WaveNetConfig
 from dancetomusic.synthesis.choreography import choreograph
-from dancetomusic.types import PoseSequence
 
 
 @pytest.fixture(scope="module")
 def poses():
     world = choreograph("steps", 120.0, 3.0, seed=0).world
-    shape = world.shape[:2]
-    return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), 24.0)
+    return fully_visible(world, 24.0)
 
 
 @pytest.fixture(scope="module", params=["wavenet", "motion_vae"])

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.generate.result import MADE, MIXED, OUTPUT_SUFFIXES, RIGHTS, Music
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.loudness import integrated_loudness, true_peak
 from dancetomusic.score.master import master
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
-from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
+from dancetomusic.types import RhythmTrack, Waveform
 from tests.video_factory import write_video
 
 RATE, SECONDS = 44_100, 4.0
@@ -34,9 +35,7 @@ def music(video: Path, *, with_score: bool = True) -> Music:
         (Track("bass", 33, False, Notes.of([(0, 1, 40, 90)])),),
     )
     n = round(SECONDS * 24)
-    dancer = PoseSequence(
-        np.zeros((n, 33, 3), np.float32), np.ones(n, bool), np.ones((n, 33), np.float32), 24.0
-    )
+    dancer = fully_visible(np.zeros((n, 33, 3), np.float32), 24.0)
     return Music(
         sound,
         rhythm,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.pose.bvh import save_bvh
 from dancetomusic.pose.landmarks import LANDMARK
 from dancetomusic.synthesis.choreography import choreograph
@@ -60,8 +61,7 @@ def read_bvh(text: str) -> tuple[dict[str, np.ndarray], float]:
 @pytest.fixture
 def poses():
     world = choreograph("steps", 120.0, 4.0, seed=0).world
-    shape = world.shape[:2]
-    return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), 24.0)
+    return fully_visible(world, 24.0)
 
 
 def test_joints_are_where_the_landmarks_are(poses, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import InputError, OutputError, PoseError
 from dancetomusic.pose.files import load_poses, save_poses
 from dancetomusic.types import PoseQuality, PoseSequence
@@ -36,7 +37,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_saving_keeps_the_name_that_was_given(tmp_path: Path) -> None:
-    poses = PoseSequence(walk(), np.ones(48, bool), np.ones((48, 33), np.float32), 24.0)
+    poses = fully_visible(walk(), 24.0)
     save_poses(tmp_path / "dance.poses", poses)
     assert [p.name for p in tmp_path.iterdir()] == ["dance.poses"]
     with pytest.raises(OutputError):

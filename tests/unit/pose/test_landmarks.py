@@ -3,19 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import PoseError
 from dancetomusic.pose.landmarks import BONES, LANDMARK, LEFT_RIGHT_PAIRS, mirror, resample_poses
 from dancetomusic.types import PoseSequence
 
 
 def sequence(world: np.ndarray, fps: float, present: np.ndarray | None = None) -> PoseSequence:
-    frames = len(world)
-    return PoseSequence(
-        world=world.astype(np.float32),
-        present=np.ones(frames, bool) if present is None else present,
-        visibility=np.ones((frames, 33), np.float32),
-        fps=fps,
-    )
+    return fully_visible(world.astype(np.float32), fps, present)
 
 
 def test_sides_pair_up_and_bones_are_landmarks() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.score.notes import BeatClock
@@ -37,9 +38,7 @@ def dancer(speed: np.ndarray, joints: slice = slice(0, 33)) -> PoseSequence:
     world = np.zeros((speed.size, 33, 3), np.float32)
     world[:, :, 1] = np.linspace(-0.8, 0.9, 33)
     world[:, joints, 0] += (0.15 * speed * np.sin(2 * np.pi * 2 * seconds))[:, None]
-    return PoseSequence(
-        world, np.ones(speed.size, bool), np.ones((speed.size, 33), np.float32), FPS
-    )
+    return fully_visible(world, FPS)
 
 
 def names(plan: Plan) -> list[str]:
@@ -106,12 +105,7 @@ def test_the_last_hit_leaves_time_to_ring_and_not_too_much(duration_s, beat):
 def test_novelty_is_largest_where_the_limbs_change():
     frames = int(16.0 * FPS)
     arms, legs = dancer(np.ones(frames), slice(11, 23)), dancer(np.ones(frames), slice(23, 33))
-    poses = PoseSequence(
-        np.concatenate([arms.world, legs.world]),
-        np.ones(2 * frames, bool),
-        np.ones((2 * frames, 33), np.float32),
-        FPS,
-    )
+    poses = fully_visible(np.concatenate([arms.world, legs.world]), FPS)
     grid = steady_grid(120.0, 32.0)
     plan = plan_of(danced_rhythm(poses, grid.beat_times, grid.beat_numbers), poses)
     assert int(plan.novelty.argmax()) == 8
@@ -154,7 +148,7 @@ def test_an_arm_that_stops_dead_is_a_hit():
         rise = np.clip((seconds - stop + 0.2) / 0.2, 0.0, 1.0) ** 2
         fall = np.clip((seconds - stop - 0.6) / 1.0, 0.0, 1.0)
         world[:, 13:23, 1] -= (0.9 * (rise - fall))[:, None].astype(np.float32)
-    poses = PoseSequence(world, np.ones(frames, bool), np.ones((frames, 33), np.float32), FPS)
+    poses = fully_visible(world, FPS)
     grid = steady_grid(120.0, 8.0)
     plan = plan_of(danced_rhythm(poses, grid.beat_times, grid.beat_numbers), poses)
     assert plan.hits.times == pytest.approx([2.0, 4.0, 6.0], abs=0.09)

@@ -10,6 +10,7 @@ import pytest
 
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.synthesis.danced_grooves import danced_grooves
 from tests.groove_factory import link_short_grooves
 
@@ -23,10 +24,7 @@ def short_dance(shared_data):
     if shutil.which("fluidsynth") is None:
         pytest.skip("fluidsynth is not installed")
     dance = load_dances(shared_data / "tang2018", split="val", qualities=("A",))[0]
-    poses = replace(
-        dance.poses, world=dance.poses.world[:240], present=dance.poses.present[:240],
-        visibility=dance.poses.visibility[:240],
-    )  # fmt: skip
+    poses = cut_poses(dance.poses, slice(240))
     return replace(dance, poses=poses, beat_times=dance.beat_times[dance.beat_times < 10])
 
 

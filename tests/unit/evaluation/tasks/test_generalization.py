@@ -12,7 +12,7 @@ pytest.importorskip("mir_eval")
 from dancetomusic.checkpoint import save_checkpoint
 from dancetomusic.cli import main
 from dancetomusic.config import config_to_dict
-from dancetomusic.data.dance import Dance, Figure
+from dancetomusic.data.dance import Dance, Figure, fully_visible
 from dancetomusic.data.street import StreetClip
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.clips import OFFSETS, best_offset_by_genre, f_at_offsets
@@ -41,8 +41,7 @@ NOTHING = np.zeros(0, bool)
 
 def _poses(seconds: float, seed: int = 0) -> PoseSequence:
     world = choreograph("steps", 120.0, seconds, seed=seed).world[: round(seconds * 24)]
-    shape = world.shape[:2]
-    return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), 24.0)
+    return fully_visible(world, 24.0)
 
 
 def _dance(name: str, figures: list[str], split: str = "train", genre: str = "waltz") -> Dance:

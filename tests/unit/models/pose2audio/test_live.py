@@ -17,6 +17,7 @@ from dancetomusic.rhythm.beats import steady_grid
 from dancetomusic.rhythm.features import rhythm_features
 
 RATE = 75.0
+GUIDED = SamplingConfig(temperature=0.0, cfg_scale=2.5)
 
 
 def _decoder(**changes: object) -> TokenDecoder:
@@ -32,6 +33,17 @@ def _rhythm(n_frames: int, reach: int) -> np.ndarray:
     return np.concatenate([np.zeros_like(rows[:reach]), rows])
 
 
+def _guided(decoder: TokenDecoder) -> CodeStream:
+    return CodeStream(decoder, sampling=GUIDED, weight_bits=32)
+
+
+def _streamed(stream: CodeStream, rhythm: np.ndarray, n_frames: int, block: int) -> np.ndarray:
+    """Codes written a block at a time."""
+    starts = range(0, n_frames, block)
+    blocks = [stream.write(rhythm[at : at + block + 2 * stream.reach]) for at in starts]
+    return np.concatenate(blocks, axis=1)
+
+
 def test_a_decoder_that_sees_ahead_is_refused() -> None:
     with pytest.raises(CheckpointError, match="cannot write on a stream"):
         CodeStream(_decoder(causal=False))
@@ -39,15 +51,12 @@ def test_a_decoder_that_sees_ahead_is_refused() -> None:
 
 def test_codes_of_the_first_window_are_those_of_generate() -> None:
     decoder = _decoder()
-    stream = CodeStream(
-        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
-    )
+    stream = _guided(decoder)
     rhythm = _rhythm(300, stream.reach)
-    blocks = [stream.write(rhythm[at : at + 4 + 2 * stream.reach]) for at in range(0, 200, 4)]
-    streamed = np.concatenate(blocks, axis=1)
+    streamed = _streamed(stream, rhythm, 200, 4)
     whole = decoder.generate(
         torch.from_numpy(rhythm[None, stream.reach :]),
-        sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5),
+        sampling=GUIDED,
     )
     assert streamed.shape == (2, 200 - stream.lag)
     assert np.array_equal(streamed, whole[0, :, : streamed.shape[1]].numpy())
@@ -55,24 +64,19 @@ def test_codes_of_the_first_window_are_those_of_generate() -> None:
 
 def test_a_simple_stream_is_that_without_guidance() -> None:
     decoder = _decoder()
-    stream = CodeStream(
-        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
-    )
+    stream = _guided(decoder)
     stream.simplify(True)
     rhythm = _rhythm(150, stream.reach)
-    blocks = [stream.write(rhythm[at : at + 5 + 2 * stream.reach]) for at in range(0, 100, 5)]
+    streamed = _streamed(stream, rhythm, 100, 5)
     plain = decoder.generate(
         torch.from_numpy(rhythm[None, stream.reach :]), sampling=SamplingConfig(temperature=0.0)
     )
-    streamed = np.concatenate(blocks, axis=1)
     assert np.array_equal(streamed, plain[0, :, : streamed.shape[1]].numpy())
 
 
 def test_guidance_returns_with_the_window_that_begins_next() -> None:
     def played(simple_until: int) -> np.ndarray:
-        stream = CodeStream(
-            decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
-        )
+        stream = _guided(decoder)
         blocks = []
         for at in range(0, 500, 5):
             stream.simplify(at < simple_until)
@@ -91,17 +95,14 @@ def test_guidance_returns_with_the_window_that_begins_next() -> None:
 
 def test_the_next_window_continues_as_generate_does_from_a_prefix() -> None:
     decoder = _decoder()
-    stream = CodeStream(
-        decoder, sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5), weight_bits=32
-    )
+    stream = _guided(decoder)
     rhythm = _rhythm(700, stream.reach)
-    blocks = [stream.write(rhythm[at : at + 5 + 2 * stream.reach]) for at in range(0, 600, 5)]
-    streamed = np.concatenate(blocks, axis=1)
+    streamed = _streamed(stream, rhythm, 600, 5)
     begin, context = 300, 150  # the second window listens from 4 s on, and plays from 6 s on
     window = decoder.generate(
         torch.from_numpy(rhythm[None, stream.reach + begin : stream.reach + begin + 320]),
         prefix_codes=torch.from_numpy(streamed[None, :, begin : begin + context]),
-        sampling=SamplingConfig(temperature=0.0, cfg_scale=2.5),
+        sampling=GUIDED,
     )[0].numpy()
     same = streamed[:, begin + context : 590] == window[:, context : 590 - begin]
     assert same.mean() > 0.95  # the first rows of rhythm of a window know what was before it

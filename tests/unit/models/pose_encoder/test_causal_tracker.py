@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.models.pose_encoder.causal_tracker import CausalBeatTracker, track_dance
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig, encode_poses
+from dancetomusic.pose.landmarks import cut_poses
 from dancetomusic.synthesis.choreography import choreograph
 from dancetomusic.types import PoseSequence
 
@@ -21,20 +23,13 @@ def encoder() -> PoseEncoder:
 
 def _poses(seconds: float = 8.0) -> PoseSequence:
     world = choreograph("steps", 110.0, seconds, seed=1).world
-    frames = world.shape[0]
-    return PoseSequence(world, np.ones(frames, bool), np.ones((frames, 33), np.float32), FPS)
-
-
-def _cut(poses: PoseSequence, frames: int) -> PoseSequence:
-    return PoseSequence(
-        poses.world[:frames], poses.present[:frames], poses.visibility[:frames], poses.fps
-    )
+    return fully_visible(world, FPS)
 
 
 def test_later_poses_change_no_earlier_beat(encoder: PoseEncoder) -> None:
     poses = _poses()
     whole, confidence = track_dance(encoder, poses)
-    part, _ = track_dance(encoder, _cut(poses, 120))
+    part, _ = track_dance(encoder, cut_poses(poses, slice(120)))
     assert whole.size == confidence.size and part.size
     np.testing.assert_array_equal(whole[: part.size], part)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.data.wild import load_wild, trusted_clips
 from dancetomusic.errors import InputError
 from dancetomusic.metrics.beats import beat_f
@@ -42,13 +43,7 @@ def encoder() -> PoseEncoder:
 
 
 def _sequence(world: np.ndarray) -> PoseSequence:
-    frames = world.shape[0]
-    return PoseSequence(
-        world.astype(np.float32),
-        np.ones(frames, bool),
-        np.ones((frames, 33), np.float32),
-        FPS,
-    )
+    return fully_visible(world.astype(np.float32), FPS)
 
 
 def _dance(bpm: float = 104.0, seconds: float = 14.0, seed: int = 3) -> tuple:

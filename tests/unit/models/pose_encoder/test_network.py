@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import CheckpointError, ConfigError, PoseError
 from dancetomusic.models.pose_encoder.network import (
     PoseEncoder,
@@ -13,7 +14,6 @@ from dancetomusic.models.pose_encoder.network import (
 )
 from dancetomusic.pose.files import load_poses
 from dancetomusic.synthesis.choreography import choreograph
-from dancetomusic.types import PoseSequence
 
 TINY = PoseEncoderConfig(channels=16, dilations=(1, 2), dropout=0.0)
 
@@ -28,8 +28,7 @@ def tiny_encoder(**changes):
 
 
 def sequence(world):
-    frames = world.shape[0]
-    return PoseSequence(world, np.ones(frames, bool), np.ones((frames, 33), np.float32), 24.0)
+    return fully_visible(world, 24.0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 23, 120, 121])

@@ -16,7 +16,7 @@ import torch
 
 from dancetomusic.config import config_from_dict, config_to_dict, load_config_values
 from dancetomusic.data.clip import clip_directory, load_clip
-from dancetomusic.data.dance import Dance
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
@@ -34,7 +34,6 @@ from dancetomusic.models.pose_encoder.training_data import (
 )
 from dancetomusic.models.registry import train
 from dancetomusic.rhythm.energy import danced_rhythm
-from dancetomusic.types import PoseSequence
 from tests.clip_factory import add_clip
 
 TINY = PoseEncoderConfig(
@@ -169,15 +168,12 @@ def test_two_processes_do_what_one_does_with_the_double_batch(tmp_path):
 
 
 def dance(**changes):
-    frames = 240
+    world = np.random.default_rng(0).normal(0, 0.3, (240, 33, 3))
     values = {
         "dance_id": "D", "genre": "waltz", "split": "train", "sync_quality": "A", "bpm": 90.0,
         "beats_per_bar": 3, "downbeat_known": True, "figures": (), "audio_path": None,
         "beat_times": np.arange(0.5, 9.5, 0.67),
-        "poses": PoseSequence(
-            np.random.default_rng(0).normal(0, 0.3, (frames, 33, 3)).astype(np.float32),
-            np.ones(frames, bool), np.ones((frames, 33), np.float32), 24.0,
-        ),
+        "poses": fully_visible(world.astype(np.float32), 24.0),
     }  # fmt: skip
     return Dance(**{**values, "audio_path": Path("none"), **changes})
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import InputError, OutputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.score.midi import read_midi
 from dancetomusic.score.mix import sum_stems
 from dancetomusic.synthesis.choreography import choreograph
-from dancetomusic.types import PoseSequence
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,7 @@ def model():
 @pytest.fixture(scope="module")
 def poses():
     world = choreograph("steps", 120.0, 8.0, seed=0).world
-    shape = world.shape[:2]
-    return PoseSequence(world, np.ones(shape[0], bool), np.ones(shape, np.float32), 24.0)
+    return fully_visible(world, 24.0)
 
 
 @pytest.fixture(scope="module")

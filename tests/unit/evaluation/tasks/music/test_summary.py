@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.evaluation.pieces import Piece
 from dancetomusic.evaluation.report import to_json
 from dancetomusic.evaluation.tasks.music.measure import (
@@ -24,15 +25,12 @@ from dancetomusic.evaluation.tasks.music.rows import (
 )
 from dancetomusic.evaluation.tasks.music.scores import COLUMNS
 from dancetomusic.evaluation.tasks.music.summary import summarise
-from dancetomusic.types import PoseSequence
 
 NAN = float("nan")
 
 
 def piece(name, dance):
-    poses = PoseSequence(
-        np.zeros((24, 33, 3), np.float32), np.ones(24, bool), np.ones((24, 33), np.float32), 24.0
-    )
+    poses = fully_visible(np.zeros((24, 33, 3), np.float32), 24.0)
     return Piece(name, dance, "", 120.0, poses, np.zeros(0), np.zeros(0, int), False, Path(dance))
 
 
