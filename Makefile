@@ -45,8 +45,8 @@ bench: $(VENV)/dev.stamp
 
 train-default: $(VENV)/dev.stamp
 	for run in codec pose_encoder pose2audio_base pose2audio pose_encoder_causal pose2audio_causal \
-	    pose2score wavenet motion_vae dance_gan beat_network beat_network_real; do \
-	    model=$${run%_base}; model=$${model%_real}; $(BIN)/dancetomusic train --model $${model%_causal} \
+	    pose2score wavenet wavenet_frames motion_vae dance_gan beat_network beat_network_real; do \
+	    model=$${run%_base}; model=$${model%_real}; model=$${model%_frames}; $(BIN)/dancetomusic train --model $${model%_causal} \
 	        --config configs/$$run.yaml --output runs/$$run || exit; \
 	done
 
