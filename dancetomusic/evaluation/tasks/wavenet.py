@@ -257,7 +257,7 @@ def likelihood_table(found: Likelihood, sample_rate: int) -> str:
 
 @torch.no_grad()
 def latent_distances(
-    model: WaveNet, dances: Sequence[DanceSound], *, pieces: int = 3, seconds: float = 8.0
+    model: WaveNet, dances: Sequence[DanceSound], *, pieces: int = 2, seconds: float = 8.0
 ) -> tuple[Float[np.ndarray, " dances"], Float[np.ndarray, " dances"]]:
     """How far apart two playings of one movement are, in dB of their log-mel spectrograms.
 

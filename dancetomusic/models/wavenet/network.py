@@ -262,8 +262,8 @@ class PictureFront(PoseFront):
     """Estimates from pictures what ``PoseFront`` reads, frame by frame, through a small network.
 
     Its inputs are how a picture differs from the mean of all, which hides what stands still, and
-    how it differs from the pictures before and after. Bodies, clothes and backgrounds have least
-    part in these; the square root keeps poor contrast and large movement in one range.
+    how it differs from the pictures before and after, relative to how much that is usually. Bodies,
+    clothes and backgrounds have least part in these.
     """
 
     def __init__(self, channels: int) -> None:
@@ -287,8 +287,9 @@ class PictureFront(PoseFront):
             functional.pad(change, (0, 0, 0, 0, 1, 0)),
             functional.pad(change, (0, 0, 0, 0, 0, 1)),
         ]
-        stacked = torch.stack(inputs, dim=2).sqrt()
-        return self.layers(stacked.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+        stacked = torch.stack(inputs, dim=2)
+        usual = stacked.square().mean((1, 3, 4), keepdim=True).sqrt().clamp(min=1e-3)
+        return self.layers((stacked / usual).sqrt().flatten(0, 1)).unflatten(0, pictures.shape[:2])
 
     def forward(self, movement: Tensor) -> Float32[Tensor, "batch channels frames"]:
         """As many frames as there are pictures, or signals that were estimated of them."""
