@@ -237,7 +237,6 @@ def read(path: Path) -> None:
 
 def _worker(requests: Connection) -> None:
     """Read each file that is named; answer with outcome, message and memory in MB."""
-    av.logging.set_level(av.logging.PANIC)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     limit = ADDRESS_SPACE_MB * 10**6
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
