@@ -1,12 +1,12 @@
 """The Dockerfile without an engine: linted, and what it names compared with what there is.
 
-What only a container has (packages of Debian, users) is checked by name. That the package installs
-is seen by ``make demo`` and by the test of its wheel.
+What only a container has (packages of Debian, users) is checked by name; ``try_dockerfile`` of
+``building_tools`` carries the steps out. That the package installs is seen by ``make demo`` and by
+the test of its wheel.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import re
@@ -19,8 +19,6 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -28,6 +26,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import dancetomusic
+from building_tools.try_dockerfile import (
+    Step,
+    copy,
+    is_sent,
+    read_patterns,
+    read_stages,
+    read_steps,
+)
 from dancetomusic.cli import main
 from tests.conftest import REPOSITORY
 
@@ -35,61 +41,8 @@ TOKEN = "a secret of some length"
 START_S = 300.0
 
 
-@dataclass(frozen=True)
-class Step:
-    """One instruction: its name in capitals, its flags, and the rest of its text."""
-
-    name: str
-    text: str
-    flags: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def words(self) -> list[str]:
-        """The arguments, given as JSON or as words."""
-        return json.loads(self.text) if self.text.startswith("[") else self.text.split()
-
-
-def read_steps(path: Path) -> list[Step]:
-    """Instructions of a Dockerfile in order, without comments, long lines joined."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    steps = []
-    for line in filter(None, map(str.strip, joined.splitlines())):
-        name, *rest = line.split()
-        flags = list(takewhile(lambda word: word.startswith("--"), rest))
-        text = re.sub(r"\s+", " ", " ".join(rest[len(flags) :]))
-        pairs = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
-        steps.append(Step(name.upper(), text, pairs))
-    return steps
-
-
-def stages(steps: list[Step]) -> dict[str, list[Step]]:
-    """Steps after each ``FROM``, by the stage's name."""
-    found: dict[str, list[Step]] = {}
-    for step in steps:
-        if step.name == "FROM":
-            *_, name = step.words
-            found[name] = []
-        else:
-            found[name].append(step)
-    return found
-
-
-def is_sent(path: str, patterns: list[str]) -> bool:
-    """Whether ``.dockerignore`` lets a file through; the last pattern that fits decides."""
-    sent = True
-    parents = [path, *map(str, Path(path).parents)][:-1]
-    for pattern in patterns:
-        plain = pattern.removeprefix("!").removeprefix("**/")
-        anywhere = pattern.startswith("**/")
-        for parent in parents:
-            if fnmatch.fnmatchcase(Path(parent).name if anywhere else parent, plain):
-                sent = pattern.startswith("!")
-    return sent
-
-
 STEPS = read_steps(REPOSITORY / "Dockerfile")
-STAGES = stages(STEPS)
+STAGES = read_stages(STEPS)
 FINAL = STAGES[list(STAGES)[-1]]
 
 
@@ -130,11 +83,7 @@ def test_the_python_of_the_image_is_one_that_the_package_takes(repository):
 
 
 def test_what_the_image_needs_is_sent_and_nothing_else():
-    patterns = [
-        line
-        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
+    patterns = read_patterns(REPOSITORY / ".dockerignore")
     wanted = {
         source
         for step in STEPS
@@ -146,6 +95,22 @@ def test_what_the_image_needs_is_sent_and_nothing_else():
     assert not is_sent("dancetomusic/cli/__pycache__/app.pyc", patterns)
     assert not is_sent(".git/config", patterns)
     assert not is_sent("data/samples/secret.mp4", patterns)
+
+
+def test_copies_are_made_as_an_engine_makes_them(tmp_path):
+    source = tmp_path / "source"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "kept.txt").write_text("kept")
+    (source / "inner" / "left.pyc").write_text("left")
+    (source / "one.txt").write_text("one")
+    root = tmp_path / "root"
+    copy([source], root / "package", False, lambda path: path.suffix != ".pyc")
+    copy([source / "one.txt", source / "inner" / "kept.txt"], root, True, lambda path: True)
+    copy([source / "one.txt"], root / "two.txt", False, lambda path: True)
+    made = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert made == {
+        "package/inner/kept.txt", "package/one.txt", "one.txt", "kept.txt", "two.txt"
+    }  # fmt: skip
 
 
 def test_packages_of_debian_exist():
