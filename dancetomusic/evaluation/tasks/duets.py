@@ -170,7 +170,7 @@ def score_duet(encoder: PoseEncoder, duet: Duet, seed: int = 0) -> dict[str, tup
 
     NaN where it has no meaning.
     """
-    found = {}
+    found: dict[str, tuple[float, ...]] = {}
     encodings = [encode_poses(encoder, dancer) for dancer in duet.dancers]
     for follow, name in FOLLOWED.items():
         leaders = choose_lead(duet.dancers, follow).leaders
