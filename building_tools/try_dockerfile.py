@@ -296,7 +296,7 @@ def try_page(root: Root, steps: list[Step], video: Path) -> None:
             sys.exit("the take is silent")
         say(f"a take made, {seconds:.1f} s of sound", started)
         file = page.work(f"/api/takes/{take}/files", {"format": "mp4"})["url"]
-        say(f"its video fetched, {len(page.ask(file)) / 1e6:.1f} MB", started)
+        say(f"its video fetched, {len(page.ask('/' + file)) / 1e6:.1f} MB", started)
     finally:
         server.terminate()
         server.wait(60)
