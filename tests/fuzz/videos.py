@@ -251,8 +251,14 @@ def _worker(requests: Connection) -> None:
                 outcome = "finding"
         except BaseException:
             outcome, said = "finding", traceback.format_exc()
-        used_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-        requests.send((outcome, said, used_mb))
+        requests.send((outcome, said, _peak_mb()))
+
+
+def _peak_mb() -> float:
+    """Most memory that was resident; of ``getrusage`` that of the process that started this one
+    would be part."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
 
 class Reader:
@@ -353,6 +359,7 @@ def attack(n_cases: int, seed: int, n_commands: int, keep: Path) -> tuple[Counte
                 tried.append(("generate", command))
             for name, attempt in tried:
                 outcome, said = attempt(case.path)
+                outcomes[f"{name}: {outcome}"] += 1
                 if outcome == "finding":
                     keep.mkdir(parents=True, exist_ok=True)
                     kept = keep / case.path.name

@@ -296,7 +296,7 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path, repository):
 
 @pytest.mark.slow
 def test_an_interrupt_lets_tasks_in_hand_finish(tmp_path, repository):
-    with script(tmp_path, repository, 1) as process:
+    with script(tmp_path, repository, 4) as process:  # in hand still when the signal comes
         pids = noted(tmp_path)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
