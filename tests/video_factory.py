@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -127,6 +128,8 @@ def write_video(
             frame.pts, frame.time_base = round(time / base), base
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
+        if codec == "libsvtav1":  # freeing this encoder waits for itself once in a while
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(video.codec_context))
         if audio is not None and sound is not None:
             for frame in _sound_frames(sound, sound_rate, sound_start_s, sound_gap_s):
                 output.mux(audio.encode(frame))
