@@ -93,6 +93,9 @@ NEEDS = {
 }
 """Bit of ``tracks`` without which a field is 0."""
 
+HARMONY = ("root", "quality")
+"""Fields of the chord, which changes on beats alone."""
+
 FIELD = {name: index for index, name in enumerate(FIELDS)}
 _QUALITY_LIST = tuple(QUALITIES.values())
 

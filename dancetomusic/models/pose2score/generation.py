@@ -13,6 +13,7 @@ from dancetomusic.models.pose2score.conditions import CONDITION, conditions_of, 
 from dancetomusic.models.pose2score.events import (
     FIELD,
     FIELDS,
+    HARMONY,
     NEEDS,
     OFFSETS,
     TICKS_PER_BEAT,
@@ -88,7 +89,7 @@ def sample_events(
     """Events from beat 0 up to the last hit.
 
     Each hit of the dance gets an event, in which at least one drum strikes an accent: where the
-    network would pass over it, it is asked for its likeliest among those that do not.
+    network draws none, the likeliest accent is taken.
     """
     rows = conditions_of(frame, model.config.styles)
     guided = sampling.cfg_scale != 1.0
@@ -218,7 +219,7 @@ class _FieldReader:
             need = NEEDS.get(name, 0)
             if (need and not values[0] & need) or (need == 1 and k > self.n_drums):
                 value = 0
-            elif name in ("root", "quality") and tick:
+            elif name in HARMONY and tick:
                 value = int(before[k])
             elif name == "offset" and values[0] <= 1:
                 value = OFFSETS // 2
@@ -232,8 +233,8 @@ class _FieldReader:
                     logits[::2] = -np.inf
                 elif hit and need == 1:
                     drums.append(logits)
-                exact = name in ("root", "quality")
-                value = _draw(logits, self.of_harmony if exact else self.sampling, noise[k])
+                sampling = self.of_harmony if name in HARMONY else self.sampling
+                value = _draw(logits, sampling, noise[k])
             values[k] = value
             hidden += self.embedded[self.first[k] + value]
             if hit and k == self.n_drums and not (values[1 : k + 1] >= ACCENTS).any():

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dancetomusic.models.pose2score.conditions import CONDITION, GUIDED
-from dancetomusic.models.pose2score.events import FIELD, FIELDS, NEEDS, TICKS_PER_BEAT
+from dancetomusic.models.pose2score.events import FIELD, FIELDS, HARMONY, NEEDS, TICKS_PER_BEAT
 from dancetomusic.models.pose2score.network import Composer, ComposerConfig
 from dancetomusic.models.pose2score.training_data import (
     ComposerTrainingConfig,
@@ -25,7 +25,7 @@ from dancetomusic.training.task import TrainingTask, scheduled_adamw
 
 GROUPS = {
     "drums": [name for name in FIELDS if name.startswith("drum ")],
-    "harmony": ["root", "quality"],
+    "harmony": list(HARMONY),
     "chords": ["shape", "chord length", "chord velocity"],
     "bass": ["bass", "bass length", "bass velocity"],
     "lead": ["lead", "lead length", "lead velocity", "second voice"],
@@ -109,7 +109,7 @@ def _learned(batch: EventBatch) -> Tensor:
     for name, bit in NEEDS.items():
         learned[..., FIELD[name]] = (tracks & bit) > 0
     on_beat = batch.ticks % TICKS_PER_BEAT == 0
-    for name in GROUPS["harmony"]:
+    for name in HARMONY:
         learned[..., FIELD[name]] = on_beat
     learned[..., FIELD["offset"]] = tracks > 1
     return learned
