@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, TypeVar
@@ -119,11 +120,21 @@ def load_batches(
         num_workers=min(num_workers, 1) if data.state_dict() else num_workers,
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # leaves the global one alone
+        worker_init_fn=_leave_signals,
     )
     for batch, position in loader:
         if isinstance(batch, DanceToMusicError):
             raise batch
         yield batch, position
+
+
+def _leave_signals(_worker: int) -> None:
+    """Signals to the whole group, of a terminal or a job's manager, are for the training process.
+
+    A worker ends when that one closes the loader, or is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: B) -> B:

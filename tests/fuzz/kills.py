@@ -32,6 +32,7 @@ from pathlib import Path
 from dancetomusic.checkpoint import CONFIG_FILE, load_checkpoint
 from dancetomusic.cli import main as run_command
 from dancetomusic.data.clip import ACCEPTED, clip_directories, load_clip, read_record
+from dancetomusic.generate.folder import JOURNAL_FILE
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import probe_video
 from tests.dance_factory import BUILD_OPTIONS, small_copy
@@ -61,12 +62,18 @@ Tree = dict[str, str]
 
 
 def tree(folder: Path) -> Tree:
-    """The checksum of every file, hidden ones included; but for the lock, which stays empty."""
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != ".lock")
-    return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
-    }
+    """The checksum of every file, hidden ones included; but for the lock, which stays empty.
+
+    Lines of the journal of ``generate`` stand in the order in which workers finished: sorted here.
+    """
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != ".lock":
+            content = file.read_bytes()
+            if file.name == JOURNAL_FILE:
+                content = b"".join(sorted(content.splitlines(keepends=True)))
+            found[file.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -166,15 +167,23 @@ def test_half_the_batch_twice_as_often_resumes(tmp_path):
 
 
 def test_a_run_that_is_asked_to_end_saves_first(tmp_path):
+    """Also where the signal goes to its whole group, as the manager of jobs or services does."""
+
     def terminate(step):
         if step == 4:
+            makers = multiprocessing.active_children()
+            assert makers, "no process makes batches"
+            for number in (signal.SIGINT, signal.SIGTERM):
+                for maker in makers:
+                    os.kill(maker.pid, number)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    line = Line(CONFIG)
+    config = replace(CONFIG, num_workers=1)
+    line = Line(config)
     line.begin = terminate
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        run_training(lambda context: line, CONFIG, tmp_path)
+        run_training(lambda context: line, config, tmp_path)
     assert end.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     resumed = run(tmp_path)
