@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from jaxtyping import Float32
 
+from dancetomusic.codec.base import Codec
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation import sound_scores
 from dancetomusic.evaluation.baselines import (
@@ -56,6 +57,7 @@ from dancetomusic.io.audio import resample
 from dancetomusic.metrics import played_score
 from dancetomusic.metrics import score as metrics
 from dancetomusic.metrics.bootstrap import known_mean
+from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.score.notes import Score
 from dancetomusic.score.plan import Plan, make_plan
@@ -177,6 +179,16 @@ def score_heard(score: Score, sound: Waveform, rng: np.random.Generator) -> Valu
     return dict(zip(PLAYED_ROWS, (*onsets, *drums, *bass), strict=True))
 
 
+def score_through_codec(music: Music, codec: Codec, grid: Grid, musicnn: Path | None) -> Scored:
+    """A piece once more, encoded and decoded: what a model that writes codes can reach."""
+    sound = codec.decode(codec.encode(music.waveform))
+    scored = score_sound(sound, grid, musicnn)
+    if music.score is None:
+        return scored
+    heard = score_heard(music.score, sound, np.random.default_rng(0))
+    return replace(scored, means=scored.means | heard)
+
+
 def drum_likeness(score: Score) -> Values:
     """How alike bars of the drums are, by the bars between them."""
     drums = replace(score, tracks=(score.track("drums"),))
@@ -200,8 +212,8 @@ class Scored:
 
 def score_music(
     chain: DanceToMusic, dance: Dance, seeds: int, musicnn: Path | None = None
-) -> tuple[Scored, Waveform]:
-    """Music of one system for one dance, ``seeds`` pieces of it; and the sound of the last."""
+) -> tuple[Scored, Music]:
+    """Music of one system for one dance, ``seeds`` pieces of it; and the last piece."""
     pieces: list[tuple[Music, Measured, Values]] = []
     for seed in range(seeds):
         music = chain.generate([dance.poses], beats=dance.rhythm, style=dance.style, seed=seed)
@@ -224,7 +236,7 @@ def score_music(
         means["seeds"] = known_mean([metrics.likeness(one, other) for one, other in pairs])
     styles = [(music.score.style, values) for music, _, values in pieces if music.score]
     embeddings = np.concatenate([measured.embedding for _, measured, _ in pieces])
-    return Scored(means, styles, embeddings), music.waveform
+    return Scored(means, styles, embeddings), music
 
 
 def dances_of(clips: Sequence[RhythmClip]) -> Iterator[Dance]:
@@ -322,6 +334,13 @@ def evaluate(
     require_packages("librosa", "mir_eval")
     names = checkpoint or ["score"]
     systems = {Path(name).name: DanceToMusic.from_pretrained(name) for name in names}
+    first = next(iter(systems))
+    codecs = {
+        name: chain.model.codec
+        for name, chain in systems.items()
+        if isinstance(chain.model, Pose2AudioModel)
+    }
+    through = {name: f"{first}, through the codec of {name}" for name in codecs}
     clips = load_rhythm_set(data, split=split).clips
     dances = list(dances_of(clips))
     if not dances:
@@ -340,13 +359,17 @@ def evaluate(
             if dance.style in (None, *chain.styles)
         }
         scored = {name: of_dance for name, (of_dance, _) in made.items()}
+        for name, codec in codecs.items():
+            if name != first and first in made:
+                piece = made[first][1]
+                scored[through[name]] = score_through_codec(piece, codec, dance.grid, musicnn)
         if not every_style:
             for name, sound in baselines(dance, others):
                 scored[name] = score_sound(sound, dance.grid, musicnn)
         for name, of_dance in scored.items():
             found.setdefault(name, {}).setdefault(dance.group, []).append(of_dance)
         if made:
-            others[OTHER] = next(iter(made.values()))[1]
+            others[OTHER] = next(iter(made.values()))[1].waveform
         song = dance.clip.sound()
         if song is not None:
             others[OTHER_SONG] = song
@@ -356,7 +379,7 @@ def evaluate(
             str(number): [score_drummers(grooves, number, musicnn)]
             for number in range(N_PERFORMANCES)
         }
-    order = [*systems, SONG, DRUMMERS, OTHER_SONG, OTHER, METRONOME, NOISE]
+    order = [*systems, *through.values(), SONG, DRUMMERS, OTHER_SONG, OTHER, METRONOME, NOISE]
     found = {name: found[name] for name in order if name in found}
     cells = _cells(found)
     facts = {
