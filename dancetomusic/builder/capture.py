@@ -50,9 +50,7 @@ class SoundCard(ABC):
 class Microphone(SoundCard):
     """A sound card's input, through PortAudio; recording begins when it is made.
 
-    Args:
-        device: Name or number of the input; ``None`` for the system's own choice.
-        sample_rate: In Hz.
+    ``device`` is the name or number of the input, by default the system's own choice.
 
     Raises:
         DependencyError: If the package sounddevice or the library PortAudio is missing.
@@ -105,9 +103,7 @@ class Microphone(SoundCard):
 class PlayedFile(SoundCard):
     """A file's sound as time passes, as if a microphone heard it.
 
-    Args:
-        path: A sound file or a video; its sound is read at once.
-        clock: Says what time it is, in seconds; the sound begins with the first ``read``.
+    The sound is read at once; it begins with the first ``read``, on ``clock``, which is in seconds.
 
     Raises:
         VideoError: If the file has no sound that can be decoded.
@@ -216,12 +212,8 @@ def paced_pictures(
     A picture that cannot be given in time is left out, as a camera's would be; where decoding
     is ``SKIP_S`` behind, it goes on from where the video is by then.
 
-    Args:
-        path: The video.
-        fps: Pictures a second.
-        max_side: Shrink pictures whose longer side exceeds this many pixels.
-        clock: Says what time it is, and gives the times of the pictures.
-        sleep: Waits some seconds.
+    Pictures whose longer side exceeds ``max_side`` pixels are shrunk; ``clock`` gives the times of
+    the pictures.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -258,11 +250,8 @@ def record_take(
     Sound begins with the first picture; what was recorded before is dropped. Memory does not
     grow with the length.
 
-    Args:
-        path: An ``.mp4`` file.
-        pictures: In order of time, even sides of one size.
-        seconds: Length of the take; less if the pictures end.
-        sound: What records the sound; without, the take is silent.
+    Pictures have even sides of one size. The take is silent without ``sound``, and shorter than
+    ``seconds`` if the pictures end.
 
     Returns:
         The length recorded, in seconds.

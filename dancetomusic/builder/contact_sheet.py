@@ -144,11 +144,8 @@ def write_contact_sheet(
     places while the other needs them. The manifest says what is refused where there is one.
     Memory does not grow with the number of clips.
 
-    Args:
-        root: Directory of the set.
-        output: The page; ``inspect.html`` in ``root`` by default.
-        limit: Clips to show at most, from 1.
-        thresholds: Limits at which numbers are marked; those of the gate by default.
+    The page is ``inspect.html`` in ``root`` by default. It shows ``limit`` clips at most, and marks
+    numbers beyond ``thresholds``, by default those of the gate.
 
     Raises:
         InputError: If there is no clip in ``root``, or its manifest is damaged.

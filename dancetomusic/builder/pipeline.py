@@ -66,13 +66,11 @@ class Summary:
     """What a build came to.
 
     Attributes:
-        sections: Sections asked for.
         skipped: Of them, those that were finished before.
         clips: Clips of this run by status.
         reasons: Clips and sections of this run that were not accepted, by reason.
         failed: What has failed in the whole set, in this run or before, by reason.
         seconds: Work of this run by stage, summed over workers.
-        wall_s: Time that this run took.
     """
 
     sections: int

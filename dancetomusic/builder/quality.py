@@ -91,11 +91,8 @@ def measure_quality(
 ) -> ClipQuality:
     """Say how far a clip can be trusted.
 
-    Args:
-        poses: The dancer; ``None`` if there is nobody.
-        mix: The sound; ``None`` if there is none.
-        beats: Those of its song; ``None`` if there is none.
-        pictures: Has seen every picture; ``None`` for poses that were not made of pictures.
+    Each part is ``None`` where there is none; ``beats`` are those of the song, and ``pictures`` has
+    seen every picture.
     """
     judged: dict[str, float | int | str] = {
         "loudness_dbfs": SILENCE_DBFS if mix is None else _loudness_dbfs(mix),

@@ -191,11 +191,7 @@ def save(
     section is re-encoded by FFmpeg, so that it begins at its start and not at a key frame; what
     comes out must be checked, since FFmpeg ends without error when a server fails it.
 
-    Args:
-        video: From ``describe``.
-        folder: Where to, as an absolute path; nothing else may use it.
-        settings: How.
-        section_s: Start and end, in seconds.
+    ``folder`` is an absolute path that nothing else may use; ``section_s`` is start and end.
 
     Raises:
         DownloadError: If it cannot be had.

@@ -31,10 +31,8 @@ class Section:
 
     Attributes:
         source: Its URL, or its path relative to the input folder with ``/`` between.
-        start_s: Start of the part, in seconds.
         end_s: End of the part, in seconds; ``None`` for the video's own end.
         path: The file, for local videos; ``None`` for what is to be downloaded.
-        licence: As given; empty where unknown.
     """
 
     source: str

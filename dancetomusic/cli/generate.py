@@ -190,22 +190,7 @@ def _generate_one(
     options: dict[str, Any],
     saving: dict[str, Any],
 ) -> None:
-    """Make music for one video, write it, and say what was made.
-
-    Args:
-        source: A file or a stream.
-        outputs: What is written, and the name that it is asked for by.
-        checkpoint: Of the model.
-        codec: Of its codes.
-        threads: For PyTorch.
-        save_rhythm: Further output, as the next two.
-        save_poses: Poses.
-        stems: Folder of the tracks.
-        beats: File or pipe of given beats.
-        sound: File or pipe to find the beats in.
-        options: Of ``DanceToMusic.generate``.
-        saving: Of ``Music.save``.
-    """
+    """Make music for one video, write it, and say what was made."""
     from dancetomusic.generate.one import DanceToMusic
 
     started = time.perf_counter()

@@ -261,11 +261,7 @@ def check_files(
 ) -> None:
     """Refuse a source that is no file, and outputs that cannot be written or replace an input.
 
-    Args:
-        source: A video, or poses, or a stream of either.
-        outputs: Where the music goes.
-        extras: Further outputs by their suffix.
-        inputs: What else is read.
+    ``extras`` are further outputs by their suffix, ``inputs`` what else is read.
     """
     check_source(source)
     for output in outputs:
@@ -288,10 +284,7 @@ def check_folder(source: Path, outputs: Sequence[Path]) -> None:
 def check_scope(is_folder: bool, of_one: dict[str, object], of_folder: dict[str, object]) -> None:
     """Refuse options of one video for a folder, and the other way round.
 
-    Args:
-        is_folder: Whether the source is a folder.
-        of_one: Values of options for one video, ``None`` where not given.
-        of_folder: Likewise for a folder.
+    Values of options that were not given are ``None``.
     """
     for name, value in of_one.items():
         if value is not None and is_folder:

@@ -87,8 +87,6 @@ class SynthesisBand:
     """A range of frequencies that is synthesised by an inverse STFT of its own.
 
     Attributes:
-        n_fft: Window, in samples.
-        hop_length: Samples from frame to frame.
         low: Its first bin.
         high: The bin after its last.
         per_code: Frames a code.
@@ -331,12 +329,7 @@ class SpectralCodecModel(PretrainedModule):
 
 
 class SpectralCodec(Codec):
-    """The embedded codec with its weights.
-
-    Args:
-        model: The network.
-        n_codebooks: Codebooks to encode with.
-    """
+    """The embedded codec with its weights."""
 
     def __init__(self, model: SpectralCodecModel, *, n_codebooks: int = 2) -> None:
         if not 1 <= n_codebooks <= model.config.n_codebooks:

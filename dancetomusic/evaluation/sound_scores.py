@@ -92,9 +92,7 @@ class Measured:
     """What was measured of one sound.
 
     Attributes:
-        scores: By column.
         rhythm: Onsets of its bars, to compare with those of another seed.
-        chroma: Pitch classes of its bars.
         embedding: By musicnn; no row without its wheel.
     """
 
@@ -109,11 +107,8 @@ def measure_sound(
 ) -> Measured:
     """Every column that one sound has.
 
-    Args:
-        sound: As delivered.
-        grid: What it plays on, or should.
-        beats: Beats by ``track_beats``, where they are known already.
-        musicnn: Wheel of musicnn, to embed the sound; its gain is left out.
+    ``grid`` is what it plays on, or should; ``beats`` are those of ``track_beats``, where they are
+    known already. With ``musicnn``, its wheel, the sound is embedded, its gain left out.
     """
     times, numbers = grid.beat_times, grid.beat_numbers
     mono = resample(sound.to_mono(), SAMPLE_RATE)
@@ -150,9 +145,7 @@ def frechet_cells(
 ) -> dict[str, Cell]:
     """Fréchet distance of every row to one of them, with its interval over dances.
 
-    Args:
-        embeddings: Row to the embeddings of each dance.
-        reference: One of the rows; without it nothing is measured.
+    Without the row ``reference`` nothing is measured.
     """
     if reference not in embeddings:
         return {}

@@ -110,9 +110,7 @@ def read_sound(path: Path | str, beats_from: str = "auto") -> Waveform | None:
 def sound_of(choice: BeatChoice, source: Path | str | None) -> Waveform | None:
     """The sound that a choice of beats needs, if any.
 
-    Args:
-        choice: Given beats need none.
-        source: The video, or a sound file; ``None`` for poses alone.
+    Given beats need none; ``source`` is ``None`` for poses alone.
 
     Raises:
         VideoError: If it cannot be read.

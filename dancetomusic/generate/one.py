@@ -39,9 +39,7 @@ OPTIONS = {"midi": "score", "programs": "program"}
 class DanceToMusic:
     """The whole chain with its weights loaded.
 
-    Args:
-        model: Makes the sound.
-        encoder: Estimates the rhythm of movement; the model's own where it has one.
+    The rhythm of movement is estimated by ``encoder``, or the model's own where it has one.
 
     Example:
         >>> music = DanceToMusic.from_pretrained().generate("dance.mp4")  # doctest: +SKIP
@@ -112,10 +110,6 @@ class DanceToMusic:
 
     def check_outputs(self, outputs: Iterable[Path], stems: Path | None = None) -> None:
         """Refuse outputs that the model's music cannot be written to, before any work.
-
-        Args:
-            outputs: As for ``Music.save``.
-            stems: Folder of the stems, if they are wanted.
 
         Raises:
             OutputError: If one needs a score, and the model plays none.

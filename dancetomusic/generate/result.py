@@ -37,11 +37,7 @@ class Music:
     """What was made of a dance.
 
     Attributes:
-        waveform: The music, as long as the dance.
-        rhythm: The beats it plays on.
         dancers: All dancers followed, the most prominent first.
-        timings: Seconds spent in each stage.
-        video: The video it was made for; ``None`` for poses.
         codes: What the codec decoded it from; ``None`` from a model without a codec's codes.
         readings: What the dance's rhythm may be, the likeliest first; empty if not estimated.
         score: The notes, from a model that plays a score.

@@ -86,10 +86,6 @@ def stream_audio(
     that starts late. Sound that cannot be decoded is left out. The length is the sound's own,
     not the picture's. Memory does not grow with length.
 
-    Args:
-        path: A video or sound file.
-        sample_rate: Rate to give, in Hz.
-
     Raises:
         VideoError: If the file cannot be read.
     """
@@ -179,13 +175,7 @@ def write_stems(
 
     Signs that a file name may not have become ``-``.
 
-    Args:
-        folder: Is made if it is not there.
-        stems: By name.
-        tags: As for ``write_audio``.
-
-    Returns:
-        The files, in the order of ``stems``.
+    The folder is made if it is not there; ``tags`` are as for ``write_audio``.
 
     Raises:
         OutputError: If a file cannot be written there.

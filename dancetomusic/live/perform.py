@@ -115,9 +115,7 @@ class PacedPlayer(Player):
 class CardPlayer(Player):
     """Plays on a sound card, through PortAudio.
 
-    Args:
-        device: Name or number of the output; the system's own choice by default.
-        sample_rate: In Hz.
+    ``device`` is the name or number of the output, by default the system's own choice.
 
     Raises:
         DependencyError: If the package sounddevice or the library PortAudio is missing.
@@ -246,10 +244,7 @@ def perform(
 def summarize(engine: LiveEngine, seconds: float, began_s: float = 0.0) -> dict[str, Any]:
     """Figures of a performance as plain values: latencies by stage, losses, margin, beats.
 
-    Args:
-        engine: After or while it plays.
-        seconds: How long it has played.
-        began_s: When the recording began; the beats are given from there.
+    The recording began at ``began_s``; the beats are given from there.
     """
     status = engine.status().to_json()
     status.pop("landmarks")
@@ -277,9 +272,7 @@ def write_summary(path: Path | str, figures: dict[str, Any]) -> None:
 class PlayedSound(SoundCard):
     """The sound played back, to be recorded with the pictures; it begins with the first ``read``.
 
-    Args:
-        sample_rate: In Hz.
-        latency: Samples by which playback is delayed.
+    Playback is delayed by ``latency`` samples.
     """
 
     def __init__(self, sample_rate: int, latency: int) -> None:

@@ -27,10 +27,7 @@ def log_mel_distance_db(
     Power in 80 mel bands from 0 Hz to half the rate (FFT 2048, Hann, hop 13.3 ms), in dB,
     floored 70 dB below the reference's loudest cell; the mean runs over all cells.
 
-    Args:
-        reference: The original.
-        estimate: Same rate and length.
-        below_hz: Only bands centred below this frequency count.
+    Only bands centred below ``below_hz`` count.
 
     Raises:
         InputError: If rates or lengths differ, or the sounds are empty.

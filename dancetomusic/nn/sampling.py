@@ -62,10 +62,7 @@ def classifier_free_guidance(
     Codebook 0 says which onset it is, the others how it sounds. Guided, they settle on few codes
     and hiss, so they keep their conditional logits.
 
-    Args:
-        uncond: Logits without conditions.
-        cond: Logits with them.
-        scale: ``uncond + scale * (cond - uncond)``, at least 0; 1 is no guidance.
+    The result is ``uncond + scale * (cond - uncond)``; a scale of 1 is no guidance.
 
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.

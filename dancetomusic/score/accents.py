@@ -76,11 +76,7 @@ def answer_hits(
     Drums strike bass drum and the style's accent drum, with a crash on the strongest. For the
     stronger half chords and bass strike too where they play, and what they held gives way.
 
-    Args:
-        frame: The piece.
-        parts: Notes by track.
-        voicings: Of the chords, by bar.
-        accent_key: Drum that accents.
+    ``voicings`` are the chords' by bar, ``accent_key`` is the drum that accents.
     """
     drums, bass, chords = (list(parts[name]) for name in ("drums", "bass", "chords"))
     roots = _roots(bass)

@@ -55,15 +55,10 @@ class GrooveLibrary:
     Attributes:
         tick: Position in the bar in twelfths of a beat.
         offset: How much later than its tick a note was played, in ``OFFSET_STEPS`` of half a tick.
-        key: General MIDI percussion key.
-        velocity: 1 to 127.
         bar_start: First note of each bar, and the number of notes.
         bar_is_fill: Bars in which a fill is played.
         first_bar: First bar of each performance, and the number of bars.
         label: Style and substyle as the data set names them.
-        drummer: Who played.
-        bpm: Tempo played at.
-        beats_per_bar: From the time signature.
         fills_only: Performances that are a fill and nothing else.
 
     Raises:
@@ -161,11 +156,7 @@ def fill_strokes(
 
     A bar is a fill where this exceeds the usual number of its piece by ``FILL_EXCESS``.
 
-    Args:
-        beats: From the bar's first beat.
-        keys: General MIDI percussion keys.
-        velocities: 1 to 127.
-        beats_per_bar: Length of the bar.
+    ``beats`` count from the bar's first.
     """
     late = beats >= beats_per_bar / 2 - 0.05
     return int((late & np.isin(keys, FILL_KEYS) & (velocities >= FILL_VELOCITY)).sum())

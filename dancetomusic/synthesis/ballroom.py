@@ -34,8 +34,6 @@ class _Line:
     """What one piece of the kit plays.
 
     Attributes:
-        pitch: The piece.
-        velocity: Of MIDI, 1 to 127.
         onsets: In beats, over two bars.
         share: Share of grooves in which it plays.
     """
@@ -117,10 +115,7 @@ def ballroom_groove(style: str, grooves: Sequence[Groove], rng: np.random.Genera
     Latin and Afro-Cuban grooves fit cha-cha and rumba, three beats of any bar a waltz; for
     tango there are none.
 
-    Args:
-        style: One of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
-        grooves: To choose from.
-        rng: Chooses and composes.
+    ``style`` is one of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
     """
     kin = [groove for groove in grooves if groove.style in _KIN[style]]
     if not kin or rng.random() >= PLAYED_SHARE:
@@ -135,9 +130,7 @@ def compose_ballroom(style: str, rng: np.random.Generator) -> Groove:
     Lines come and go between grooves, hits vary in strength and time as a drummer's do,
     and the fourth and eighth bar may end in a fill.
 
-    Args:
-        style: One of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
-        rng: Decides all that varies.
+    ``style`` is one of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
     """
     pattern = _PATTERNS[style]
     bar = pattern.beats_per_bar

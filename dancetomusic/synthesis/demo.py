@@ -79,12 +79,7 @@ def render_dances(
 ) -> None:
     """Write a video of dancers side by side, its beats (.csv) and poses (.npz) beside it.
 
-    Args:
-        path: Of the video; the other files have its name.
-        dances: One to four of equal length, rate and beats.
-        width: Of the picture, in pixels, even.
-        height: Of the picture, in pixels, even.
-        camera: In front and far enough away when ``None``.
+    The camera is by default in front and far enough away.
 
     Raises:
         OutputError: If the files cannot be written.

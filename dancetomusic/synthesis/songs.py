@@ -52,8 +52,6 @@ class Pattern(NamedTuple):
     """A programmed drum pattern.
 
     Attributes:
-        beats_per_bar: Beats of a bar.
-        steps_per_beat: Steps that a beat is divided into.
         bpm: Range of tempi that it is played at.
         onsets: Per General MIDI drum, the steps of the bar that it plays.
     """
@@ -132,13 +130,7 @@ PATTERNS = {
 
 @dataclass(frozen=True)
 class Song:
-    """A rendered song.
-
-    Attributes:
-        waveform: Mono sound.
-        beat_times: In seconds.
-        beat_numbers: Position in the bar, from 1.
-    """
+    """A rendered song."""
 
     waveform: Waveform
     beat_times: Float[np.ndarray, " beats"]
@@ -147,11 +139,6 @@ class Song:
 
 def make_song(grooves: Sequence[Groove], seconds: float, rng: np.random.Generator) -> Song:
     """Compose and render a song of a random style, tempo, key and sound.
-
-    Args:
-        grooves: Performances to choose from.
-        seconds: Length of the song.
-        rng: Everything random comes from it.
 
     Raises:
         DependencyError: If FluidSynth or its SoundFont is missing.

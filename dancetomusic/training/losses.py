@@ -89,12 +89,8 @@ def critic_losses(
 ) -> dict[str, Tensor]:
     """Losses of a WGAN-GP critic: the weighted gradient penalty minus the Wasserstein distance.
 
-    Args:
-        critic: See ``gradient_penalty``, as the next three.
-        real: True examples.
-        generated: As many.
-        share: Where the gradient is penalised.
-        penalty_weight: Of the gradient penalty in ``total``.
+    The arguments are those of ``gradient_penalty``, which counts ``penalty_weight`` times in
+    ``total``.
 
     References:
         Arjovsky et al., "Wasserstein GAN", 2017.

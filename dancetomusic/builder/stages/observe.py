@@ -97,11 +97,7 @@ def save_pictures(
 
     Upright ones stand side by side, wide ones in two rows.
 
-    Args:
-        path: The file.
-        frames: Those at the ``shown_moments`` of the clip.
-        poses: The dancer; ``None`` if there is nobody.
-        n_frames: Of the whole clip.
+    ``frames`` are those at the ``shown_moments`` of the clip, which has ``n_frames`` in all.
 
     Raises:
         OutputError: If they cannot be written.

@@ -81,9 +81,6 @@ class MadeDance:
     """What was measured of one dance for one song.
 
     Attributes:
-        row: Where it comes from.
-        song: Which song it is for.
-        genre: Of the song.
         kinetic: Features of its windows, and so ``geometric``.
         geometric: See ``metrics/dance_features.py``.
         scores: Skate in m/s, limb variation, beat F estimated by the pose encoder, and so on.
@@ -118,9 +115,6 @@ class LinearRegression:
     """Poses that face the camera, by ridge regression from the sound around them.
 
     Regression gives what all dances to such a sound have in common, which is hardly a dance.
-
-    Args:
-        dances: To learn from, with their music.
     """
 
     def __init__(self, dances: Sequence[Dance]) -> None:
@@ -152,11 +146,7 @@ def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generat
 
 
 class Baselines:
-    """Dances that know nothing of the music, or no more than a regression does.
-
-    Args:
-        known: Dances to take them from, with their music.
-    """
+    """Dances that know nothing of the music, or no more than a regression does."""
 
     def __init__(self, known: Sequence[Dance]) -> None:
         self.known = known
@@ -189,13 +179,9 @@ def measure_dances(
 ) -> list[MadeDance]:
     """Make and measure every row for every held-out song.
 
-    Args:
-        model: Of the stage ``music``.
-        data: Folder of dances with their music (``data/tang2018.py``): songs of ``val``; what
-            baselines learn or sample comes from ``train``.
-        seeds: Dances of the model, and samples of random motion, for each song.
-        close_loop: Whether the model's first dance is danced to by ``pose2audio`` again.
-        on_done: Called with the name of each song.
+    Songs are those of ``val``; what baselines learn or sample comes from ``train``. For each song
+    there are ``seeds`` dances of the model and samples of random motion; with ``close_loop`` the
+    model's first dance is danced to by ``pose2audio`` again.
 
     Raises:
         InputError: If the folder has no such split, or a song is missing.

@@ -77,8 +77,6 @@ class Duet:
     """Two dancers whose beats are known.
 
     Attributes:
-        set: ``FILMED`` or ``RENDERED``.
-        tempi: ``ONE_TEMPO`` or ``TWO_TEMPI``.
         group: What means are taken over first.
         dancers: At 24 poses a second, the most prominent first.
         beat_times: Of the first dancer, in seconds.

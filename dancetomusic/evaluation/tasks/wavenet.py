@@ -90,10 +90,8 @@ def score_likelihood(
 ) -> Likelihood:
     """Bits a sample of held-out sound under every condition, on the same crops.
 
-    Args:
-        model: Conditioned on poses or pictures, which are drawn of the poses; no genre is given.
-        dances: At least two, at the model's rates, with poses and beats.
-        crops: Half-second crops of each.
+    At least two ``dances`` have poses and beats at the model's rates; pictures are drawn of the
+    poses, and no genre is given. Of each, ``crops`` of half a second are taken.
 
     Raises:
         InputError: If there are fewer than two dances, one is too short, or the model is not
@@ -227,12 +225,7 @@ def _entropy(dance: DanceSound) -> float:
 
 
 def likelihood_table(found: Likelihood, sample_rate: int) -> str:
-    """Markdown: bits a sample, and what each condition costs beyond the true movement.
-
-    Args:
-        found: What was measured.
-        sample_rate: Of the model, in Hz.
-    """
+    """Markdown: bits a sample, and what each condition costs beyond the true movement."""
     titles = [
         "", "bits a sample", "beyond the true movement: millibits a sample", "bits a second",
         "near onsets: bits a sample", "beyond: millibits a sample",
@@ -261,11 +254,8 @@ def latent_distances(
 ) -> tuple[Float[np.ndarray, " dances"], Float[np.ndarray, " dances"]]:
     """How far apart two playings of one movement are, in dB of their log-mel spectrograms.
 
-    Args:
-        model: With a bottleneck.
-        dances: Their first seconds are played.
-        pieces: Pairs of latent vectors tried for each dance.
-        seconds: How long each is played.
+    The model has a bottleneck. The first ``seconds`` of each dance are played, with ``pieces``
+    pairs of latent vectors.
 
     Returns:
         Mean distance of each dance between playings of two latent vectors, and between two

@@ -115,7 +115,6 @@ class BeatBatch:
     """Crops of recordings.
 
     Attributes:
-        levels: Input of the network.
         targets: Of beats and downbeats: 1 at the nearest frame, 0.5 beside it.
         weights: 0 where the truth is not known.
     """
@@ -150,9 +149,6 @@ def wild_recording(clip: WildClip) -> Recording:
 
 class RecordingCrops(TrainingSet):
     """Crops of recordings, varied in tempo, pitch, timbre and noise.
-
-    Args:
-        config: The settings.
 
     Attributes:
         held_out: The held-out fold of real clips, else dances of ``val``.

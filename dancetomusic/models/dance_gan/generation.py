@@ -69,11 +69,7 @@ def dance_on(
 ) -> PoseSequence:
     """Dance on beats alone, as long as they are described; without music.
 
-    Args:
-        model: Of the stage ``sequences``.
-        rhythm: Beats to dance on, two or more.
-        seed: The same seed gives the same dance.
-        variety: As for :func:`dance_to`.
+    The model is of the stage ``sequences``; ``variety`` is as for :func:`dance_to`.
 
     Raises:
         InputError: If ``rhythm`` has fewer than two beats, or variety is below 0.
@@ -98,11 +94,7 @@ def still_poses(
 ) -> Float32[np.ndarray, "count 33 3"]:
     """Bodies that hold a pose, each facing the camera.
 
-    Args:
-        model: Of any stage.
-        count: Poses to make.
-        seed: The same seed gives the same poses.
-        variety: Above 1 bolder, below 1 nearer to the mean pose.
+    ``variety`` above 1 is bolder, below 1 nearer to the mean pose.
     """
     chance = torch.randn(count, model.config.latent, generator=torch.Generator().manual_seed(seed))
     return model.skeleton(model.pose(variety * chance)).numpy()
@@ -128,14 +120,6 @@ def dance_windows(
     window_s: float = WINDOW_S,
 ) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
     """As :func:`dance_to`, landmarks window by window; the cut changes nothing.
-
-    Args:
-        model: See :func:`dance_to`, as for the next four.
-        music: The whole piece.
-        seed: Of the noise.
-        rhythm: Beats to dance on.
-        variety: Of the noise.
-        window_s: Length of a window.
 
     Raises:
         InputError: See :func:`dance_to`, before the first window.
@@ -272,10 +256,7 @@ def draw_poses(
 ) -> None:
     """Write a picture of still poses in rows.
 
-    Args:
-        path: ``.png``.
-        poses: Hip-centred.
-        side: Of one figure's picture, in pixels.
+    Poses are hip-centred; a figure's picture has ``side`` pixels each way.
 
     Raises:
         DependencyError: If PyVista is not installed.

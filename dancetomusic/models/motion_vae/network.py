@@ -113,11 +113,7 @@ class Played(NamedTuple):
 
 
 class MotionVae(PretrainedModule):
-    """Encoders of movement and sound, decoders of both.
-
-    Args:
-        config: Its shape.
-    """
+    """Encoders of movement and sound, decoders of both."""
 
     MODEL, CONFIG = "motion_vae", MotionVaeConfig
 

@@ -222,13 +222,8 @@ def play(
 
     What the live instrument plays, but not late: each block knows the movement around it.
 
-    Args:
-        model: A trained sampler.
-        poses: The dancer.
-        seed: Another seed plays otherwise.
-        rhythm: The beats to play on; without, the sampler plays freely.
-        temperature: See ``MotionSampler``.
-        codec: That of the model; the released one by default.
+    Without ``rhythm`` the sampler plays freely; ``temperature`` is as for ``MotionSampler``, and
+    the codec the released one by default.
 
     Raises:
         CheckpointError: If the codec is not the model's.
@@ -265,15 +260,7 @@ def play_frames(
 ) -> Waveform:
     """Play a whole video by its motiongram; see ``play``.
 
-    Args:
-        model: A trained sampler.
-        frames: RGB, read as they are needed.
-        fps: Of the frames, in Hz.
-        duration_s: Of the sound.
-        seed: Another seed plays otherwise.
-        rhythm: The beats to play on.
-        temperature: See ``MotionSampler``.
-        codec: That of the model; the released one by default.
+    Frames are read as they are needed; ``duration_s`` is that of the sound.
 
     Raises:
         CheckpointError: If the codec is not the model's.

@@ -84,9 +84,6 @@ class Pose2Audio(PretrainedModule):
     The two halves meet in the rhythm, which is fitted between them over the whole piece:
     to generate, call ``encoder``, ``rhythm_from_encoding``, ``rhythm_features`` and
     ``decoder.generate`` in turn.
-
-    Args:
-        config: Its shape.
     """
 
     MODEL, CONFIG = "pose2audio", Pose2AudioConfig

@@ -149,9 +149,6 @@ class Conditions:
 
     Attributes:
         rhythm: Embedding to be added at each step, that of the style included.
-        rotation: Rotary table of the steps.
-        keys: Keys of the pose memory, one tensor a layer.
-        values: Its values, likewise.
         mask: Memory positions that may be seen, by each step where they differ; ``None`` for all.
     """
 
@@ -173,8 +170,6 @@ class DecodingState:
     """A generation in progress: its conditions and one cache a layer.
 
     Attributes:
-        conditions: Computed by ``TokenDecoder.start``, or filled in while it runs.
-        caches: Keys and values of the steps taken.
         remembered: Positions of the pose memory filled in by ``TokenDecoder.remember``.
     """
 
@@ -237,9 +232,6 @@ class TokenDecoder(nn.Module):
     added like the rhythm: it can say directly what is played where. Those of ``ANY_STYLE`` are
     zero and stay so, and all are zero at first. A decoder without styles has no table. A score is
     added likewise, see ``ScoreCondition``.
-
-    Args:
-        config: Its shape.
     """
 
     def __init__(self, config: TokenDecoderConfig) -> None:
@@ -351,10 +343,7 @@ class TokenDecoder(nn.Module):
         It is seen from the step at which it has ended. Ignored if it began before the first
         step, or if the memory is full.
 
-        Args:
-            state: From ``start_live``.
-            memory: From the pose encoder.
-            began: When it began, in code frames from the first step.
+        ``began`` is when it began, in code frames from the first step.
         """
         conditions, config, slot = state.conditions, self.config, state.remembered + 1
         assert conditions.mask is not None

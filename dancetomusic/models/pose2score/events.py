@@ -102,12 +102,7 @@ _QUALITY_LIST = tuple(QUALITIES.values())
 
 @dataclass(frozen=True)
 class Events:
-    """A piece as events.
-
-    Attributes:
-        ticks: Of each event, from beat 0 on, increasing.
-        values: Of each field.
-    """
+    """A piece as events."""
 
     ticks: Int64[np.ndarray, " events"]
     values: Int64[np.ndarray, "events fields"]
@@ -126,10 +121,7 @@ def encode(
 ) -> Events:
     """The events of an arrangement up to its last hit.
 
-    Args:
-        frame: The piece.
-        voicings: Of the chords of each bar.
-        parts: Notes by track; on one tick the bass has one, chords and lead one stroke.
+    On one tick the bass has one note, chords and lead one stroke.
     """
     end = frame.plan.final_beat * TICKS_PER_BEAT
     slots: dict[int, dict[str, int]] = {tick: {} for tick in range(0, end, TICKS_PER_BEAT)}

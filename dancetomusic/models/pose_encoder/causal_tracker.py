@@ -37,10 +37,7 @@ class CausalBeatTracker:
     Attributes:
         grid: Beats so far and their confidence; times from the first frame.
 
-    Args:
-        encoder: Causal, in evaluation mode.
-        begin_s: Time of the first pose, on the clock of ``estimate``.
-        bpm: Tempo to keep.
+    The encoder is causal; ``begin_s`` is the time of the first pose, on the clock of ``estimate``.
     """
 
     def __init__(

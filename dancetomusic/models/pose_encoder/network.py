@@ -45,10 +45,8 @@ class PoseEncoderConfig:
     """Shape of a pose encoder.
 
     Attributes:
-        channels: Width of every layer and of the memory.
         dilations: One residual block each, in steps of 1/12 s.
         kernel: Taps of every convolution; odd.
-        dropout: Share of channels dropped in training.
         tempo_dropout: Likewise, where the tempo of a stretch is read.
         frame_rate: Output frames a second; the codec's.
         causal: Whether an output may depend only on poses up to the end of its 1/12 s.

@@ -58,10 +58,6 @@ ON_SET = {
 class PoseEncoderTask(TrainingTask):
     """Trains a ``PoseEncoder`` on crops of dances.
 
-    Args:
-        config: The settings.
-        context: The processes that train together.
-
     Raises:
         InputError: If the data is missing, malformed, or holds poses that are not finite.
         CheckpointError: If ``start_from`` holds no encoder of this shape.

@@ -119,14 +119,9 @@ class RhythmBatch:
     """Crops of poses, and the targets of the encoder at its frame rate.
 
     Attributes:
-        world: Landmarks.
-        present: Frames with a dancer.
         phase: Cosine and sine of the beat phase.
         beats: 1 at a beat, less in the two frames on either side.
-        downbeats: Likewise.
-        energy: In [0, 1].
         mask: 1 where the dancer is seen.
-        bpm: Tempo.
         windows: Choices of pose frames from which the tempo alone is estimated.
     """
 

@@ -53,10 +53,7 @@ STEP_INDEX = 2**31
 class CodecTask(TrainingTask):
     """What both stages share: crops of a rendered corpus, and spectral validation.
 
-    Args:
-        config: The settings of this stage.
-        model: What is trained, on its device.
-        output: Where the corpora are kept.
+    The corpora are kept in ``output``.
 
     Raises:
         InputError: If there are no grooves, or a piece is no longer than a crop.
@@ -106,13 +103,7 @@ class CodecTask(TrainingTask):
 
 
 class WholeCodecTask(CodecTask):
-    """The first stage: encoder, codebooks and decoder on spectral losses.
-
-    Args:
-        config: The settings of this stage.
-        output: Where the corpora are kept.
-        context: The processes that train together.
-    """
+    """The first stage: encoder, codebooks and decoder on spectral losses."""
 
     stage = 1
 
@@ -161,11 +152,7 @@ class WholeCodecTask(CodecTask):
 class CodecDecoderTask(CodecTask):
     """The second stage: the decoder alone, also against discriminators and the buzz.
 
-    Args:
-        config: The settings of this stage.
-        first: Checkpoint of the first stage.
-        output: Where the corpora are kept.
-        context: The processes that train together.
+    ``first`` is the checkpoint of the first stage.
     """
 
     stage = 2

@@ -168,14 +168,8 @@ def stream(
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """The sound of a movement second by second, in memory that does not grow with it.
 
-    Args:
-        model: Reads this kind of movement.
-        movement: Features of poses, or pictures, at ``MOVEMENT_FPS``.
-        n_samples: Length; by default the movement's.
-        seed: The same seed gives the same sound.
-        sampling: See ``play``.
-        genre: One that the model knows; by default none in particular.
-        latent_seed: See ``play``.
+    ``movement`` are features of poses, or pictures, at ``MOVEMENT_FPS``; ``n_samples`` is by
+    default as long as they are. The others are as for :func:`play`.
 
     Raises:
         InputError: See ``play``.

@@ -119,12 +119,9 @@ class Run:
     """One trained encoder.
 
     Attributes:
-        directory: Where it lies.
         causal: Whether it looks at the past only.
         hold_out: What it has not learned from besides ``val``; ``None``, a genre, a block, or
             ``captures``.
-        seed: Of its training.
-        trained_on: Names of its dances.
     """
 
     directory: str
@@ -151,7 +148,6 @@ class RunsTarget(Target):
     """A target that is asked of several training runs.
 
     Attributes:
-        runs: Which runs it was measured on.
         complete: Whether these are as many as it is asked of.
     """
 

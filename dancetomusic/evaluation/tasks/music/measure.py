@@ -141,10 +141,7 @@ class Findings:
     """Everything that was measured, before means are taken.
 
     Attributes:
-        pieces: What it was measured on.
-        takes: Sounds.
         long: Each model's piece of three minutes.
-        grooves: Real performances.
     """
 
     pieces: list[Piece]
@@ -213,12 +210,8 @@ def measure(
 ) -> Findings:
     """Measure every row on every piece.
 
-    Args:
-        pieces: What to make music for.
-        songs: Where other songs and genre tempi come from; may include those of ``pieces``.
-        plan: What to put beside the baselines.
-        engine: Where the work is done, a job a piece and row group.
-        on_done: Called after each job with the number of all.
+    Other songs and genre tempi come from ``songs``. A job is a piece and a group of rows;
+    ``on_done`` is called after each with the number of all.
 
     Raises:
         InputError: If a sound is missing everywhere or cannot be read.

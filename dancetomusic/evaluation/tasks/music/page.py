@@ -57,13 +57,7 @@ beat; the split `figures` holds figures out."""
 
 
 def render_page(summary: Summary, facts: Mapping[str, str], plots: Sequence[str]) -> str:
-    """The whole report.
-
-    Args:
-        summary: Its content.
-        facts: Lines of its head: what was measured on what.
-        plots: Names of pictures beside the page.
-    """
+    """The whole report."""
     parts = [*page_head("Does the music fit the dance?", facts), HELD_OUT_NOTE, ""]
     if summary.targets:
         parts += ["## What a groove must hold", ""]

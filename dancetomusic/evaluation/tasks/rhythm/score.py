@@ -50,15 +50,9 @@ class ClipResult:
     """The result of one row on one clip.
 
     Attributes:
-        row: Name of the estimator or baseline.
-        clip: Name of the clip.
-        group: Its group.
-        style: Its style.
         scores: How it did; means over draws for baselines of random phase.
         bpm: Estimated tempo; NaN where it has none.
         certainty: Stated by the estimator; NaN where it states none.
-        source: Where the beats come from.
-        beats: How many were estimated.
     """
 
     row: str
@@ -80,7 +74,6 @@ class RowSummary:
         cells: Metric to its mean over groups.
         over_clips: Mean F over clips.
         certainty: Mean stated certainty; NaN where none is stated.
-        clips: Number of clips.
     """
 
     cells: dict[str, Cell]
