@@ -25,12 +25,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dancetomusic.config import check_fields
-from dancetomusic.errors import (
-    DanceToMusicError,
-    DependencyError,
-    InputError,
-    OutputError,
-)
+from dancetomusic.errors import DanceToMusicError, DependencyError, InputError, OutputError
 from dancetomusic.io.cache import cache_directory
 
 _OUTPUT_ERRNOS = frozenset({

@@ -20,11 +20,7 @@ from dancetomusic.evaluation.pieces import SAMPLE_RATE
 from dancetomusic.evaluation.report import Cell
 from dancetomusic.io.audio import resample
 from dancetomusic.io.loudness import integrated_loudness, true_peak
-from dancetomusic.metrics.bar_similarity import (
-    bar_patterns,
-    lag_similarity,
-    pairwise_similarity,
-)
+from dancetomusic.metrics.bar_similarity import bar_patterns, lag_similarity, pairwise_similarity
 from dancetomusic.metrics.beats import Times, track_beats
 from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
 from dancetomusic.metrics.frechet import at_common_level, frechet_distance_unbiased

@@ -15,13 +15,7 @@ from dancetomusic.generate.doubts import movement_doubts
 from dancetomusic.generate.inputs import Source, read_dancers
 from dancetomusic.generate.result import MIDI_SUFFIX, Music, no_score, no_stems
 from dancetomusic.io.video import probe_video
-from dancetomusic.models.base import (
-    Conditions,
-    MusicModel,
-    Progress,
-    ScoreChoice,
-    StageClock,
-)
+from dancetomusic.models.base import Conditions, MusicModel, Progress, ScoreChoice, StageClock
 from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.lead import AUTO, check_follow, choose_lead
 from dancetomusic.models.pose_encoder.network import PoseEncoder

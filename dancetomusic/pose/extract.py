@@ -12,12 +12,7 @@ from jaxtyping import UInt8
 
 from dancetomusic.errors import PoseError
 from dancetomusic.io.video import prefetch
-from dancetomusic.pose.cleaning import (
-    MIN_DURATION_S,
-    MIN_PRESENT_SHARE,
-    clean,
-    require_dancer,
-)
+from dancetomusic.pose.cleaning import MIN_DURATION_S, MIN_PRESENT_SHARE, clean, require_dancer
 from dancetomusic.pose.mediapipe import Detection, detect_poses, shrink
 from dancetomusic.pose.stretches import find_people
 from dancetomusic.pose.tracking import track_dancers

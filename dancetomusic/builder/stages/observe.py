@@ -16,13 +16,7 @@ from dancetomusic.builder.quality import measure_quality
 from dancetomusic.builder.settings import BuildSettings
 from dancetomusic.builder.stages.cut import ClipTask
 from dancetomusic.builder.stages.standardise import read_part
-from dancetomusic.data.clip import (
-    MIX_FILE,
-    PICTURES_FILE,
-    POSES_FILE,
-    ClipQuality,
-    shown_moments,
-)
+from dancetomusic.data.clip import MIX_FILE, PICTURES_FILE, POSES_FILE, ClipQuality, shown_moments
 from dancetomusic.errors import PoseError, VideoError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.audio import read_flac, write_flac

@@ -49,11 +49,7 @@ from dancetomusic.models.dance_gan.mel import N_BANDS, mel_levels
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.pose.skeleton import (
-    Skeleton,
-    directions_of,
-    facing_camera,
-)
+from dancetomusic.pose.skeleton import Skeleton, directions_of, facing_camera
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 

@@ -15,10 +15,7 @@ from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.encoders import open_encoder
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
-from dancetomusic.models.pose_encoder.network import (
-    PoseEncoder,
-    read_rhythm,
-)
+from dancetomusic.models.pose_encoder.network import PoseEncoder, read_rhythm
 from dancetomusic.models.pose_encoder.training_data import (
     DanceCrops,
     PoseEncoderTrainingConfig,

@@ -28,17 +28,8 @@ from dancetomusic.evaluation.tasks.music.real_grooves import (
     render_performance,
     score_performance,
 )
-from dancetomusic.evaluation.tasks.music.rows import (
-    TRUTH_CODEC,
-    baseline_sounds,
-    metronome_on,
-)
-from dancetomusic.evaluation.tasks.music.scores import (
-    Reference,
-    Scores,
-    score_sound,
-    tempo_kept,
-)
+from dancetomusic.evaluation.tasks.music.rows import TRUTH_CODEC, baseline_sounds, metronome_on
+from dancetomusic.evaluation.tasks.music.scores import Reference, Scores, score_sound, tempo_kept
 from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.metrics.bar_similarity import bar_patterns, self_similarity
 from dancetomusic.metrics.beats import beat_f, track_beats

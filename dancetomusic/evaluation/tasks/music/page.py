@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dancetomusic.evaluation import sound_scores
-from dancetomusic.evaluation.report import (
-    DASH,
-    Cell,
-    cell_text,
-    page_head,
-    table,
-    targets_table,
-)
-from dancetomusic.evaluation.tasks.music.scores import (
-    GROOVE_COLUMNS,
-    LEGACY_COLUMNS,
-    TIME_COLUMNS,
-)
-from dancetomusic.evaluation.tasks.music.summary import (
-    GROOVE_RANGE,
-    LEAD_COLUMNS,
-    Summary,
-)
+from dancetomusic.evaluation.report import DASH, Cell, cell_text, page_head, table, targets_table
+from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
+from dancetomusic.evaluation.tasks.music.summary import GROOVE_RANGE, LEAD_COLUMNS, Summary
 
 TIME_NOTE = """\
 Beats are tracked in the sound of the whole piece and scored against the annotated beats

@@ -24,11 +24,7 @@ from dancetomusic.metrics.beats import (
 )
 from dancetomusic.metrics.downbeat_accent import BASS_LIMIT_HZ, downbeat_accent_db
 from dancetomusic.metrics.drum_balance import drum_balance, register_onset_times
-from dancetomusic.metrics.energy_fit import (
-    energy_correlation,
-    loudness_db,
-    quantity_of_motion,
-)
+from dancetomusic.metrics.energy_fit import energy_correlation, loudness_db, quantity_of_motion
 from dancetomusic.metrics.legacy import (
     beat_alignment,
     coverage_scores,

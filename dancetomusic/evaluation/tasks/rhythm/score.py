@@ -28,11 +28,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
 from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, RhythmSet
 from dancetomusic.metrics.beats import WINDOW_LENGTHS_S
 from dancetomusic.metrics.bootstrap import known_mean, mean_scores
-from dancetomusic.metrics.calibration import (
-    CalibrationBin,
-    calibration_curve,
-    calibration_error,
-)
+from dancetomusic.metrics.calibration import CalibrationBin, calibration_curve, calibration_error
 from dancetomusic.metrics.rhythm_scores import METRICS, RhythmScores, interval_bpm, score_rhythm
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.types import FAIR, SURE, RhythmTrack, Waveform

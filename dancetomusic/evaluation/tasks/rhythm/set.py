@@ -24,11 +24,7 @@ from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError, PoseError
 from dancetomusic.evaluation.clips import OFFSETS, nominal_grids
-from dancetomusic.evaluation.pieces import (
-    QUALITIES,
-    SAMPLE_RATE,
-    piece_of_dance,
-)
+from dancetomusic.evaluation.pieces import QUALITIES, SAMPLE_RATE, piece_of_dance
 from dancetomusic.generate.inputs import read_dancers
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.folder import find_videos
