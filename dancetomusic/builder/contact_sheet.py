@@ -144,8 +144,8 @@ def write_contact_sheet(
     places while the other needs them. The manifest says what is refused where there is one.
     Memory does not grow with the number of clips.
 
-    The page is ``inspect.html`` in ``root`` by default. It shows ``limit`` clips at most, and marks
-    numbers beyond ``thresholds``, by default those of the gate.
+    The page is ``inspect.html`` in ``root`` by default. Numbers beyond ``thresholds`` are marked,
+    by default those of the gate.
 
     Raises:
         InputError: If there is no clip in ``root``, or its manifest is damaged.

@@ -34,13 +34,10 @@ class Pose2AudioConfig:
 
     encoder: PoseEncoderConfig
     """Reads the rhythm and remembers the movement."""
-
     decoder: TokenDecoderConfig
     """Writes the codes."""
-
     codec_id: str
     """Identity of the codec whose codes are written."""
-
     codec: str = "codec"
     """Where that codec was in training: a directory, a released name or a hub id."""
 
