@@ -160,10 +160,7 @@ def open_camera(
 ) -> Iterator[Iterator[Picture]]:
     """Pictures of a camera as they are taken, until the block is left.
 
-    Args:
-        camera: Its number, a stream, or a video file, which is paced as a camera would be.
-        fps: Pictures a second to ask it for.
-        clock: Says when a picture was taken.
+    A ``camera`` is its number, a stream, or a video file, which is paced as a camera would be.
 
     Raises:
         InputError: If there is no such camera.

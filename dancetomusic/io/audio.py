@@ -231,10 +231,8 @@ def sound_output(path: Path | str) -> Iterator[Path]:
 def coded_sound(sound: Waveform, output: OutputContainer, codec: str) -> Iterator[av.Packet]:
     """``sound`` as packets of a new track of ``output``, sample 0 at time 0.
 
-    Args:
-        sound: One or two channels at one of the codec's ``SOUND_CODEC_RATES``.
-        output: Opened for writing.
-        codec: FFmpeg's name of the encoder.
+    The sound has one or two channels at one of the codec's ``SOUND_CODEC_RATES``; ``codec`` is
+    FFmpeg's name of the encoder.
     """
     n_channels = sound.samples.shape[0]
     stream = output.add_stream(

@@ -60,11 +60,9 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "batch steps d_model"]:
         """Attend.
 
-        Args:
-            x: Normalised input.
-            rotation: Table for the positions of ``x``, one for all sequences or one for each.
-            mask: Positions that may be seen; for non-causal attention.
-            cache: Past to continue. Several steps at once only while it is empty.
+        The input is normalised; ``rotation`` is the table for its positions, one for all sequences
+        or one for each. A ``mask`` of positions that may be seen is for non-causal attention.
+        Several steps at once continue a ``cache`` only while it is empty.
         """
         batch, steps, width = x.shape
         qkv = self.qkv(x).view(batch, steps, 3, self.n_heads, width // self.n_heads)

@@ -79,11 +79,8 @@ def sample(
 ) -> Int[Tensor, "*lead"]:
     """Sample one class for each leading position, independently.
 
-    Args:
-        logits: Unnormalised log-probabilities.
-        sampling: Temperature, top-k and top-p; the likeliest class always stays. Guidance is not
-            applied here.
-        generator: Source of the noise; the global one by default.
+    The likeliest class always stays, and guidance is not applied here. The global generator is the
+    source of the noise by default.
 
     References:
         Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019 (top-p).

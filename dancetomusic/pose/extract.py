@@ -69,13 +69,8 @@ def extract_video_poses(
 ) -> list[PoseSequence]:
     """Poses as of ``extract_poses``, with several stretches of the video looked at at once.
 
-    Args:
-        video: The video.
-        fps: Poses a second.
-        num_dancers: People to return at most, from 1.
-        model_path: As for ``extract_poses``.
-        workers: As for ``find_people``; changes nothing in the poses.
-        on_progress: Called with the number of frames done, now and then.
+    The arguments are those of ``extract_poses``, and ``workers`` as for ``find_people``: it changes
+    nothing in the poses.
 
     Raises:
         VideoError: If the video cannot be read.

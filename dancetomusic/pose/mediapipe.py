@@ -111,10 +111,8 @@ class PoseDetector(contextlib.AbstractContextManager):
     ``num_dancers=1`` the video is followed with one, and looked at for others every two
     seconds; from where others are seen, all are reported.
 
-    Args:
-        fps: Frames a second.
-        num_dancers: People wanted; a few more are reported where they are seen.
-        model_path: A ``.task`` file to use instead of the one that comes with the package.
+    A few more people than wanted are reported where they are seen; ``model_path`` is a ``.task``
+    file to use instead of the one that comes with the package.
 
     Raises:
         DependencyError: If MediaPipe or a system library that it needs is missing.

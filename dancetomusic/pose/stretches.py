@@ -97,14 +97,9 @@ def find_people(
     Where one person is wanted, several are looked for in a stretch if they were seen before it, or
     if another body is followed in it than before.
 
-    Args:
-        video: The video.
-        fps: Frames a second.
-        num_dancers: People wanted; a few more are reported where they are seen.
-        model_path: As for ``detect_poses``.
-        workers: Processes that look; by default one for each processor that this one may use.
-            Where one is enough, this process looks itself.
-        on_progress: Called with the number of frames looked at, which never falls.
+    A few more people than wanted are reported where they are seen. By default ``workers`` is one
+    process for each processor that this one may use; where one is enough, this process looks
+    itself. ``on_progress`` is given the number of frames looked at, which never falls.
 
     Raises:
         VideoError: If there is no such file, or no picture in it can be decoded.

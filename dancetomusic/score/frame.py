@@ -174,10 +174,8 @@ def fit_bar(pattern: DrumPattern | Line, place: int, length: int) -> Iterator[tu
     A bar shorter than the pattern's plays its first beats; in a longer one the pattern's last
     beats are played again.
 
-    Args:
-        pattern: Written pattern; its bars follow one another.
-        place: Bars of the section before this one.
-        length: Beats of this bar.
+    The pattern's bars follow one another; ``place`` is the number of bars of the section before
+    this one.
     """
     first, metre = place % pattern.bars * pattern.metre, pattern.metre
     for beat in range(length):

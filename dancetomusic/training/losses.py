@@ -65,11 +65,8 @@ def gradient_penalty(
 ) -> Float[Tensor, ""]:
     """Mean of (‖∇critic(x)‖ - 1)², at points x between real and generated examples.
 
-    Args:
-        critic: Scores of examples, each by itself.
-        real: True examples.
-        generated: As many.
-        share: Of the real example in x, in [0, 1].
+    ``critic`` scores each example by itself; ``share``, in [0, 1], is that of the real example in
+    x.
 
     References:
         Gulrajani et al., "Improved training of Wasserstein GANs", 2017.

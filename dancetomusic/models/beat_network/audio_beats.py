@@ -155,11 +155,7 @@ def beat_evidence(
 ) -> Float[np.ndarray, " evidence"]:
     """What speaks for beats, in the order of ``EVIDENCE``.
 
-    Args:
-        beat: Probability of a beat in each frame.
-        rate: Frames a second.
-        times: The beats, in seconds.
-        second: Beats by another estimator.
+    ``second`` are beats by another estimator.
     """
     if times.size < 2:
         return np.zeros(len(EVIDENCE))

@@ -103,14 +103,9 @@ class Pose2Audio(PretrainedModule):
     ) -> tuple[Float[Tensor, "batch codebooks frames classes"], PoseEncoding]:
         """Logits of every code, and what the encoder says of the dance beside it.
 
-        Args:
-            world: World landmarks in metres at 24 frames a second.
-            present: Frames with a pose.
-            codes: Music from the same moment on; see ``TokenDecoder.forward``, as for the
-                next three.
-            rhythm: Its rhythm features.
-            style: Its style.
-            unconditional: Items whose decoder sees neither rhythm nor memory nor style.
+        World landmarks are in metres at 24 frames a second; codes begin at the same moment. Codes,
+        rhythm and style are as for ``TokenDecoder.forward``; ``unconditional`` items see neither
+        rhythm nor memory nor style.
         """
         encoding = self.encoder(world, present)
         logits = self.decoder(

@@ -305,11 +305,8 @@ def decode(
 ) -> Arrangement:
     """The arrangement that events stand for.
 
-    Args:
-        events: With an event at every beat up to the last hit.
-        frame: The piece; its chords up to the last hit are those of the events instead.
-        programs: By track, as the arrangement has them.
-        rng: Draws each velocity within its step.
+    There is an event at every beat up to the last hit; up to there the chords of ``frame`` are
+    those of the events instead. ``rng`` draws each velocity within its step.
     """
     rows = [dict(zip(FIELDS, row, strict=True)) for row in events.values.tolist()]
     chords = [bar.chord_at(beat) for bar in frame.bars for beat in range(bar.length)]
