@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.stats import spearmanr
 
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.score.accents import ACCENT
 from dancetomusic.score.grooves import fill_strokes, find_fills
@@ -71,8 +72,7 @@ def harmonic_form(score: Score, period: int = 4) -> tuple[float, float]:
         open_triad = (before >= 24) | (after >= 24)
         same = (before == after) | (open_triad & (before % 12 == after % 12))
         shares.append(float(same[present].mean()) if present.any() else float("nan"))
-    shorter = [share for share in shares[:-1] if np.isfinite(share)]
-    return shares[-1], float(np.mean(shorter)) if shorter else float("nan")
+    return shares[-1], known_mean(shares[:-1])
 
 
 def in_key_share(score: Score) -> float:
@@ -217,8 +217,7 @@ def self_likeness(score: Score, period: int = 4) -> float:
     for vectors in bar_vectors(score):
         if len(vectors) > period:
             found.append(_alike(vectors[:-period], vectors[period:]))
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return known_mean(found)
 
 
 def likeness(score: Score, other: Score) -> float:
@@ -231,8 +230,7 @@ def likeness(score: Score, other: Score) -> float:
         n_bars = min(len(first), len(second))
         if first.shape[1] == second.shape[1] and n_bars:
             found.append(_alike(first[:n_bars], second[:n_bars]))
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return known_mean(found)
 
 
 def bass_on_kick(score: Score) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Int64
 
 from dancetomusic.metrics.audio_distance import low_pitch
 from dancetomusic.metrics.bar_similarity import FRAME_RATE, bar_patterns
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.types import Waveform
 
 FFT_S = 0.17
@@ -69,5 +70,4 @@ def root_form(roots: Int64[np.ndarray, " bars"], period: int = PERIOD) -> tuple[
         before, after = roots[:-lag], roots[lag:]
         known = (before >= 0) & (after >= 0)
         shares.append(float((before == after)[known].mean()) if known.any() else float("nan"))
-    shorter = [share for share in shares[:-1] if np.isfinite(share)]
-    return shares[-1], float(np.mean(shorter)) if shorter else float("nan")
+    return shares[-1], known_mean(shares[:-1])

@@ -14,7 +14,7 @@ import torch
 import typer
 from jaxtyping import Float, Float32
 
-from dancetomusic.data.dance import Dance
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.clips import speed_minima
@@ -44,7 +44,7 @@ from dancetomusic.metrics.frechet import frechet_distance
 from dancetomusic.metrics.legacy import beat_alignment
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.generation import as_dancer, dance_to
+from dancetomusic.models.dance_gan.generation import dance_to
 from dancetomusic.models.dance_gan.mel import N_BANDS, mel_levels
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
@@ -130,7 +130,7 @@ class LinearRegression:
     def dance(self, music: Waveform) -> PoseSequence:
         """As long as the music."""
         poses = _around(mel_levels(music)) @ self.weights
-        return as_dancer(poses.reshape(-1, 33, 3).astype(np.float32))
+        return fully_visible(poses.reshape(-1, 33, 3).astype(np.float32), POSE_FPS)
 
 
 def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generator) -> PoseSequence:
@@ -138,7 +138,8 @@ def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generat
     world = resample_poses(dances[int(rng.integers(len(dances)))].poses, POSE_FPS).world
     world = np.concatenate([world, world[::-1]])
     start = int(rng.integers(len(world)))
-    return as_dancer(np.take(world, np.arange(start, start + n_frames), axis=0, mode="wrap"))
+    frames = np.arange(start, start + n_frames) % len(world)
+    return fully_visible(world[frames], POSE_FPS)
 
 
 class Baselines:
@@ -161,7 +162,7 @@ class Baselines:
         """Row and poses: ``draws`` of random motion, and one of each of the others."""
         for _ in range(draws):
             yield RANDOM, random_motion(self.known, n_frames, self.rng)
-        yield MEAN_POSE, as_dancer(np.repeat(self.mean_pose[None], n_frames, axis=0))
+        yield MEAN_POSE, fully_visible(self.mean_pose[None].repeat(n_frames, axis=0), POSE_FPS)
         yield REGRESSION, self.regression.dance(music)
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.mux import mux
@@ -61,7 +62,7 @@ def dance_to(
         CheckpointError: If the model makes still poses alone.
     """
     windows = list(dance_windows(model, music, seed=seed, rhythm=rhythm, variety=variety))
-    return as_dancer(np.concatenate(windows))
+    return fully_visible(np.concatenate(windows), POSE_FPS)
 
 
 def dance_on(
@@ -85,7 +86,7 @@ def dance_on(
     silence = np.zeros((n_frames * OVERSAMPLING, N_BANDS), np.float32)
     size = FRAMES_PER_STATE * round(WINDOW_S * POSE_FPS / FRAMES_PER_STATE)
     windows = _windows(model, silence, _position(rhythm, n_frames), seed, variety, size)
-    return as_dancer(np.concatenate(list(windows)))
+    return fully_visible(np.concatenate(list(windows)), POSE_FPS)
 
 
 @torch.inference_mode()
@@ -98,16 +99,6 @@ def still_poses(
     """
     chance = torch.randn(count, model.config.latent, generator=torch.Generator().manual_seed(seed))
     return model.skeleton(model.pose(variety * chance)).numpy()
-
-
-def as_dancer(world: Float32[np.ndarray, "frames 33 3"]) -> PoseSequence:
-    """Made poses as a dancer who is seen in every frame."""
-    return PoseSequence(
-        world=world,
-        present=np.ones(len(world), bool),
-        visibility=np.ones(world.shape[:2], np.float32),
-        fps=POSE_FPS,
-    )
 
 
 def dance_windows(

@@ -235,16 +235,13 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "poses", seed, temperature)
-    sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
     observations = (
         (frame / poses.fps, partial(sampler.push_pose, world, bool(present)))
         for frame, (world, present) in seen
     )
-    blocks = _play_along(sampler, observations, round(poses.duration_s * codec.sample_rate))
-    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+    return _play_along(sampler, rhythm, observations, poses.duration_s)
 
 
 def play_frames(
@@ -271,20 +268,18 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "motiongram", seed, temperature)
-    sampler.follow(rhythm)
     observations = (
         (number / fps, partial(sampler.push_frame, frame)) for number, frame in enumerate(frames)
     )
-    blocks = _play_along(sampler, observations, round(duration_s * codec.sample_rate))
-    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+    return _play_along(sampler, rhythm, observations, duration_s)
 
 
 def _offline(
-    model: MotionVae, codec: SpectralCodec, source: Source, seed: int, temperature: float
+    model: MotionVae, codec: SpectralCodec | None, source: Source, seed: int, temperature: float
 ) -> MotionSampler:
     """A sampler whose fade-in will be cut off, and which knows the movement around each block."""
+    codec = codec or SpectralCodec.from_pretrained()
     return MotionSampler(
         model,
         codec,
@@ -298,21 +293,24 @@ def _offline(
 
 def _play_along(
     sampler: MotionSampler,
+    rhythm: RhythmTrack | None,
     observations: Iterator[tuple[float, Callable[[float], None]]],
-    n_samples: int,
-) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Blocks of sound, each observation, a time and what pushes it, given when it is due."""
-    skip = sampler.codec.model.fade_in
+    duration_s: float,
+) -> Waveform:
+    """Sound on the rhythm, each observation, a time and what pushes it, given when it is due."""
+    sampler.follow(rhythm)
+    n_samples = round(duration_s * sampler.sample_rate)
+    skip, blocks, played = sampler.codec.model.fade_in, [], 0
     following = next(observations, None)
-    while n_samples:
+    while played < n_samples:
         while following is not None and following[0] <= sampler.now_s + sampler.look_ahead_s:
             time_s, push = following
             push(time_s)
             following = next(observations, None)
-        block = sampler.step()[skip:][:n_samples]
+        blocks.append(sampler.step()[skip:])
         skip = max(0, skip - sampler.block_samples)
-        n_samples -= block.size
-        yield block
+        played += blocks[-1].size
+    return Waveform(np.concatenate(blocks)[None, :n_samples], sampler.sample_rate)
 
 
 def _bend(samples: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
