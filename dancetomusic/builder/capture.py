@@ -37,10 +37,8 @@ SKIP_S = 1.0
 class SoundCard(ABC):
     """What gives sound as it is recorded."""
 
-    @property
-    @abstractmethod
-    def sample_rate(self) -> int:
-        """In Hz."""
+    sample_rate: int
+    """In Hz."""
 
     @abstractmethod
     def read(self) -> Float32[np.ndarray, " samples"]:
@@ -65,7 +63,7 @@ class Microphone(SoundCard):
                 f"sound cannot be recorded ({error})",
                 "Install both: pip install sounddevice; apt-get install libportaudio2.",
             ) from error
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._blocks: SimpleQueue[np.ndarray] = SimpleQueue()
         try:
             self._stream = sounddevice.InputStream(
@@ -77,11 +75,6 @@ class Microphone(SoundCard):
                 f"sound input {device!r} cannot be opened ({error})",
                 "Plug one in, name another, or record without sound.",
             ) from error
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self._rate
 
     def read(self) -> Float32[np.ndarray, " samples"]:
         """All that was recorded since the last call."""
@@ -113,15 +106,11 @@ class PlayedFile(SoundCard):
         sound = read_audio(path, FILE_RATE)
         if sound is None:
             raise VideoError(f"{path} has no sound", "Name a file that has, or leave it out.")
+        self.sample_rate = FILE_RATE
         self._samples = sound.samples.mean(axis=0)
         self._clock = clock
         self._began_s: float | None = None
         self._given = 0
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return FILE_RATE
 
     def read(self) -> Float32[np.ndarray, " samples"]:
         """What was played since the last call."""

@@ -46,11 +46,8 @@ class Player(ABC):
     on_sound: Callable[[Float32[np.ndarray, " samples"]], None] | None = None
     failure: Exception | None = None
     began_s: float | None = None
-
-    @property
-    @abstractmethod
-    def latency_s(self) -> float:
-        """From a pull until its first sample is played back."""
+    latency_s: float
+    """From a pull until its first sample is played back."""
 
     @abstractmethod
     def play(self, engine: LiveEngine) -> None:
@@ -80,14 +77,9 @@ class PacedPlayer(Player):
     """
 
     def __init__(self, latency_s: float = 0.04) -> None:
-        self._latency_s = latency_s
+        self.latency_s = latency_s
         self._stopped = Event()
         self._thread: Thread | None = None
-
-    @property
-    def latency_s(self) -> float:
-        """From a pull until its first sample is played back."""
-        return self._latency_s
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
@@ -139,11 +131,7 @@ class CardPlayer(Player):
                 f"sound output {device!r} cannot be opened ({error})",
                 "Name one of --list_devices, or give --output file.wav.",
             ) from error
-
-    @property
-    def latency_s(self) -> float:
-        """What the sound card says of itself."""
-        return float(self._stream.latency)
+        self.latency_s = float(self._stream.latency)
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
@@ -276,15 +264,10 @@ class PlayedSound(SoundCard):
     """
 
     def __init__(self, sample_rate: int, latency: int) -> None:
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._silence: np.ndarray | None = np.zeros(latency, np.float32)
         self._chunks: deque[np.ndarray] = deque()
         self._lock = Lock()
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self._rate
 
     def take(self, sound: Float32[np.ndarray, " samples"]) -> None:
         """Add a chunk that is played."""

@@ -98,6 +98,10 @@ class MotionSampler:
         if not temperature >= 0:
             raise InputError(f"temperature is {temperature}", "Give 0 or more.")
         self.model, self.codec, self.source = model, codec, source
+        self.sample_rate = codec.sample_rate
+        self.block_samples = model.config.block_frames * codec.hop_length
+        """Samples that one step gives."""
+        self.block_s = self.block_samples / self.sample_rate
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
         self._frames, self._decoder = FrameDecoder(model), BlockDecoder(codec.model)
         after_s = self.block_s if playback_delay_s is None else playback_delay_s
@@ -105,21 +109,6 @@ class MotionSampler:
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
         self._seed = seed
         self.reset()
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self.codec.sample_rate
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that one step gives."""
-        return self.model.config.block_frames * self.codec.hop_length
-
-    @property
-    def block_s(self) -> float:
-        """Length of a block in seconds."""
-        return self.block_samples / self.sample_rate
 
     @property
     def now_s(self) -> float:
