@@ -71,10 +71,6 @@ class Job:
         self.changed = asyncio.Event()
 
 
-def _nothing(_job: Job) -> None:
-    pass
-
-
 class JobQueue:
     """Jobs in the order they came; ``run`` does them one by one."""
 
@@ -227,7 +223,7 @@ class JobQueue:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.on_end(job)
-        job.request, job.on_end = {}, _nothing  # they hold a video with all its takes
+        job.request, job.on_end = {}, lambda _: None  # they hold a video with all its takes
         job.notify()
 
     def _tell_places(self) -> None:

@@ -27,7 +27,7 @@ from dancetomusic.metrics.frechet import at_common_level, frechet_distance_unbia
 from dancetomusic.metrics.onsets import beats_with_onset, detect_onsets
 from dancetomusic.metrics.rhythm_scores import f_measure, metrical_levels
 from dancetomusic.metrics.sound_character import attack_ms, frame_lines_db, kit_change_db
-from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, root_form
+from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, repeated_form
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import Waveform
@@ -112,7 +112,7 @@ def measure_sound(
     own_beats = track_audio_beats(mono).beat_times.astype(np.float64)
     rhythm = bar_patterns(onset_bands(mono).astype(np.float64), times, numbers)
     chroma = bar_patterns(pitch_classes(mono), times, numbers, steps_per_beat=1, early=0.0)
-    root, root_shorter = root_form(bass_roots(mono, times, numbers))
+    root, root_shorter = repeated_form(bass_roots(mono, times, numbers))
     on_beats, off_beats = beats_with_onset(times, detect_onsets(mono), mono.duration_s)
     scores = {
         **_beat_scores("own", times, own_beats),

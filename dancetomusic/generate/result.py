@@ -88,7 +88,9 @@ class Music:
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == MIDI_SUFFIX:
-            self._save_score(target)
+            if self.score is None:
+                raise no_score(target)
+            write_midi(self.score, target, credit=RIGHTS)
             return
         sound, rights = self.waveform, MADE if self.score is None else RIGHTS
         if mix_original and self.video is not None:
@@ -120,11 +122,6 @@ class Music:
         if not self.stems:
             raise no_stems()
         return write_stems(folder, self.stems, tags={"comment": RIGHTS})
-
-    def _save_score(self, target: Path) -> None:
-        if self.score is None:
-            raise no_score(target)
-        write_midi(self.score, target, credit=RIGHTS)
 
     def _draw(
         self, index: int, frame: UInt8[np.ndarray, "height width 3"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from dancetomusic.builder.capture import Picture, SoundCard, record_take
 from dancetomusic.errors import DependencyError, InputError, OutputError
@@ -307,12 +307,8 @@ def _shown(
         engine.push_frame(picture, taken_s)
         if sound is not None:
             engine.push_sound(sound.read(), sound.sample_rate, time.monotonic())
-        yield taken_s, _even(picture)
-
-
-def _even(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height2 width2 3"]:
-    height, width = picture.shape[:2]
-    return picture[: height // 2 * 2, : width // 2 * 2]
+        height, width = picture.shape[:2]
+        yield taken_s, picture[: height // 2 * 2, : width // 2 * 2]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import signal
+from scipy.stats import entropy
 
 from dancetomusic.errors import InputError
 from dancetomusic.types import Waveform
@@ -118,9 +119,7 @@ def perplexity(
     """
     if codes.size == 0 or codes.min() < 0 or codes.max() >= codebook_size:
         raise InputError("codes are empty or out of range", f"Give 0 … {codebook_size - 1}.")
-    shares = [np.bincount(book, minlength=codebook_size) / book.size for book in codes]
-    entropies = [-np.sum(share[share > 0] * np.log2(share[share > 0])) for share in shares]
-    return 2.0 ** np.asarray(entropies, dtype=np.float64)
+    return np.exp([entropy(np.bincount(book)) for book in codes])
 
 
 def _pair(

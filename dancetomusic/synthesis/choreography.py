@@ -378,11 +378,6 @@ def _sides(n: int, every: int = 1) -> list[tuple[int, int]]:
     return [(i, LEFT if (i // every) % 2 == 0 else RIGHT) for i in range(0, n, every)]
 
 
-def _ticks(b: float, n: int, rate: float) -> list[tuple[int, float, float]]:
-    """Index, beat and interval of arm movements."""
-    return [(i, b + i / rate, 1.0 / rate) for i in range(int(n * rate))]
-
-
 def _stand(dance: _Dance, b: float, n: int) -> None:
     dance.together(b)
     every = int(dance.rng.choice([1, 2]))
@@ -492,9 +487,9 @@ def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
 
     def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
         travel = 1.0 if smooth else float(dance.rng.uniform(0.45, 0.75))
-        for i, beat, interval in _ticks(b, n, rate):
+        for i in range(int(n * rate)):
             left, right = pairs[i % len(pairs)]
-            dance.arms(beat, left, right, travel=travel * interval)
+            dance.arms(b + i / rate, left, right, travel=travel / rate)
 
     return figure
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import typer
 from jaxtyping import Bool, Float, Float32, Int64
+from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional
 
@@ -114,11 +115,12 @@ def score_likelihood(
         ]
     )
     errors = [_beat_error(model, d, read) for d, read in zip(dances, reads, strict=True)]
+    counts = [np.bincount(encode_mulaw(dance.samples / 32767)) for dance in dances]
     return Likelihood(
         bits={name: bits[:, index, 0] for index, name in enumerate(CONDITIONS)},
         bits_near={name: bits[:, index, 1] for index, name in enumerate(CONDITIONS)},
         near_share=np.array([mask.mean() for mask in near]),
-        entropy=np.array([_entropy(dance) for dance in dances]),
+        entropy=np.array([entropy(count, base=2) for count in counts]),
         beat_error=np.array(errors),
     )
 
@@ -215,13 +217,6 @@ def _beat_error(model: WaveNet, dance: DanceSound, read: Tensor) -> float:
     position = np.interp(seconds[known], beats, np.arange(beats.size))
     apart = np.arctan2(phase[:, 1], phase[:, 0]) / (2 * np.pi) - position
     return float(np.abs(apart - np.rint(apart)).mean()) if known.any() else float("nan")
-
-
-def _entropy(dance: DanceSound) -> float:
-    """Bits a sample by how often each class occurs in the dance."""
-    share = np.bincount(encode_mulaw(dance.samples / 32767)) / dance.samples.size
-    share = share[share > 0]
-    return float(-(share * np.log2(share)).sum())
 
 
 def likelihood_table(found: Likelihood, sample_rate: int) -> str:

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,6 @@ from dancetomusic.evaluation.tasks.generalization.scores import (
     WITH_DEPTH,
     ClipScore,
     Pooled,
-    Reader,
     Reading,
     StreetRow,
     dance_clips,
@@ -170,18 +170,6 @@ class Group:
     baselines: dict[str, dict[str, list[ClipScore]]]
 
 
-def open_reader(directory: str) -> Reader:
-    """What estimates beats from poses with the encoder of a checkpoint.
-
-    Raises:
-        CheckpointError: If the directory holds no intact pose encoder.
-    """
-    from dancetomusic.models.pose_encoder.network import PoseEncoder
-
-    encoder = PoseEncoder.from_pretrained(directory)
-    return lambda poses: read_clip(encoder, poses)
-
-
 def read_clip(encoder: PoseEncoder, poses: PoseSequence) -> Reading:
     """Beats that an encoder estimates from 24 poses a second.
 
@@ -239,6 +227,8 @@ def score_runs(
         InputError: If a run was trained on dances that it would be scored on, or holds out what
             there is not.
     """
+    from dancetomusic.models.pose_encoder.network import PoseEncoder
+
     songs = [
         Song(dance.dance_id, dance.genre, dance.bpm, dance.audio_path)
         for dance in dances
@@ -256,7 +246,7 @@ def score_runs(
         _check_unseen(run, clips[run.hold_out])
     for run in runs:
         began = time.monotonic()
-        reader = open_reader(run.directory)
+        reader = partial(read_clip, PoseEncoder.from_pretrained(run.directory))
         scores[run] = {kind: score_clips(reader, own) for kind, own in clips[run.hold_out].items()}
         if run.hold_out is None:
             estimated[run.reading].append([reader(clip.poses).beat_times for clip in street])
