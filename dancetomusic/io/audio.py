@@ -159,15 +159,6 @@ def write_audio(
         _write_samples(path, waveform, suffix[1:].upper(), f"PCM_{bits}", tags or {})
 
 
-def write_wav(path: Path | str, waveform: Waveform) -> None:
-    """Write 16-bit PCM, whole or not at all; sound above full scale is turned down first.
-
-    Raises:
-        OutputError: If the file cannot be written there.
-    """
-    _write_samples(path, peak_safe(waveform), "WAV", "PCM_16", {})
-
-
 def write_stems(
     folder: Path | str, stems: Mapping[str, Waveform], *, tags: Mapping[str, str] | None = None
 ) -> list[Path]:

@@ -63,14 +63,12 @@ def extract_video_poses(
     fps: float = POSE_FPS,
     *,
     num_dancers: int = 1,
-    model_path: Path | str | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PoseSequence]:
     """Poses as of ``extract_poses``, with several stretches of the video looked at at once.
 
-    The arguments are those of ``extract_poses``, and ``workers`` as for ``find_people``: it changes
-    nothing in the poses.
+    ``workers`` is as for ``find_people``: it changes nothing in the poses.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -79,12 +77,7 @@ def extract_video_poses(
     """
     _check(num_dancers)
     seen = find_people(
-        video,
-        fps,
-        num_dancers=num_dancers,
-        model_path=model_path,
-        workers=workers,
-        on_progress=on_progress,
+        video, fps, num_dancers=num_dancers, workers=workers, on_progress=on_progress
     )
     return _follow(seen, fps, num_dancers)
 

@@ -88,7 +88,6 @@ def find_people(
     fps: float,
     *,
     num_dancers: int = 1,
-    model_path: Path | str | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[list[Detection]]:
@@ -107,7 +106,7 @@ def find_people(
         DependencyError: If MediaPipe cannot be loaded.
     """
     stretches = plan_stretches(video, fps)
-    look = partial(_look, str(video), fps, num_dancers, model_path)
+    look = partial(_look, str(video), fps, num_dancers)
     report = on_progress or (lambda done: None)
     n_workers = min(workers or usable_cpus(), len(stretches))
     with ExitStack() as stack:
@@ -173,7 +172,6 @@ def _look(
     video: str,
     fps: float,
     num_dancers: int,
-    model_path: Path | str | None,
     stretch: Stretch,
     many: bool,
     go_on: Callable[[int], bool],
@@ -194,7 +192,7 @@ def _look(
     try:
         with (
             closing(cast(Generator, prefetch(pictures) if overlap else pictures)) as given,
-            PoseDetector(fps, num_dancers=wanted, model_path=model_path) as detector,
+            PoseDetector(fps, num_dancers=wanted) as detector,
         ):
             for picture in given:
                 frames.append(detector.detect(picture))

@@ -204,13 +204,7 @@ def _choose(
     return drawn.noise[0]
 
 
-def render_dance(
-    path: Path | str,
-    dancers: Sequence[PoseSequence],
-    music: Waveform | None,
-    *,
-    size: tuple[int, int] | None = None,
-) -> None:
+def render_dance(path: Path | str, dancers: Sequence[PoseSequence], music: Waveform | None) -> None:
     """Write a video of dancers side by side on a floor, with the music as its sound.
 
     Args:
@@ -218,8 +212,6 @@ def render_dance(
         dancers: One to four of one length, hip-centred; the feet that bear the weight stay in
             place.
         music: From the first pose on; ``None`` for a silent video.
-        size: Width and height of the picture, in pixels, even; by default upright for one, and
-            wide for several.
 
     Raises:
         DependencyError: If PyVista is not installed.
@@ -231,7 +223,7 @@ def render_dance(
         for poses, shift in zip(dancers, side_by_side(len(dancers)), strict=True)
     ]
     fps = dancers[0].fps
-    width, height = size or ((480, 640) if len(dancers) == 1 else (320 * len(dancers), 480))
+    width, height = (480, 640) if len(dancers) == 1 else (320 * len(dancers), 480)
     with tempfile.TemporaryDirectory() as folder:
         silent = Path(folder) / f"silent{Path(path).suffix}"
         render_poses(silent, rooms, fps, width=width, height=height)
