@@ -57,11 +57,17 @@ def write_720p(path: Path, seconds: float) -> None:
         output.mux(stream.encode(None))
 
 
-def command_s(video: Path, folder: Path) -> tuple[float, str]:
+def command_s(video: Path, folder: Path, *options: str) -> tuple[float, str]:
     """Wall time of the command in a fresh process, and what it printed about its stages."""
     began = time.perf_counter()
     result = subprocess.run(
-        [sys.executable, str(REPOSITORY / "generate.py"), str(video), str(folder / "out.wav")],
+        [
+            sys.executable,
+            str(REPOSITORY / "generate.py"),
+            str(video),
+            str(folder / "out.wav"),
+            *options,
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -80,6 +86,30 @@ def bench_command(folder: Path) -> None:
         timed = [command_s(video, folder) for _ in range(runs)]
         elapsed = statistics.median(t for t, _ in timed)
         print(f"| {seconds:.0f} s, one dancer | {elapsed:.1f} s | {timed[-1][1]} |", flush=True)
+
+
+def bench_workers(folder: Path, runs: int = 3) -> None:
+    """The minute with one process that looks for the dancer, and with more, taking turns."""
+    counts = [n for n in (1, 2, 4, 8) if n <= (os.cpu_count() or 1)]
+    walls: dict[int, list[float]] = {n: [] for n in counts}
+    poses: dict[int, list[float]] = {n: [] for n in counts}
+    for _ in range(runs):
+        for n in counts:
+            elapsed, stages = command_s(folder / "60.mp4", folder, "--workers", str(n))
+            walls[n].append(elapsed)
+            poses[n].append(float(stages.partition("poses ")[2].partition(" s")[0]))
+    print(
+        "\n| 60 s, `--workers` | poses, s | × one | whole command, s | × one |"
+        "\n|---|---|---|---|---|"
+    )
+    for n in counts:
+        cells = []
+        for times in (poses, walls):
+            gain = statistics.median(
+                one / many for one, many in zip(times[1], times[n], strict=True)
+            )
+            cells.append(f"{statistics.median(times[n]):.1f} | {gain:.2f}")
+        print(f"| {n} | {cells[0]} | {cells[1]} |", flush=True)
 
 
 def bench_poses(folder: Path) -> None:
@@ -123,6 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bench_command(folder)
+        bench_workers(folder)
         bench_poses(folder)
     bench_codec()
 

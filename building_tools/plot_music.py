@@ -7,6 +7,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dancetomusic import DanceToMusic
@@ -21,6 +23,8 @@ COLOURS = 256
 """Of the page, which is then a third of its size."""
 
 HIT = "magenta"
+STROKE_S = 0.08
+"""Length of a drum's stroke as drawn, in seconds."""
 
 
 def main(
@@ -56,15 +60,7 @@ def draw_page(video: Path, music: Music, output: Path) -> None:
     strength.set_ylim(0, 1.45)
     strength.set_yticks((0, 1))
     strength.plot(plan.hits.times, np.full(plan.hits.times.size, 1.25), "v", color=HIT)
-    for track, colour in zip(
-        score.tracks, ("black", "tab:blue", "tab:green", "tab:red"), strict=True
-    ):
-        start_s, end_s = score.seconds(track)
-        end_s = start_s + 0.08 if track.is_drum else end_s
-        notes.hlines(track.notes.pitch, start_s, end_s, colour, linewidth=2, label=track.name)
-    notes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    notes.set_ylabel("pitch (MIDI)")
-    notes.set_title(music.about, fontsize="medium")
+    draw_notes(notes, music)
     sound.specgram(
         waveform.to_mono().samples[0] + 1e-6,
         NFFT=2048,
@@ -91,11 +87,31 @@ def draw_page(video: Path, music: Music, output: Path) -> None:
     )
     for section, start in zip(score.sections, starts, strict=True):
         notes.text(max(start, 0.0), top + 6, f" {section.name}", va="top", weight="bold")
+    save_page(figure, output)
+    plt.close(figure)
+
+
+def draw_notes(axis: Axes, music: Music) -> None:
+    """A piano roll of the music's score, a colour a track."""
+    score = music.score
+    assert score is not None
+    for track, colour in zip(
+        score.tracks, ("black", "tab:blue", "tab:green", "tab:red"), strict=True
+    ):
+        start_s, end_s = score.seconds(track)
+        end_s = start_s + STROKE_S if track.is_drum else end_s
+        axis.hlines(track.notes.pitch, start_s, end_s, colour, linewidth=2, label=track.name)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    axis.set_ylabel("pitch (MIDI)")
+    axis.set_title(music.about, fontsize="medium")
+
+
+def save_page(figure: Figure, output: Path) -> None:
+    """Write a figure as a .png of few colours."""
     with atomic_output(output) as temporary:
         figure.savefig(temporary, dpi=90)
         page = Image.open(temporary).convert("RGB").quantize(COLOURS)
         page.save(temporary, optimize=True)
-    plt.close(figure)
 
 
 def _strip(video: Path, music: Music) -> np.ndarray:

@@ -37,7 +37,9 @@ def detect_onsets(waveform: Waveform) -> Float[np.ndarray, " onsets"]:
         y=mono, sr=rate, n_fft=_FFT_LENGTH, hop_length=hop, n_mels=_MEL_BANDS
     )
     levels = librosa.power_to_db(power, ref=np.max, top_db=MEL_RANGE_DB)
-    flux = librosa.onset.onset_strength(S=levels, sr=rate, hop_length=hop, lag=_FLUX_LAG)
+    flux = librosa.onset.onset_strength(
+        S=levels, sr=rate, hop_length=hop, n_fft=_FFT_LENGTH, lag=_FLUX_LAG
+    )
     times = librosa.onset.onset_detect(
         onset_envelope=flux, sr=rate, hop_length=hop, delta=PEAK_MARGIN, units="time"
     )
@@ -65,8 +67,9 @@ def beats_with_onset(
 def onset_f1(
     reference_times: Float[np.ndarray, " reference"],
     estimated_times: Float[np.ndarray, " estimated"],
+    tolerance_s: float = ONSET_TOLERANCE_S,
 ) -> float:
-    """F-measure of onsets matched one to one within ±50 ms, in [0, 1].
+    """F-measure of onsets matched one to one within ``tolerance_s``, in [0, 1].
 
     0 when either side is empty.
 
@@ -77,5 +80,5 @@ def onset_f1(
 
     if reference_times.size == 0 or estimated_times.size == 0:
         return 0.0
-    scores = mir_eval.onset.f_measure(reference_times, estimated_times, window=ONSET_TOLERANCE_S)
+    scores = mir_eval.onset.f_measure(reference_times, estimated_times, window=tolerance_s)
     return float(scores[0])

@@ -180,6 +180,7 @@ def _check_playable(path: Path) -> None:
 def _run(words: list[str], folder: Path) -> None:
     """In a process of its own: the command, in a session of its own."""
     os.setsid()
+    multiprocessing.set_start_method(None, force=True)  # the usual one, as in a process of its own
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "tmp")
     printed = os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(printed, 1)

@@ -14,7 +14,7 @@ TIMES = np.array([0.5, 0.8, 1.4, 2.1, 2.35, 3.0])
 def test_clicks_are_found():
     found = detect_onsets(render_clicks(TIMES, 4.0))
     assert found.size == TIMES.size
-    np.testing.assert_allclose(found, TIMES, atol=0.03)
+    np.testing.assert_allclose(found, TIMES, atol=0.015)
 
 
 def test_level_does_not_matter():
