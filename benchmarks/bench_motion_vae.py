@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from block_faults import find_block_faults  # type: ignore[import-not-found]
 from jaxtyping import Float32
+from paced_video import perform_video  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from dancetomusic.codec.spectral import SpectralCodec
-from dancetomusic.metrics.block_faults import find_block_faults
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES, read_poses
 from dancetomusic.models.motion_vae.network import MotionVae
-from dancetomusic.models.motion_vae.paced_video import perform_video
 from dancetomusic.models.motion_vae.sampler import MotionSampler, play
 from dancetomusic.models.motion_vae.training_data import ride_fader
 from dancetomusic.pose.silhouette import draw_silhouettes

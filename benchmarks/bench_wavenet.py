@@ -16,9 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from naive_wavenet import generate_naively  # type: ignore[import-not-found]
 
 from dancetomusic.codec.mulaw import SILENCE
-from dancetomusic.models.wavenet.generation import SampleQueues, generate_naively
+from dancetomusic.models.wavenet.generation import SampleQueues
 from dancetomusic.models.wavenet.network import FRAME_RATE, WaveNet, WaveNetConfig, history_frames
 
 FAST_S = 2

@@ -3,12 +3,63 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dancetomusic.errors import DanceToMusicError, InputError
+
+
+@dataclass(frozen=True)
+class DemoClip:
+    """One demo video; ``seeds`` has one entry per dancer, left to right in the picture."""
+
+    name: str
+    style: str
+    bpm: float
+    duration_s: float
+    first_beat_s: float
+    seeds: tuple[int, ...]
+    width: int
+    height: int
+
+
+DEMO_FPS = 30.0
+DEMO_CLIPS = (
+    DemoClip("bounce_104bpm", "bounce", 104.0, 12.0, 0.30, (4,), 480, 640),
+    DemoClip("steps_128bpm", "steps", 128.0, 12.0, 0.15, (8,), 480, 640),
+    DemoClip("duo_116bpm", "disco", 116.0, 12.0, 0.40, (21, 22), 640, 480),
+)
+
+
+def make_demo(folder: Path | str) -> list[Path]:
+    """Write every demo clip with its beats and poses; gives the videos' paths.
+
+    Raises:
+        OutputError: If ``folder`` does not exist or cannot be written.
+    """
+    from dancetomusic.synthesis.choreography import choreograph
+    from dancetomusic.synthesis.demo import render_dances
+
+    paths = []
+    for clip in DEMO_CLIPS:
+        dances = [
+            choreograph(
+                clip.style,
+                clip.bpm,
+                clip.duration_s,
+                seed,
+                fps=DEMO_FPS,
+                first_beat_s=clip.first_beat_s,
+                hold_share=0.0,
+            )
+            for seed in clip.seeds
+        ]
+        paths.append(Path(folder) / f"{clip.name}.mp4")
+        render_dances(paths[-1], dances, width=clip.width, height=clip.height)
+    return paths
 
 
 def main(
@@ -38,7 +89,7 @@ def main(
     from dancetomusic.synthesis import demo as demos
 
     if demo is not None:
-        for path in demos.make_demo(demo):
+        for path in make_demo(demo):
             typer.echo(path)
         return
     if output is None:

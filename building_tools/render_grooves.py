@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.synthesis.corpus import CorpusConfig, load_or_render, waveform_of_piece
 
 
@@ -28,7 +28,7 @@ def main(
     with tempfile.TemporaryDirectory() as cache:
         corpus = load_or_render(config, grooves, cache)
         for number, style in enumerate(corpus.styles):
-            write_wav(output / f"{number:03d}_{style}.wav", waveform_of_piece(corpus, number))
+            write_audio(output / f"{number:03d}_{style}.wav", waveform_of_piece(corpus, number))
 
 
 if __name__ == "__main__":

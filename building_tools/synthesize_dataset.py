@@ -28,11 +28,12 @@ from dancetomusic.stems.none import NoSeparator
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, Choreography, choreograph
 from dancetomusic.synthesis.corpus import SAMPLE_RATE
 from dancetomusic.synthesis.dance_music import play_for_dance
-from dancetomusic.synthesis.demo import DEMO_FPS, render_dances
+from dancetomusic.synthesis.demo import render_dances
 from dancetomusic.synthesis.groove import Groove, load_grooves, select_grooves
 from dancetomusic.types import PoseSequence, RhythmTrack, Waveform
 
 LICENCE = "made by this project; music from Groove MIDI (CC BY 4.0)"
+VIDEO_FPS = 30.0
 VIDEO_SHAPE = 0.75
 """Width of a video over its height."""
 
@@ -160,7 +161,7 @@ def render_videos(grooves: Path, folder: Path, config: SynthesisConfig) -> Itera
     for plan in _plans(config):
         video = folder / f"{plan.name}.mp4"
         if not video.is_file():
-            dance = plan.dance(DEMO_FPS)
+            dance = plan.dance(VIDEO_FPS)
             _, track = _worked_out(dance)
             save_beats(folder / f"{plan.name}.beats.csv", track)
             with tempfile.TemporaryDirectory() as scratch:

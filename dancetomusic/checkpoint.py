@@ -25,11 +25,8 @@ class Checkpoint:
     """What a checkpoint directory holds.
 
     Attributes:
-        model: Family name, such as ``"pose2audio"``.
-        config: Values for the model's config dataclass.
         tensors: Weights and buffers in float32.
         metadata: Provenance: codec identity, seed, data, figures, package version.
-        sha256: Digest of the weights file.
     """
 
     model: str

@@ -12,6 +12,22 @@ from tests.video_factory import SAMPLE_RATE, write_video
 BUILD_OPTIONS = ("--max_seq_len", "2", "--separator", "hpss", "--workers", "2")
 """For ``dancetomusic build``: short clips, without a network of the separator."""
 
+SMALL_TRAINING = """
+procedural_share: 1.0
+n_procedural: 2
+batch_size: 2
+crop_s: 6.0
+max_clip_s: 6.0
+model: {channels: 16, dilations: [1, 2], dropout: 0.2}
+ema_decay: 0.9
+warmup_steps: 3
+log_every: 1
+save_every: 4
+validation_crops: 2
+tensorboard: false
+"""
+"""Settings of a pose encoder that is trained in seconds."""
+
 
 def small_copy(source: Path, target: Path, seconds: float = 6.0, side: int = 192) -> Path:
     """The first seconds of a demo clip as small as MediaPipe bears, with drums on its beats."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.synthesis.choreography import choreograph
 
 SECONDS = 12.0
@@ -37,6 +37,6 @@ def write_dances(folder: Path) -> None:
             cau_beats=np.array([8.0]),
         )
         sound = folder / "audio" / f"{name}.wav"
-        write_wav(sound, render_clicks(beats, SECONDS))
+        write_audio(sound, render_clicks(beats, SECONDS))
         sound.rename(sound.with_suffix(".opus"))
     (folder / "index.csv").write_text("\n".join(rows) + "\n")

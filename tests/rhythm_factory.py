@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.evaluation.baselines import metronome_times, render_clicks, white_noise
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.synthesis.choreography import choreograph
 
 SECONDS = 12.0
@@ -43,6 +43,6 @@ def write_clips(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", **arrays)
         clicks = render_clicks(beats, SECONDS)
         sound = clicks if pulse > 0.15 else white_noise(SECONDS, 0)
-        write_wav(folder / f"{name}.wav", sound)
+        write_audio(folder / f"{name}.wav", sound)
         (folder / f"{name}.wav").rename(folder / f"{name}.opus")
     (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -20,9 +20,7 @@ _SLACK_S = 0.1  # pictures and containers disagree on where a video ends
 def require_beats(beats: Sequence[tuple[float, int]], duration_s: float) -> None:
     """Refuse beats that no music can be made for.
 
-    Args:
-        beats: Time in seconds and position in the bar of each, in order.
-        duration_s: Length of the video.
+    Each beat is its time in seconds and its position in the bar, in order.
 
     Raises:
         Refusal: If there are too few or too many, one lies outside the video, or they are

@@ -39,15 +39,9 @@ class Job:
 
     Attributes:
         id: What the client knows it by; not guessable.
-        client: Whose it is.
-        request: What the worker is asked.
         timeout_s: When it is given up, in seconds of work.
         on_end: Called once when it is done, failed or cancelled, with its final state.
-        state: Where it stands.
-        stage: What the worker does at the moment.
         share: How much of the stage is done, in [0, 1].
-        result: What the worker answered.
-        error: Problem and remedy, if it failed.
         watchers: Clients that look at its progress; without any it is cancelled.
     """
 
@@ -77,17 +71,8 @@ class Job:
         self.changed = asyncio.Event()
 
 
-def _nothing(_job: Job) -> None:
-    pass
-
-
 class JobQueue:
-    """Jobs in the order they came; ``run`` does them one by one.
-
-    Args:
-        worker: Does the work.
-        limits: How many may wait, and how long a job continues unwatched.
-    """
+    """Jobs in the order they came; ``run`` does them one by one."""
 
     def __init__(self, worker: Worker, limits: Limits) -> None:
         self._worker = worker
@@ -238,7 +223,7 @@ class JobQueue:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.on_end(job)
-        job.request, job.on_end = {}, _nothing  # they hold a video with all its takes
+        job.request, job.on_end = {}, lambda _: None  # they hold a video with all its takes
         job.notify()
 
     def _tell_places(self) -> None:

@@ -16,12 +16,9 @@ class Limits:
     """Bounds of everything a client can make grow.
 
     Attributes:
-        upload_bytes: Size of one video.
         stored_bytes: Size of all that is kept at a time.
-        duration_s: Length of one video, in seconds.
         pixels: Size of its pictures, width times height.
         waiting_jobs: Jobs in line behind the one at work.
-        live_sessions: Cameras played to at a time.
         keep_s: How long a video and its music are kept after the last job, in seconds.
         absent_s: How long a job continues with nobody watching it, in seconds.
         idle_s: How long a sender may be silent, in seconds.
@@ -49,12 +46,8 @@ class Limits:
 class Refusal(DanceToMusicError):
     """A request that is not granted; the client gets the problem, the remedy and the status.
 
-    Args:
-        status: HTTP status, 4xx or 503.
-        problem: What is wrong.
-        remedy: What to do about it.
-        retry_after_s: When to ask again, in seconds, where that helps.
-        job: Id of the client's own job that stands in the way.
+    ``retry_after_s`` says when to ask again, where that helps; ``job`` is the id of the client's
+    own job that stands in the way.
     """
 
     def __init__(

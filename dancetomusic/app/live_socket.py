@@ -53,12 +53,7 @@ class StreamingEngine(Protocol):
 
 
 class LiveSessions:
-    """All cameras that are played to at the moment.
-
-    Args:
-        limits: How many there may be.
-        make_engine: Gives a ``LiveEngine``, for keywords of its own.
-    """
+    """All cameras that are played to at the moment."""
 
     def __init__(self, limits: Limits, make_engine: Callable[..., StreamingEngine]) -> None:
         self._limits = limits

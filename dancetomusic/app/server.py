@@ -121,14 +121,9 @@ def create_app(
 ) -> Guard:
     """The whole application, guarded.
 
-    Args:
-        token: What a visitor must know; needed where others than this machine can reach it.
-        root_path: Path under which a proxy serves it.
-        limits: What it gives at most.
-        checkpoint: Model of the upload page, a directory or a released name.
-        live_checkpoint: Model of the live page, likewise.
-        codec: As for ``DanceToMusic.from_pretrained``.
-        threads: CPU threads of the upload page's model.
+    A ``token`` is needed where others than this machine can reach the application, and
+    ``root_path`` where a proxy serves it. ``checkpoint`` and ``live_checkpoint`` are the models of
+    the upload page and of the live page: directories or released names.
     """
     limits = limits or Limits()
     options = {"checkpoint": checkpoint, "codec": codec, "threads": threads}
@@ -192,12 +187,8 @@ def serve(
 ) -> None:
     """Serve until interrupted.
 
-    Args:
-        host: Address to listen at; other than loopback only with a token.
-        port: To listen at; 0 for any that is free.
-        token: What a visitor must know.
-        on_ready: Called with the address when connections are taken.
-        **options: The others of ``create_app``.
+    Another ``host`` than loopback needs a token; ``port`` 0 is any that is free. ``on_ready`` is
+    called with the address when connections are taken.
 
     Raises:
         ConfigError: If the address is not safe without a token, or in use.

@@ -36,8 +36,6 @@ class Take:
     """Music that was made for a clip, or is being made.
 
     Attributes:
-        folder: Holds its sounds.
-        wish: What it was asked to be like.
         result: What the worker says of it; empty until it is done.
     """
 
@@ -52,16 +50,10 @@ class Clip:
 
     Attributes:
         id: What the client knows it by; not guessable.
-        client: Who sent it.
         name: What its client calls it; only ever shown.
-        folder: Holds the video and all that is made of it.
         used_at: Monotonic time of the upload or the last job, in seconds.
-        media_type: Of its container.
-        video: What ``probe`` found.
         users: Requests that work on it; it is not forgotten meanwhile.
         files: What can be fetched: id → path and the name that it is given.
-        analysis: The rhythm that was read last, if one was.
-        takes: What was made for it, by id.
     """
 
     id: str
@@ -101,12 +93,7 @@ class Clip:
 
 
 class Clips:
-    """All clips of a server.
-
-    Args:
-        folder: Where they are kept; each in a folder of its own.
-        limits: How large, how long, how many.
-    """
+    """All clips of a server."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder = folder
@@ -127,11 +114,8 @@ class Clips:
     ) -> Clip:
         """Store a video and look at it; on any failure nothing of it stays.
 
-        Args:
-            body: The file in pieces.
-            declared_bytes: Its size by the request, if it says one.
-            client: Who sends it; where room is needed, the oldest of the client's own go.
-            shown: What the client calls it.
+        ``body`` is the file in pieces, of ``declared_bytes`` if the request says so. Where room is
+        needed, the oldest of the client's own go.
 
         Raises:
             Refusal: If it is too large or long, no video, broke off, or there is no room.

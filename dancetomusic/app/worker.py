@@ -144,27 +144,23 @@ def make_take(
     source: Path,
     *,
     folder: str,
-    seed: int,
-    temperature: float | None,
-    cfg_scale: float | None,
-    style: str | None,
-    key: str | None,
-    energy: float | None,
     beats_from: str,
     dancers: int,
     reading: int,
     beats: list[tuple[float, int]] | None,
     bpm: float | None,
     on_progress: Progress,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write a take's sound, skeletons and score into ``folder``; gives what a page says of it.
 
-    It is played on ``beats``, or at ``bpm``, or on one of the readings of the video.
+    It is played on ``beats``, or at ``bpm``, or on one of the readings of the video; ``options``
+    are more of ``DanceToMusic.generate``.
 
     Raises:
         DanceToMusicError: As ``read_rhythm`` and ``DanceToMusic.generate`` do.
     """
-    from dancetomusic.io.audio import write_wav
+    from dancetomusic.io.audio import write_audio
     from dancetomusic.rhythm.beats import track_from_beats
 
     people = _dancers(source, dancers, on_progress)
@@ -180,22 +176,17 @@ def make_take(
         given = _reading(json.loads(kept.read_text()), reading)
     music = model.generate(
         people,
-        seed=seed,
         bpm=bpm,
         beats=given,
         beats_from=beats_from,
         sound=source,
         num_dancers=dancers,
-        temperature=temperature,
-        cfg_scale=cfg_scale,
-        style=style,
-        key=key,
-        energy=energy,
         on_progress=on_progress,
+        **options,
     )
     target = Path(folder)
     write_skeletons(target / SKELETON, music.dancers)
-    write_wav(target / SOUND, music.waveform)
+    write_audio(target / SOUND, music.waveform)
     rhythm = music.rhythm
     return {
         **_beats_of(rhythm),

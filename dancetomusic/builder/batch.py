@@ -51,10 +51,6 @@ class ClipReport:
     """What became of a clip.
 
     Attributes:
-        key: The clip.
-        source: Where it comes from.
-        status: ``accepted``, ``refused`` or ``failed``.
-        reason: Why it is not accepted; empty if it is.
         seconds: Time spent on it, by stage.
     """
 

@@ -37,10 +37,8 @@ SKIP_S = 1.0
 class SoundCard(ABC):
     """What gives sound as it is recorded."""
 
-    @property
-    @abstractmethod
-    def sample_rate(self) -> int:
-        """In Hz."""
+    sample_rate: int
+    """In Hz."""
 
     @abstractmethod
     def read(self) -> Float32[np.ndarray, " samples"]:
@@ -50,9 +48,7 @@ class SoundCard(ABC):
 class Microphone(SoundCard):
     """A sound card's input, through PortAudio; recording begins when it is made.
 
-    Args:
-        device: Name or number of the input; ``None`` for the system's own choice.
-        sample_rate: In Hz.
+    ``device`` is the name or number of the input, by default the system's own choice.
 
     Raises:
         DependencyError: If the package sounddevice or the library PortAudio is missing.
@@ -67,7 +63,7 @@ class Microphone(SoundCard):
                 f"sound cannot be recorded ({error})",
                 "Install both: pip install sounddevice; apt-get install libportaudio2.",
             ) from error
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._blocks: SimpleQueue[np.ndarray] = SimpleQueue()
         try:
             self._stream = sounddevice.InputStream(
@@ -79,11 +75,6 @@ class Microphone(SoundCard):
                 f"sound input {device!r} cannot be opened ({error})",
                 "Plug one in, name another, or record without sound.",
             ) from error
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self._rate
 
     def read(self) -> Float32[np.ndarray, " samples"]:
         """All that was recorded since the last call."""
@@ -105,9 +96,7 @@ class Microphone(SoundCard):
 class PlayedFile(SoundCard):
     """A file's sound as time passes, as if a microphone heard it.
 
-    Args:
-        path: A sound file or a video; its sound is read at once.
-        clock: Says what time it is, in seconds; the sound begins with the first ``read``.
+    The sound is read at once; it begins with the first ``read``, on ``clock``, which is in seconds.
 
     Raises:
         VideoError: If the file has no sound that can be decoded.
@@ -117,15 +106,11 @@ class PlayedFile(SoundCard):
         sound = read_audio(path, FILE_RATE)
         if sound is None:
             raise VideoError(f"{path} has no sound", "Name a file that has, or leave it out.")
+        self.sample_rate = FILE_RATE
         self._samples = sound.samples.mean(axis=0)
         self._clock = clock
         self._began_s: float | None = None
         self._given = 0
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return FILE_RATE
 
     def read(self) -> Float32[np.ndarray, " samples"]:
         """What was played since the last call."""
@@ -164,10 +149,7 @@ def open_camera(
 ) -> Iterator[Iterator[Picture]]:
     """Pictures of a camera as they are taken, until the block is left.
 
-    Args:
-        camera: Its number, a stream, or a video file, which is paced as a camera would be.
-        fps: Pictures a second to ask it for.
-        clock: Says when a picture was taken.
+    A ``camera`` is its number, a stream, or a video file, which is paced as a camera would be.
 
     Raises:
         InputError: If there is no such camera.
@@ -216,12 +198,8 @@ def paced_pictures(
     A picture that cannot be given in time is left out, as a camera's would be; where decoding
     is ``SKIP_S`` behind, it goes on from where the video is by then.
 
-    Args:
-        path: The video.
-        fps: Pictures a second.
-        max_side: Shrink pictures whose longer side exceeds this many pixels.
-        clock: Says what time it is, and gives the times of the pictures.
-        sleep: Waits some seconds.
+    Pictures whose longer side exceeds ``max_side`` pixels are shrunk; ``clock`` gives the times of
+    the pictures.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -258,11 +236,8 @@ def record_take(
     Sound begins with the first picture; what was recorded before is dropped. Memory does not
     grow with the length.
 
-    Args:
-        path: An ``.mp4`` file.
-        pictures: In order of time, even sides of one size.
-        seconds: Length of the take; less if the pictures end.
-        sound: What records the sound; without, the take is silent.
+    Pictures have even sides of one size. The take is silent without ``sound``, and shorter than
+    ``seconds`` if the pictures end.
 
     Returns:
         The length recorded, in seconds.

@@ -8,7 +8,6 @@ and ``https`` become links.
 from __future__ import annotations
 
 import base64
-import heapq
 import math
 import os
 from collections import Counter
@@ -135,7 +134,6 @@ def write_contact_sheet(
     output: Path | str | None = None,
     *,
     limit: int = 500,
-    thresholds: GateThresholds | None = None,
 ) -> Path:
     """Write a page about a set of clips; gives its path.
 
@@ -144,18 +142,15 @@ def write_contact_sheet(
     places while the other needs them. The manifest says what is refused where there is one.
     Memory does not grow with the number of clips.
 
-    Args:
-        root: Directory of the set.
-        output: The page; ``inspect.html`` in ``root`` by default.
-        limit: Clips to show at most, from 1.
-        thresholds: Limits at which numbers are marked; those of the gate by default.
+    The page is ``inspect.html`` in ``root`` by default. Numbers beyond the limits of the gate are
+    marked.
 
     Raises:
         InputError: If there is no clip in ``root``, or its manifest is damaged.
         OutputError: If the page cannot be written.
     """
     folder = Path(root)
-    gate = thresholds or GateThresholds()
+    gate = GateThresholds()
     if limit < 1:
         raise InputError(f"{limit} clips are to be shown", "Show at least 1.")
     summary = _Summary()
@@ -215,36 +210,21 @@ def _records(folder: Path, summary: _Summary) -> Iterator[ClipRecord]:
 
 
 def _choose(records: Iterable[ClipRecord], limit: int, gate: GateThresholds) -> list[ClipRecord]:
-    """Those to show, in order; holds ``limit`` of each kind at most."""
-    bad: list[tuple[_Backwards, ClipRecord]] = []
-    good: list[tuple[_Backwards, ClipRecord]] = []
+    """Those to show, in order; holds twice ``limit`` of each kind at most."""
+
+    def rank(record: ClipRecord) -> tuple[int, float, str]:
+        order = {FAILED: 0, REFUSED: 1}.get(record.status, 2)
+        return order, min(_margins(record, gate)) if order == 2 else 0.0, record.key
+
+    good: list[ClipRecord] = []
+    bad: list[ClipRecord] = []
     for record in records:
-        rank = _Backwards(_rank(record, gate))
-        heap = good if record.status == ACCEPTED else bad
-        if len(heap) < limit:
-            heapq.heappush(heap, (rank, record))
-        elif heap[0][0] < rank:
-            heapq.heapreplace(heap, (rank, record))
+        kept = good if record.status == ACCEPTED else bad
+        kept.append(record)
+        if len(kept) == 2 * limit:
+            kept[:] = sorted(kept, key=rank)[:limit]
     n_bad = min(len(bad), max(limit // 2, limit - len(good)))
-    chosen = []
-    for heap, n in ((bad, n_bad), (good, limit - n_bad)):
-        chosen += [record for _, record in sorted(heap, key=lambda item: item[0].value)[:n]]
-    return chosen
-
-
-@dataclass(frozen=True)
-class _Backwards:
-    """A rank of which the last to show is the least."""
-
-    value: tuple[int, float, str]
-
-    def __lt__(self, other: _Backwards) -> bool:
-        return self.value > other.value
-
-
-def _rank(record: ClipRecord, gate: GateThresholds) -> tuple[int, float, str]:
-    order = {FAILED: 0, REFUSED: 1}.get(record.status, 2)
-    return order, min(_margins(record, gate)) if order == 2 else 0.0, record.key
+    return sorted(bad, key=rank)[:n_bad] + sorted(good, key=rank)[: limit - n_bad]
 
 
 def _margins(record: ClipRecord, gate: GateThresholds) -> list[float]:

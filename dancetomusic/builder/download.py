@@ -50,9 +50,7 @@ class Fetched:
     """A local file that holds a section.
 
     Attributes:
-        path: The file.
         offset_s: Time in the source at which the file begins, in seconds.
-        duration_s: Length of the file's pictures, in seconds.
         truncated: Whether the file ends before its declared end.
     """
 
@@ -67,11 +65,6 @@ class _Record:
     """What stands beside a finished download.
 
     Attributes:
-        file: Its name.
-        size: In bytes.
-        offset_s: Time in the source at which it begins, in seconds.
-        duration_s: Length of its pictures, in seconds.
-        truncated: Whether it ends before its declared end.
         told_duration_s: Length of the whole video as the site states it, in seconds; ``None``
             where it does not, or where sections cannot be had alone.
     """
@@ -97,12 +90,6 @@ def fetch(
     downloads and the others wait. Faults that pass are waited out. A killed download leaves
     nothing that counts. Which file is given depends on the section alone, not on what was
     fetched before.
-
-    Args:
-        section: What is wanted.
-        store: Directory of downloads; made if absent.
-        settings: How to download.
-        sleep: Waits some seconds before another attempt.
 
     Raises:
         DownloadError: If the video cannot be had, now (``permanent`` is false) or ever.

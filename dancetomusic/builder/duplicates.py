@@ -25,10 +25,8 @@ def find_duplicates(
     principle, so time grows nearly as the number of clips; memory is proportional to it, and
     to the number of pairs found.
 
-    Args:
-        keys: Names of the clips, each once.
-        hashes: Hexadecimal, all of one length but the empty ones.
-        max_distance: In bits; negative to find nothing.
+    Hashes are hexadecimal, all of one length but the empty ones. A negative ``max_distance``, which
+    is in bits, finds nothing.
 
     Raises:
         InputError: If lengths disagree, or a hash is not hexadecimal.

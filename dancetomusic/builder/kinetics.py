@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from dancetomusic.builder.sources import Section, parse_time
+from dancetomusic.builder.sources import Section, parse_time, refuse_lines
 from dancetomusic.errors import InputError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-_SHOWN_LINES = 5
 _SHOWN_CLASSES = 8
 
 
@@ -60,13 +59,7 @@ def read_kinetics(
             continue
         taken[section] = None
         counts[label] += 1
-    if refused:
-        more = len(refused) - _SHOWN_LINES
-        shown = "; ".join(refused[:_SHOWN_LINES]) + (f"; and {more} more" if more > 0 else "")
-        raise InputError(
-            f"{path} has lines that cannot be used ({len(refused)}): {shown}",
-            "Take the official list, or remove the lines.",
-        )
+    refuse_lines(path, refused, "Take the official list, or remove the lines.")
     absent = [name for label, name in wanted.items() if label not in known]
     if absent:
         some = ", ".join(sorted(known)[:_SHOWN_CLASSES]) or "none"

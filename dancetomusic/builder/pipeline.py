@@ -56,6 +56,7 @@ from dancetomusic.types import RhythmTrack
 SECTIONS = "sections"
 DOWNLOADS = "downloads"
 SOUNDS = "sounds"
+PARALLEL_DOWNLOADS = 4
 
 Listener = Callable[[dict[str, Any]], None]
 """Called with each event: ``section``, ``clip`` or ``summary``, as plain values."""
@@ -66,13 +67,11 @@ class Summary:
     """What a build came to.
 
     Attributes:
-        sections: Sections asked for.
         skipped: Of them, those that were finished before.
         clips: Clips of this run by status.
         reasons: Clips and sections of this run that were not accepted, by reason.
         failed: What has failed in the whole set, in this run or before, by reason.
         seconds: Work of this run by stage, summed over workers.
-        wall_s: Time that this run took.
     """
 
     sections: int
@@ -157,7 +156,6 @@ def build(
     *,
     retry_failed: bool = False,
     keep_downloads: bool = False,
-    parallel_downloads: int = 4,
     on_event: Listener | None = None,
 ) -> Summary:
     """Make a set of clips of ``sections`` in ``output``, or resume one.
@@ -170,7 +168,6 @@ def build(
         engine: Runs the work.
         retry_failed: Try again what failed for good.
         keep_downloads: Leave videos and sounds in the set's work directory.
-        parallel_downloads: Videos fetched at once.
         on_event: Called with every event.
 
     Raises:
@@ -197,7 +194,6 @@ def build(
             engine,
             retry_failed=retry_failed,
             keep_downloads=keep_downloads,
-            parallel_downloads=parallel_downloads,
             on_event=on_event or (lambda event: None),
         )
         try:
@@ -252,7 +248,6 @@ class _Build:
         *,
         retry_failed: bool,
         keep_downloads: bool,
-        parallel_downloads: int,
         on_event: Listener,
     ) -> None:
         self.output, self.settings, self.engine = output, settings, engine
@@ -263,8 +258,7 @@ class _Build:
         self.batch_size = make_separator(
             settings.separator, stems_dir=_folder(settings.stems_dir)
         ).batch_size
-        self.downloads = ThreadPoolExecutor(parallel_downloads, thread_name_prefix="download")
-        self.n_downloads = parallel_downloads
+        self.downloads = ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download")
         self.tasks: deque[ClipTask] = deque()
         self.fetching: dict[Future[Any], Section] = {}
         self.planning: dict[Future[Any], Section] = {}
@@ -329,7 +323,7 @@ class _Build:
     def _fetch_more(self, waiting: Iterator[tuple[Section, bool]]) -> bool:
         """Begin downloads while there is room; false when no section is left."""
         room = 4 * self.batch_size * self.engine.workers
-        while len(self.fetching) < 2 * self.n_downloads and len(self.tasks) < room:
+        while len(self.fetching) < 2 * PARALLEL_DOWNLOADS and len(self.tasks) < room:
             section, pending = next(waiting, (None, False))
             if section is None:
                 return False

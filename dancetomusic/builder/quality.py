@@ -41,41 +41,29 @@ class GateThresholds:
 
     min_detected_share: _Share = 0.8
     """Least share of frames in which the detector sees the dancer, in [0, 1]."""
-
     min_mean_visibility: _Share = 0.6
     """Least mean visibility of the landmarks, in [0, 1]."""
-
     min_weakest_visibility: _Share = 0.4
     """Least visibility of the least visible joints down to the knees, in [0, 1]."""
-
     min_framed_share: _Share = 0.9
     """Least share of frames in which shoulders and hips are within the picture, in [0, 1]."""
-
     max_glitch_share: _Share = 0.08
     """Largest share of landmark positions that had to be repaired, in [0, 1]."""
-
     max_swaps: Annotated[int, Field(ge=0)] = 0
     """Most changes from one dancer to another, or camera cuts, in a clip."""
-
     min_range_m: _Size = 0.2
     """Least range of the limb that moves most, in metres: photographs filmed by hand stay below."""
-
     max_motion_m_s: _Size = 5.0
     """Largest mean speed of the joints, in metres a second; above it poses are noise."""
-
     max_still_share: _Share = 0.7
     """Largest share of pictures that equal the one before, in [0, 1]."""
-
     min_loudness_dbfs: Annotated[float, Field(le=0.0, allow_inf_nan=False)] = -50.0
     """Least root mean square of the sound, in dB below full scale."""
-
     min_beat_certainty: _Share = 0.2
     """Least probability that the beats of the song are right, in [0, 1]; speech and noise stay
     below."""
-
     min_beat_agreement: _Share = 0.7
     """Least agreement of the song's beats with those of the clip's own stem, in [0, 1]."""
-
     max_hash_distance: Annotated[int, Field(ge=-1, le=HASH_BITS // 8)] = 47
     """Clips whose picture hashes differ in at most this many bits are one; -1 keeps all."""
 
@@ -91,11 +79,8 @@ def measure_quality(
 ) -> ClipQuality:
     """Say how far a clip can be trusted.
 
-    Args:
-        poses: The dancer; ``None`` if there is nobody.
-        mix: The sound; ``None`` if there is none.
-        beats: Those of its song; ``None`` if there is none.
-        pictures: Has seen every picture; ``None`` for poses that were not made of pictures.
+    Each part is ``None`` where there is none; ``beats`` are those of the song, and ``pictures`` has
+    seen every picture.
     """
     judged: dict[str, float | int | str] = {
         "loudness_dbfs": SILENCE_DBFS if mix is None else _loudness_dbfs(mix),

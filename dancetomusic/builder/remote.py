@@ -25,12 +25,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dancetomusic.config import check_fields
-from dancetomusic.errors import (
-    DanceToMusicError,
-    DependencyError,
-    InputError,
-    OutputError,
-)
+from dancetomusic.errors import DanceToMusicError, DependencyError, InputError, OutputError
 from dancetomusic.io.cache import cache_directory
 
 _OUTPUT_ERRNOS = frozenset({
@@ -191,11 +186,7 @@ def save(
     section is re-encoded by FFmpeg, so that it begins at its start and not at a key frame; what
     comes out must be checked, since FFmpeg ends without error when a server fails it.
 
-    Args:
-        video: From ``describe``.
-        folder: Where to, as an absolute path; nothing else may use it.
-        settings: How.
-        section_s: Start and end, in seconds.
+    ``folder`` is an absolute path that nothing else may use; ``section_s`` is start and end.
 
     Raises:
         DownloadError: If it cannot be had.

@@ -31,10 +31,8 @@ class Section:
 
     Attributes:
         source: Its URL, or its path relative to the input folder with ``/`` between.
-        start_s: Start of the part, in seconds.
         end_s: End of the part, in seconds; ``None`` for the video's own end.
         path: The file, for local videos; ``None`` for what is to be downloaded.
-        licence: As given; empty where unknown.
     """
 
     source: str
@@ -90,15 +88,22 @@ def read_links(path: Path | str, *, allow_file_urls: bool = False) -> list[Secti
         ) from error
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror})", "Check the path.") from error
-    if refused:
-        more = len(refused) - _SHOWN_LINES
-        shown = "; ".join(refused[:_SHOWN_LINES]) + (f"; and {more} more" if more > 0 else "")
-        raise InputError(
-            f"{path} has lines that cannot be used ({len(refused)}): {shown}", _ROW_REMEDY
-        )
+    refuse_lines(path, refused, _ROW_REMEDY)
     if not sections:
         raise InputError(f"{path} has no links", "Write one line url,start,end for each section.")
     return list(sections)
+
+
+def refuse_lines(path: Path | str, refused: Sequence[str], remedy: str) -> None:
+    """Refuse a list of which some lines cannot be used; the first of them are named.
+
+    Raises:
+        InputError: If there are such lines.
+    """
+    if refused:
+        more = len(refused) - _SHOWN_LINES
+        shown = "; ".join(refused[:_SHOWN_LINES]) + (f"; and {more} more" if more > 0 else "")
+        raise InputError(f"{path} has lines that cannot be used ({len(refused)}): {shown}", remedy)
 
 
 def read_folder(path: Path | str) -> list[Section]:

@@ -40,117 +40,93 @@ class SeparatorName(StrEnum):
     stems_dir = "stems_dir"
 
 
-OutputOption = Annotated[
-    Path, typer.Option("--output_path", help="The set of clips: a new one, or one to add to.")
-]
-
-# Where the videos come from
-InputCsvOption = Annotated[
-    Path | None, typer.Option("--input_csv", help="Links: url,start,end lines.")
-]
-InputFolderOption = Annotated[
-    Path | None, typer.Option("--input_folder", help="A folder of videos.")
-]
-KineticsCsvOption = Annotated[
-    Path | None,
-    typer.Option("--kinetics_csv", help="An official list of the Kinetics data set."),
-]
-KineticsClassOption = Annotated[
-    list[str] | None,
-    typer.Option("--kinetics_class", help="A class to take of it; repeat for more."),
-]
-MaxPerClassOption = Annotated[
-    int | None, typer.Option("--max_per_class", help="Sections of each class at most.")
-]
-AllowFileUrlsOption = Annotated[
-    bool, typer.Option("--allow_file_urls", help="Let links name files of this machine.")
-]
-
-# How clips are made
-MaxSeqLenOption = Annotated[
-    float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
-]
-FpsOption = Annotated[float, typer.Option("--fps", help="Poses a second.")]
-SeparatorOption = Annotated[
-    SeparatorName,
-    typer.Option(
-        "--separator",
-        help="What takes drums and bass out of the sound; auto is the best that works here.",
-    ),
-]
-StemsDirOption = Annotated[
-    Path | None,
-    typer.Option("--stems_dir", help="Folder of ready stems, for --separator stems_dir."),
-]
-CodecOption = Annotated[
-    str, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
-]
-NCodebooksOption = Annotated[int, typer.Option("--n_codebooks", help="Codebooks used of it.")]
-PoseModelOption = Annotated[
-    Path | None, typer.Option("--pose_model", help="A MediaPipe pose .task file.")
-]
-ValShareOption = Annotated[
-    float, typer.Option("--val_share", help="Share of sources held out for validation.")
-]
-TestShareOption = Annotated[
-    float, typer.Option("--test_share", help="Share of sources held out for a test.")
-]
-GateOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gate", metavar="KEY=VALUE", help="A threshold of the quality gate; 'help' lists them."
-    ),
-]
-DownloadOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--download", metavar="KEY=VALUE", help="A setting of downloads; 'help' lists them."
-    ),
-]
-
-# What a run does
-RetryFailedOption = Annotated[
-    bool, typer.Option("--retry_failed", help="Try again what failed for good.")
-]
-KeepDownloadsOption = Annotated[
-    bool, typer.Option("--keep_downloads", help="Keep the videos after their clips are made.")
-]
-PackOption = Annotated[
-    bool, typer.Option("--pack", help="Write the accepted clips as tar shards, too.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print what happens as lines of JSON.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
-]
-
-
 def build(
-    output_path: OutputOption,
-    input_csv: InputCsvOption = None,
-    input_folder: InputFolderOption = None,
-    kinetics_csv: KineticsCsvOption = None,
-    kinetics_class: KineticsClassOption = None,
-    max_per_class: MaxPerClassOption = None,
-    max_seq_len: MaxSeqLenOption = 5.0,
-    fps: FpsOption = 24.0,
-    separator: SeparatorOption = SeparatorName.auto,
-    stems_dir: StemsDirOption = None,
-    codec: CodecOption = "codec",
-    n_codebooks: NCodebooksOption = 2,
-    pose_model: PoseModelOption = None,
-    val_share: ValShareOption = 0.15,
-    test_share: TestShareOption = 0.0,
-    gate: GateOption = None,
-    download: DownloadOption = None,
+    output_path: Annotated[
+        Path, typer.Option("--output_path", help="The set of clips: a new one, or one to add to.")
+    ],
+    # Where the videos come from
+    input_csv: Annotated[
+        Path | None, typer.Option("--input_csv", help="Links: url,start,end lines.")
+    ] = None,
+    input_folder: Annotated[
+        Path | None, typer.Option("--input_folder", help="A folder of videos.")
+    ] = None,
+    kinetics_csv: Annotated[
+        Path | None,
+        typer.Option("--kinetics_csv", help="An official list of the Kinetics data set."),
+    ] = None,
+    kinetics_class: Annotated[
+        list[str] | None,
+        typer.Option("--kinetics_class", help="A class to take of it; repeat for more."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None, typer.Option("--max_per_class", help="Sections of each class at most.")
+    ] = None,
+    # How clips are made
+    max_seq_len: Annotated[
+        float, typer.Option("--max_seq_len", help="Length of a clip, in seconds.")
+    ] = 5.0,
+    fps: Annotated[float, typer.Option("--fps", help="Poses a second.")] = 24.0,
+    separator: Annotated[
+        SeparatorName,
+        typer.Option(
+            "--separator",
+            help="What takes drums and bass out of the sound; auto is the best that works here.",
+        ),
+    ] = SeparatorName.auto,
+    stems_dir: Annotated[
+        Path | None,
+        typer.Option("--stems_dir", help="Folder of ready stems, for --separator stems_dir."),
+    ] = None,
+    codec: Annotated[
+        str, typer.Option("--codec", help="Codec: a directory, released name or hub id.")
+    ] = "codec",
+    n_codebooks: Annotated[int, typer.Option("--n_codebooks", help="Codebooks used of it.")] = 2,
+    pose_model: Annotated[
+        Path | None, typer.Option("--pose_model", help="A MediaPipe pose .task file.")
+    ] = None,
+    val_share: Annotated[
+        float, typer.Option("--val_share", help="Share of sources held out for validation.")
+    ] = 0.15,
+    test_share: Annotated[
+        float, typer.Option("--test_share", help="Share of sources held out for a test.")
+    ] = 0.0,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="KEY=VALUE",
+            help="A threshold of the quality gate; 'help' lists them.",
+        ),
+    ] = None,
+    download: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--download", metavar="KEY=VALUE", help="A setting of downloads; 'help' lists them."
+        ),
+    ] = None,
+    # What a run does
     workers: WorkersOption = None,
     engine: EngineOption = EngineName.processes,
     ray_address: RayAddressOption = None,
-    retry_failed: RetryFailedOption = False,
-    keep_downloads: KeepDownloadsOption = False,
-    allow_file_urls: AllowFileUrlsOption = False,
-    pack: PackOption = False,
-    as_json: JsonOption = False,
-    dry_run: DryRunOption = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry_failed", help="Try again what failed for good.")
+    ] = False,
+    keep_downloads: Annotated[
+        bool, typer.Option("--keep_downloads", help="Keep the videos after their clips are made.")
+    ] = False,
+    allow_file_urls: Annotated[
+        bool, typer.Option("--allow_file_urls", help="Let links name files of this machine.")
+    ] = False,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Write the accepted clips as tar shards, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happens as lines of JSON.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry_run", help="Say what there is to do, and do nothing.")
+    ] = False,
 ) -> None:
     """Make a set of clips from a list of links, a Kinetics list or a folder of videos."""
     from dancetomusic.builder.download import DownloadSettings

@@ -191,16 +191,18 @@ def _write_dancers(target: Path, dancers: list[PoseSequence], music: Waveform | 
 
 def _make_poses(model: object, target: Path, count: int, seed: int, variety: float) -> list[Path]:
     """Still poses, drawn or as arrays."""
-    from dancetomusic.models.dance_gan.generation import as_dancer, draw_poses, still_poses
+    from dancetomusic.data.dance import fully_visible
+    from dancetomusic.models.dance_gan.generation import draw_poses, still_poses
     from dancetomusic.models.dance_gan.network import DanceGenerator
     from dancetomusic.pose.files import save_poses
+    from dancetomusic.types import POSE_FPS
 
     assert isinstance(model, DanceGenerator)
     world = still_poses(model, count, seed=seed, variety=variety)
     if target.suffix.lower() == PICTURE_SUFFIX:
         draw_poses(target, world)
     else:
-        save_poses(target, as_dancer(world))
+        save_poses(target, fully_visible(world, POSE_FPS))
     return [target]
 
 

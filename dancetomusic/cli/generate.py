@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dancetomusic.cli import generate_options as opt
+import typer
+
+from dancetomusic.cli import generate_checks as checks
 from dancetomusic.cli.engine import (
     EngineName,
     EngineOption,
@@ -16,7 +18,7 @@ from dancetomusic.cli.engine import (
     WorkersOption,
     open_tasks,
 )
-from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption
+from dancetomusic.cli.options import CheckpointOption, CodecOption, ThreadsOption, check_seed
 from dancetomusic.cli.progress import item_progress, stage_progress
 from dancetomusic.cli.streams import local_outputs, local_source
 from dancetomusic.errors import InputError
@@ -28,41 +30,178 @@ if TYPE_CHECKING:
 
 
 def generate(
-    source: opt.SourceArgument,
-    outputs: opt.OutputsArgument,
-    seed: opt.SeedOption = 0,
-    bpm: opt.BpmOption = None,
-    beats_from: opt.BeatsFromOption = "auto",
-    beats: opt.BeatsOption = None,
-    tempo: opt.TempoOption = None,
-    offset_ms: opt.OffsetMsOption = 0.0,
-    sound: opt.SoundFileOption = None,
-    click: opt.ClickOption = False,
-    instrument: opt.InstrumentOption = None,
-    condition: opt.ConditionOption = None,
-    style: opt.StyleOption = None,
-    key: opt.KeyOption = None,
-    score: opt.ScoreOption = None,
-    soundfont: opt.SoundFontOption = None,
-    program: opt.ProgramOption = None,
-    energy: opt.EnergyOption = None,
-    loudness: opt.LoudnessOption = "-14",
-    stems: opt.StemsOption = None,
-    swing: opt.SwingOption = None,
-    num_dancers: opt.NumDancersOption = 1,
-    follow: opt.FollowOption = "auto",
-    save_rhythm: opt.SaveRhythmOption = None,
-    save_poses: opt.SavePosesOption = None,
-    overlay_skeleton: opt.OverlaySkeletonOption = False,
-    mix_original: opt.MixOriginalOption = 0.0,
-    temperature: opt.TemperatureOption = None,
-    top_k: opt.TopKOption = None,
-    top_p: opt.TopPOption = None,
-    cfg_scale: opt.CfgScaleOption = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A dance video, poses as .npz, or a folder of videos; a link to a video, or - for "
+            "standard input.",
+        ),
+    ],
+    outputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="OUTPUT",
+            help="Where the music goes: .wav, .flac, .mp3, .m4a or .ogg for the sound alone, .mp4, "
+            ".mov, .mkv or .webm for the video with its new sound, .mid for the score. Several get "
+            "the same music; - is standard output, as WAV. For a folder, a folder.",
+        ),
+    ],
+    seed: Annotated[
+        int,
+        typer.Option("--seed", callback=check_seed, help="The same seed gives the same file."),
+    ] = 0,
+    bpm: Annotated[
+        float | None,
+        typer.Option("--bpm", help="Tempo to use instead of the estimated one, 40 to 240."),
+    ] = None,
+    beats_from: Annotated[
+        str,
+        typer.Option(
+            "--beats_from",
+            metavar="auto|sound|movement|FILE",
+            help="Where the beats come from: the video's own sound, the movement, or a file as for "
+            "--beats. auto takes the sound's where they are clear.",
+        ),
+    ] = "auto",
+    beats: Annotated[
+        Path | None,
+        typer.Option(
+            "--beats",
+            help="CSV of time_s,beat, the tempo map of a .mid, a grid of rekordbox (.xml) or "
+            "Ableton Live (.als): the same as --beats_from FILE.",
+        ),
+    ] = None,
+    tempo: Annotated[
+        str | None,
+        typer.Option("--tempo", metavar="half|double", help="Count half or twice as fast."),
+    ] = None,
+    offset_ms: Annotated[
+        float,
+        typer.Option("--offset_ms", help="Play later (positive) or earlier, in milliseconds."),
+    ] = 0.0,
+    sound: Annotated[
+        Path | None,
+        typer.Option("--sound", help="Sound file to find the beats in, such as the song of poses."),
+    ] = None,
+    click: Annotated[
+        bool, typer.Option("--click", help="Mix a click on every beat in, to check the rhythm.")
+    ] = False,
+    instrument: Annotated[
+        str | None,
+        typer.Option(
+            "--instrument",
+            help="What plays: score (by default), pose2audio, wavenet, motion_vae. The same as "
+            "--checkpoint.",
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--condition",
+            metavar="poses|frames|motiongram",
+            help="What the instrument reads of the dance: wavenet poses (by default) or frames, "
+            "the pictures themselves; motion_vae the motiongram of the video (by default) or "
+            "poses.",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            "--style",
+            help="Style of music, chosen for the dance by default; dancetomusic styles lists them. "
+            "Or the .yaml file of your own.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help='Key of the score, such as "A minor" or "F# major".')
+    ] = None,
+    score: Annotated[
+        Path | None,
+        typer.Option(
+            "--score", help="MIDI file to play on the dance's beats, not a composed score."
+        ),
+    ] = None,
+    soundfont: Annotated[
+        Path | None,
+        typer.Option("--soundfont", help="SoundFont that plays the score, .sf2 or .sf3."),
+    ] = None,
+    program: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--program",
+            metavar="TRACK=NUMBER",
+            help="General MIDI program of a track, such as bass=38; repeat for several.",
+        ),
+    ] = None,
+    energy: Annotated[
+        float | None,
+        typer.Option(
+            "--energy", help="Livelier (to 1) or calmer (to -1) than the dance; 0 follows it."
+        ),
+    ] = None,
+    loudness: Annotated[
+        str,
+        typer.Option(
+            "--loudness", help="Loudness in LUFS to master to, or none to leave it as it is."
+        ),
+    ] = "-14",
+    stems: Annotated[
+        Path | None,
+        typer.Option("--stems", help="Folder for one .wav a track; they sum to the mix."),
+    ] = None,
+    swing: Annotated[
+        float | None,
+        typer.Option("--swing", help="How late off-beats are played: 0 straight, 1 in triplets."),
+    ] = None,
+    num_dancers: Annotated[
+        int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
+    ] = 1,
+    follow: Annotated[
+        str,
+        typer.Option(
+            "--follow",
+            metavar="auto|largest|all|NUMBER",
+            help="Whose beat is played: all dancers' together, the largest's, or a dancer's by "
+            "number; auto: all, but those whose tempo differs from the largest's.",
+        ),
+    ] = "auto",
+    save_rhythm: Annotated[
+        Path | None, typer.Option("--save_rhythm", help="Write the beats, as .csv.")
+    ] = None,
+    save_poses: Annotated[
+        Path | None, typer.Option("--save_poses", help="Write the poses read, as .npz.")
+    ] = None,
+    overlay_skeleton: Annotated[
+        bool,
+        typer.Option("--overlay_skeleton", help="Draw the poses on the video (re-encodes it)."),
+    ] = False,
+    mix_original: Annotated[
+        float,
+        typer.Option(
+            "--mix_original", help="Duck the video's own sound under the music: 1 as loud, 0 none."
+        ),
+    ] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Above 1: bolder; below: safer.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top_k", help="Sample among this many likeliest codes.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top_p", help="Sample within this probability mass.")
+    ] = None,
+    cfg_scale: Annotated[
+        float | None,
+        typer.Option("--cfg_scale", help="Strength of classifier-free guidance; 1 is none."),
+    ] = None,
     checkpoint: CheckpointOption = None,
     codec: CodecOption = None,
     threads: ThreadsOption = None,
-    suffix: opt.SuffixOption = None,
+    suffix: Annotated[
+        list[str] | None,
+        typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),
+    ] = None,
     workers: WorkersOption = None,
     engine: EngineOption = EngineName.processes,
     ray_address: RayAddressOption = None,
@@ -71,7 +210,7 @@ def generate(
     folder = Path(source)
     is_folder = folder.is_dir()
     beats, beats_from = _given_beats(beats, beats_from)
-    opt.check_scope(
+    checks.check_scope(
         is_folder,
         {
             "--beats": beats,
@@ -84,19 +223,19 @@ def generate(
         },
         {"--suffix": suffix, "--ray_address": ray_address},
     )
-    opt.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
+    checks.check_rhythm(folder, bpm, beats, beats_from, tempo, offset_ms, sound)
     if instrument is not None and checkpoint is not None:
         family = _family(checkpoint)
         if family != instrument:
             raise InputError(f"{checkpoint} holds {family}, not {instrument}", "Give one of them.")
-    checkpoint = checkpoint or opt.conditioned(instrument, condition)
+    checkpoint = checkpoint or checks.conditioned(instrument, condition)
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
-        **opt.read_style(style),
+        **checks.read_style(style),
         "key": key,
         "midi": score,
         "soundfont": soundfont,
-        "programs": opt.read_programs(program) if program else None,
+        "programs": checks.read_programs(program) if program else None,
         "energy": energy,
         "swing": swing,
         "condition": condition,
@@ -112,8 +251,8 @@ def generate(
         "tempo": tempo,
         "offset_ms": offset_ms,
         "num_dancers": num_dancers,
-        "follow": opt.read_follow(follow, num_dancers),
-        "loudness_lufs": opt.read_loudness(loudness),
+        "follow": checks.read_follow(follow, num_dancers),
+        "loudness_lufs": checks.read_loudness(loudness),
         **{name: value for name, value in of_model.items() if value is not None},
     }
     saving: dict[str, Any] = {
@@ -122,11 +261,13 @@ def generate(
         "click": click,
     }
     if is_folder:
-        opt.check_folder(folder, outputs)
-        suffixes = suffix or [opt.SOUND_SUFFIX]
+        checks.check_folder(folder, outputs)
+        suffixes = suffix or [checks.SOUND_SUFFIX]
         named = [Path(f"music{end}") for end in suffixes]
-        opt.check_saving(folder, named, swing=swing, mix_original=mix_original)
-        if any(value is not None for value in of_model.values()) or any(map(opt.is_score, named)):
+        checks.check_saving(folder, named, swing=swing, mix_original=mix_original)
+        if any(value is not None for value in of_model.values()) or any(
+            map(checks.is_score, named)
+        ):
             _check_model(checkpoint, codec, of_model, named)
         with open_tasks(engine, workers, ray_address) as tasks:
             _generate_folder(
@@ -140,10 +281,10 @@ def generate(
                 **saving,
             )
         return
-    extras = {".csv": save_rhythm, opt.POSE_SUFFIX: save_poses}
+    extras = {".csv": save_rhythm, checks.POSE_SUFFIX: save_poses}
     with local_outputs(outputs) as files:
-        opt.check_files(source, files, extras, [beats, sound, score, soundfont])
-        opt.check_saving(
+        checks.check_files(source, files, extras, [beats, sound, score, soundfont])
+        checks.check_saving(
             Path(source),
             files,
             swing=swing,
@@ -168,7 +309,7 @@ def generate(
 
 def _given_beats(beats: Path | None, beats_from: str) -> tuple[Path | None, str]:
     """A file of beats, which either option may name, and where the beats come from without one."""
-    if beats_from in opt.BEAT_SOURCES:
+    if beats_from in checks.BEAT_SOURCES:
         return beats, beats_from
     if beats is not None:
         raise InputError("--beats and --beats_from both name a file", "Give one of them.")
@@ -190,22 +331,7 @@ def _generate_one(
     options: dict[str, Any],
     saving: dict[str, Any],
 ) -> None:
-    """Make music for one video, write it, and say what was made.
-
-    Args:
-        source: A file or a stream.
-        outputs: What is written, and the name that it is asked for by.
-        checkpoint: Of the model.
-        codec: Of its codes.
-        threads: For PyTorch.
-        save_rhythm: Further output, as the next two.
-        save_poses: Poses.
-        stems: Folder of the tracks.
-        beats: File or pipe of given beats.
-        sound: File or pipe to find the beats in.
-        options: Of ``DanceToMusic.generate``.
-        saving: Of ``Music.save``.
-    """
+    """Make music for one video, write it, and say what was made."""
     from dancetomusic.generate.one import DanceToMusic
 
     started = time.perf_counter()
@@ -276,7 +402,7 @@ def _write(
 ) -> list[Path]:
     written = []
     for output in outputs:
-        overlay = saving["overlay_skeleton"] and opt.is_video(output)
+        overlay = saving["overlay_skeleton"] and checks.is_video(output)
         music.save(output, **{**saving, "overlay_skeleton": overlay})
         written.append(output)
     if save_rhythm is not None:

@@ -52,9 +52,7 @@ def check_directory(output: Path) -> None:
 def check_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
     """Refuse an output that is an input, by whatever name, and two outputs that are one file.
 
-    Args:
-        outputs: What will be written; ``None`` is skipped.
-        inputs: What is read; likewise.
+    ``None`` is skipped.
 
     Raises:
         OutputError: If one file would be replaced while or after it is read, or written twice.

@@ -20,11 +20,7 @@ _OF_MACHINE = frozenset({
 def explain(error: BaseException) -> DanceToMusicError | None:
     """What to say of an error: itself if a user can repair it, or what of the machine caused it.
 
-    Args:
-        error: Any; what led to it is looked at, too.
-
-    Returns:
-        ``None`` for a bug.
+    What led to the error is looked at, too. ``None`` stands for a bug.
     """
     for cause in _causes(error):
         said = str(cause).lower()

@@ -15,12 +15,8 @@ from torch import Tensor, nn
 class ResidualQuantizer(nn.Module):
     """Codebooks that each quantise the residual of those before.
 
-    Args:
-        channels: Width of the latent.
-        n_codebooks: Codebooks at most; any smaller number may be used.
-        codebook_size: Entries of a codebook.
-        code_dim: Width in which distances are measured.
-        decay: Of the moving averages.
+    ``code_dim`` is the width in which distances are measured, ``decay`` that of the moving
+    averages. Fewer than ``n_codebooks`` may be used.
     """
 
     codebooks: Tensor

@@ -87,8 +87,6 @@ class SynthesisBand:
     """A range of frequencies that is synthesised by an inverse STFT of its own.
 
     Attributes:
-        n_fft: Window, in samples.
-        hop_length: Samples from frame to frame.
         low: Its first bin.
         high: The bin after its last.
         per_code: Frames a code.
@@ -144,7 +142,7 @@ class SpectralCodecModel(PretrainedModule):
     NOISE_GATES = 24
     """Neighbouring bins of the fine band share a gate of random phase."""
 
-    window: Tensor
+    window_0: Tensor
     mel: Tensor
     gate_shares: Tensor
 
@@ -153,7 +151,6 @@ class SpectralCodecModel(PretrainedModule):
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer(
             "mel", mel_filters(config.sample_rate, config.n_fft, config.n_mels), persistent=False
         )
@@ -216,7 +213,7 @@ class SpectralCodecModel(PretrainedModule):
         missing = frames * config.hop_length - samples.shape[1]
         padded = functional.pad(samples, (side, side + missing))
         spectrum = torch.stft(
-            padded, config.n_fft, config.hop_length, window=self.window, center=False,
+            padded, config.n_fft, config.hop_length, window=self.window_0, center=False,
             return_complex=True,
         )  # fmt: skip
         log_mel = (torch.log(self.mel @ spectrum.abs() + 1e-4) + 3) / 3
@@ -228,7 +225,7 @@ class SpectralCodecModel(PretrainedModule):
     def initial_state(self, first_frame: int | Int64[Tensor, " batch"] = 0) -> DecoderState:
         """The state before a sound, or before frame ``first_frame`` of it."""
         n_bands = len(self.config.bands)
-        tail = self.window.new_zeros(n_bands, 1, self.config.n_fft - self.config.hop_length)
+        tail = self.window_0.new_zeros(n_bands, 1, self.config.n_fft - self.config.hop_length)
         frame = torch.as_tensor(first_frame, device=tail.device).reshape(-1, 1)
         return DecoderState(frame, None, (None,) * self.config.decoder_blocks, tail, tail)
 
@@ -331,12 +328,7 @@ class SpectralCodecModel(PretrainedModule):
 
 
 class SpectralCodec(Codec):
-    """The embedded codec with its weights.
-
-    Args:
-        model: The network.
-        n_codebooks: Codebooks to encode with.
-    """
+    """The embedded codec with its weights."""
 
     def __init__(self, model: SpectralCodecModel, *, n_codebooks: int = 2) -> None:
         if not 1 <= n_codebooks <= model.config.n_codebooks:
@@ -404,7 +396,7 @@ class SpectralDecoderStream:
 
     def _reset(self) -> None:
         self._state = self._model.initial_state()
-        self._waiting = self._model.window.new_zeros(1, 0, self._model.config.encoder_channels)
+        self._waiting = self._model.window_0.new_zeros(1, 0, self._model.config.encoder_channels)
         self._fade_in = self._model.fade_in
 
     @torch.inference_mode()

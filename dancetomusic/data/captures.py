@@ -80,10 +80,6 @@ def find_captures(dances: Sequence[Dance]) -> Captures:
 def capture_disjoint(dances: Sequence[Dance], held_out: Sequence[Dance]) -> list[Dance]:
     """Dances with nobody present wherever they show a capture of a held-out dance.
 
-    Args:
-        dances: What there is to learn from.
-        held_out: What is to be tested on; of the same set.
-
     Returns:
         The same dances, in order; those that share nothing are unchanged.
     """

@@ -164,20 +164,11 @@ class ClipRecord:
         status: ``accepted``, ``refused`` by the quality gate, or ``failed``.
         reason: Why it is not accepted, one line; empty if it is.
         split: ``train``, ``val`` or ``test``.
-        fps: Pose frames a second.
-        n_frames: Pose frames.
-        sample_rate: Of the sounds, in Hz.
-        quality: What the gate judged.
         separator: What made the stem: name, then version.
-        separator_version: Version of its package or program.
         separator_weights: SHA-256 of its weights; empty if it has none.
-        codec: Identity of the codec that made the codes.
-        code_rate: Code frames a second.
         bpm: Tempo of the beats; NaN without.
-        beats_per_bar: Beats a bar.
         beats_from: ``tracked`` in the sound, or ``annotated``.
         files: SHA-256 of each file of the clip, by name.
-        schema_version: Of this record.
     """
 
     key: _Key
@@ -210,10 +201,7 @@ class Clip:
     """A clip in memory; its sounds are decoded when they are first asked for.
 
     Attributes:
-        record: What is known of it.
         files: Its directory, or the contents of its files by name.
-        poses: The dancer.
-        codes: The stem as codes.
         rhythm: The beats, with the energy of the movement.
     """
 
@@ -369,9 +357,7 @@ def read_record(source: Path | str | bytes) -> ClipRecord:
 def load_clip(files: Path | str | Mapping[str, bytes], *, verify: bool = False) -> Clip:
     """Read a clip from its directory, or from the contents of its files by name.
 
-    Args:
-        files: Where it is.
-        verify: Compare every file with its SHA-256, the sounds included.
+    ``verify`` compares every file with its SHA-256, the sounds included.
 
     Raises:
         InputError: If a file is missing, damaged, or not the one that was recorded.
@@ -416,9 +402,6 @@ def publish_clip(work_directory: Path | str, root: Path | str) -> Path:
     stays; any other is replaced. Whatever moment the process ends at, the folder holds a whole
     clip or none, and the call can be repeated. The work directory has to be on the file system
     of the set, and is gone afterwards.
-
-    Returns:
-        The clip's directory.
 
     Raises:
         InputError: If the work directory holds no whole clip.

@@ -19,13 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @runtime_checkable
 class DanceDataset(Protocol[T_co]):
-    """A folder of recorded dances, and where they come from.
-
-    Attributes:
-        name: Of the dataset.
-        citation: The paper, or what the recordings are.
-        licence: Of the recordings.
-    """
+    """A folder of recorded dances, and where they come from."""
 
     name: ClassVar[str]
     citation: ClassVar[str]
@@ -54,16 +48,12 @@ class Dance:
     """One dance with its exact beats.
 
     Attributes:
-        dance_id: Name of the recording.
         genre: ``cha-cha``, ``rumba``, ``tango`` or ``waltz``.
         split: ``train`` or ``val``; by dance.
         sync_quality: How well movement and music agree: ``A``, ``B``, or ``C`` (train only).
-        bpm: Tempo in beats a minute.
-        poses: The dancer.
         beat_times: In seconds from the first pose.
         beats_per_bar: 3 for the waltz, else 4.
         downbeat_known: Whether beat 0 is certainly the first of its bar.
-        figures: In order of time.
         audio_path: The music, from the same start; may be absent.
     """
 
@@ -123,10 +113,7 @@ def fully_visible(
 ) -> PoseSequence:
     """Poses whose landmarks all have visibility 1.
 
-    Args:
-        world: Landmarks in metres.
-        fps: Frames a second.
-        present: Frames with a dancer; all of them by default.
+    Landmarks are in metres; all frames have a dancer by default.
     """
     if present is None:
         present = np.ones(len(world), bool)

@@ -29,10 +29,6 @@ class DanceSound:
     """A dance and a sound that begin at the same instant; 16 bits a sample.
 
     Attributes:
-        name: Of the dance.
-        genre: Its genre; empty if unknown.
-        samples: One channel.
-        sample_rate: In Hz.
         fps: Frames of movement a second.
         poses: The dancer at ``fps``; ``None`` where there are only pictures, or nothing.
         pictures: Grey pictures at ``fps``; ``None`` without.

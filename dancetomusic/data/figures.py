@@ -104,10 +104,7 @@ def figure_block(dances: Sequence[Dance], name: str) -> frozenset[str]:
 def hold_out(dances: Sequence[Dance], name: str, everything: Sequence[Dance]) -> list[Dance]:
     """Dances to learn from when a genre, or a block ``figures-N``, is kept for testing.
 
-    Args:
-        dances: What there is to learn from.
-        name: The genre or block.
-        everything: All dances of the set, of every split.
+    ``everything`` is all dances of the set, of every split.
 
     Raises:
         InputError: If there is no such genre or block, or nothing else.

@@ -13,10 +13,7 @@ INDEX = "index.csv"
 def read_index(folder: Path, columns: set[str], remedy: str) -> list[dict[str, str]]:
     """The rows of a folder's ``index.csv``, at least one.
 
-    Args:
-        folder: Where it lies.
-        columns: What it has to have.
-        remedy: What a user whose folder has no index should do.
+    ``remedy`` is what a user whose folder has no index should do.
 
     Raises:
         InputError: If it cannot be read, has no row, or lacks a column.

@@ -62,11 +62,8 @@ class Manifest:
     """A manifest on disk; columns are read when they are asked for.
 
     Attributes:
-        path: The file.
-        n_clips: Its rows.
         content_hash: SHA-256 over all rows: equal for equal sets, wherever they were built.
         shards: Clips in each tar shard beside it, by file name; empty for a set of directories.
-        package_version: What wrote it.
     """
 
     path: Path
@@ -147,9 +144,7 @@ def write_manifest(
 ) -> Manifest:
     """Write ``manifest.parquet`` from the records of all clips under ``root``.
 
-    Args:
-        root: Directory of the set.
-        overrides: By key, what is known only where clips meet.
+    ``overrides`` are, by key, what is known only where clips meet.
 
     Raises:
         InputError: If a clip's record is damaged, or lies under another key.

@@ -50,11 +50,8 @@ def pack(
     The same clips give the same bytes. The manifest is written last, so shards without one are
     an interrupted call's; calling again replaces them, and the shards of an earlier set.
 
-    Args:
-        root: Set of directories with its manifest.
-        output: Directory for the shards; made if absent.
-        shard_bytes: Size that a shard does not exceed, unless by its only clip.
-        split: Pack this split alone.
+    A shard has ``shard_bytes`` at most, unless by its only clip; with ``split``, that one alone is
+    packed.
 
     Raises:
         InputError: If the set has no manifest or no accepted clip, or a file is damaged.
@@ -114,9 +111,7 @@ def write_shard(path: Path | str, directories: Sequence[Path]) -> None:
 def read_shard(path: Path | str, *, n_clips: int | None = None) -> Iterator[dict[str, bytes]]:
     """Read a shard from its start to its end, one clip in memory at a time.
 
-    Args:
-        path: The tar file.
-        n_clips: Clips that it has to hold.
+    The shard has to hold ``n_clips``.
 
     Yields:
         The contents of a clip's files by name, as ``load_clip`` takes them.

@@ -26,9 +26,7 @@ class StreetClip:
     """One fragment.
 
     Attributes:
-        name: Its own name.
         genre: Two letters, such as ``BR`` for break; ``unknown`` where none is named.
-        bpm: Tempo in beats a minute.
         poses: The dancer; absent in the two frames at every seam.
         beat_times: The nominal grid in seconds, which may be early or late by a constant part
             of a beat; empty where no phase is known.

@@ -24,12 +24,7 @@ _COLUMNS = {"id", "genre", "split", "sync_quality", "bpm", "snap"}
 
 @dataclass(frozen=True)
 class Tang2018:
-    """The dataset in a folder; a ``DanceDataset`` of ``Dance``.
-
-    Attributes:
-        root: The folder.
-        qualities: Synchronisation qualities that are read.
-    """
+    """The dataset in a folder; a ``DanceDataset`` of ``Dance``."""
 
     root: Path
     qualities: Sequence[str] = ("A", "B", "C")

@@ -43,11 +43,7 @@ class WildClip:
     """One clip.
 
     Attributes:
-        id: Its name.
         group: Clips of one group share a dancer or a song: hold them out together.
-        style: What is danced, in the words of whoever collected it.
-        duration_s: Length in seconds.
-        beat_times: Beats of the music, in seconds.
         bar_times: Beats whose position in the bar is known, in seconds.
         bar_places: Their positions in the bar; 1 is the downbeat.
         second_beat_times: Beats that the second tracker found, in seconds.

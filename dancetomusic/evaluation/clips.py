@@ -49,10 +49,7 @@ class MovementClip:
     Attributes:
         name: Its own name within everything that is pooled.
         dance: What it was cut from; intervals are taken over these.
-        genre: Empty where unknown.
-        poses: The dancer.
         beat_times: Annotated, in seconds from the first pose.
-        bpm: True tempo in beats a minute.
     """
 
     name: str
@@ -75,11 +72,7 @@ def length_name(length_s: float | None) -> str:
 def cut_clips(piece: Piece, length_s: float | None, *, speed: float = 1.0) -> list[MovementClip]:
     """Clips side by side from the start of a dance played ``speed`` times as fast.
 
-    Args:
-        piece: Where to cut.
-        length_s: Length of a clip; an incomplete last one is left out. ``None`` for the
-            whole piece.
-        speed: 1 is as danced.
+    An incomplete last clip is left out; without ``length_s`` there is one, the whole piece.
     """
     poses, beats = retime_dance(piece.poses, piece.beat_times, speed)
     fps = poses.fps
@@ -122,8 +115,7 @@ def speed_minima(poses: PoseSequence) -> Times:
 def baseline_estimators(songs: Sequence[Song]) -> dict[str, BeatEstimator]:
     """Baselines that know nothing of the movement, or only its tempo or genre.
 
-    Args:
-        songs: Where a genre's mean tempo comes from: what was trained on.
+    The mean tempo of a genre comes from ``songs``: what was trained on.
     """
     mean_bpm = {
         genre: float(np.mean([song.bpm for song in songs if song.genre == genre]))

@@ -44,14 +44,7 @@ SAMPLE_RATE = 24_000
 
 @dataclass(frozen=True)
 class Song:
-    """Music that was made for some dance.
-
-    Attributes:
-        dance: Which dance.
-        genre: Of the dance; empty where unknown.
-        bpm: Its tempo.
-        path: The file.
-    """
+    """Music that was made for some dance."""
 
     dance: str
     genre: str
@@ -66,13 +59,7 @@ class Piece:
     Attributes:
         name: Its own name; sounds made elsewhere are found by it.
         dance: What it was cut from; intervals are taken over these.
-        genre: Empty where unknown.
-        bpm: Tempo in beats a minute.
-        poses: The dancer.
         beat_times: In seconds from the first pose.
-        beat_numbers: Position of each beat in its bar, from 1.
-        downbeat_known: Whether those are certain.
-        sound: File with the music.
         stem: File with its drums and bass; ``None`` if they must be separated.
         start_s: Where the piece starts in these files.
     """
@@ -205,10 +192,6 @@ def cut_piece(piece: Piece, start_s: float, end_s: float) -> Piece:
 
 def read_sound(path: Path, sample_rate: int = SAMPLE_RATE) -> Waveform:
     """The sound of a file that must have one.
-
-    Args:
-        path: The file.
-        sample_rate: In Hz.
 
     Raises:
         InputError: If the file is missing or has no sound.

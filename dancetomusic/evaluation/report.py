@@ -27,8 +27,6 @@ class Cell:
 
     Attributes:
         mean: Mean over dances, or over whatever else is independent.
-        low: Lower end of the interval.
-        high: Upper end.
         dances: How many values the mean is taken over.
     """
 
@@ -40,14 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """A limit that a model must keep.
-
-    Attributes:
-        name: What is measured.
-        value: The measured value, as text.
-        wanted: The limit, as text.
-        holds: Whether it is kept.
-    """
+    """A limit that a model must keep."""
 
     name: str
     value: str

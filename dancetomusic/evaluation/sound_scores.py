@@ -20,18 +20,14 @@ from dancetomusic.evaluation.pieces import SAMPLE_RATE
 from dancetomusic.evaluation.report import Cell
 from dancetomusic.io.audio import resample
 from dancetomusic.io.loudness import integrated_loudness, true_peak
-from dancetomusic.metrics.bar_similarity import (
-    bar_patterns,
-    lag_similarity,
-    pairwise_similarity,
-)
+from dancetomusic.metrics.bar_similarity import bar_patterns, lag_similarity, pairwise_similarity
 from dancetomusic.metrics.beats import Times, track_beats
 from dancetomusic.metrics.bootstrap import bootstrap_score, known_mean
 from dancetomusic.metrics.frechet import at_common_level, frechet_distance_unbiased
 from dancetomusic.metrics.onsets import beats_with_onset, detect_onsets
 from dancetomusic.metrics.rhythm_scores import f_measure, metrical_levels
 from dancetomusic.metrics.sound_character import attack_ms, frame_lines_db, kit_change_db
-from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, root_form
+from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, repeated_form
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.rhythm.onset_pattern import onset_bands
 from dancetomusic.types import Waveform
@@ -92,9 +88,7 @@ class Measured:
     """What was measured of one sound.
 
     Attributes:
-        scores: By column.
         rhythm: Onsets of its bars, to compare with those of another seed.
-        chroma: Pitch classes of its bars.
         embedding: By musicnn; no row without its wheel.
     """
 
@@ -109,11 +103,8 @@ def measure_sound(
 ) -> Measured:
     """Every column that one sound has.
 
-    Args:
-        sound: As delivered.
-        grid: What it plays on, or should.
-        beats: Beats by ``track_beats``, where they are known already.
-        musicnn: Wheel of musicnn, to embed the sound; its gain is left out.
+    ``grid`` is what it plays on, or should; ``beats`` are those of ``track_beats``, where they are
+    known already. With ``musicnn``, its wheel, the sound is embedded, its gain left out.
     """
     times, numbers = grid.beat_times, grid.beat_numbers
     mono = resample(sound.to_mono(), SAMPLE_RATE)
@@ -121,7 +112,7 @@ def measure_sound(
     own_beats = track_audio_beats(mono).beat_times.astype(np.float64)
     rhythm = bar_patterns(onset_bands(mono).astype(np.float64), times, numbers)
     chroma = bar_patterns(pitch_classes(mono), times, numbers, steps_per_beat=1, early=0.0)
-    root, root_shorter = root_form(bass_roots(mono, times, numbers))
+    root, root_shorter = repeated_form(bass_roots(mono, times, numbers))
     on_beats, off_beats = beats_with_onset(times, detect_onsets(mono), mono.duration_s)
     scores = {
         **_beat_scores("own", times, own_beats),
@@ -150,9 +141,7 @@ def frechet_cells(
 ) -> dict[str, Cell]:
     """Fréchet distance of every row to one of them, with its interval over dances.
 
-    Args:
-        embeddings: Row to the embeddings of each dance.
-        reference: One of the rows; without it nothing is measured.
+    Without the row ``reference`` nothing is measured.
     """
     if reference not in embeddings:
         return {}

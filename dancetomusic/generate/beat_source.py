@@ -110,9 +110,7 @@ def read_sound(path: Path | str, beats_from: str = "auto") -> Waveform | None:
 def sound_of(choice: BeatChoice, source: Path | str | None) -> Waveform | None:
     """The sound that a choice of beats needs, if any.
 
-    Args:
-        choice: Given beats need none.
-        source: The video, or a sound file; ``None`` for poses alone.
+    Given beats need none; ``source`` is ``None`` for poses alone.
 
     Raises:
         VideoError: If it cannot be read.
@@ -172,7 +170,8 @@ def estimate_rhythms(
     is_clear = False
     if sound is not None and beats_from != "movement":
         duration_s = from_movement[0].duration_s
-        sound = _until(sound, duration_s + AFTER_S)
+        longest = round((duration_s + AFTER_S) * sound.sample_rate)
+        sound = fit_length(sound, min(longest, sound.samples.shape[1]))
         covered = min(1.0, sound.duration_s / duration_s)
         found = [track for track in sound_rhythms(sound, bpm=bpm) if track.beat_times.size > 1]
         from_sound = [_on_dance(track, from_movement[0], covered) for track in found]
@@ -234,12 +233,6 @@ def choose_rhythm(
     if rhythm is not readings[0]:
         rhythm = _over(rhythm, rhythm.duration_s)
     return encoding, rhythm, readings
-
-
-def _until(sound: Waveform, end_s: float) -> Waveform:
-    """The sound up to a time."""
-    n_samples = round(end_s * sound.sample_rate)
-    return fit_length(sound, min(n_samples, sound.samples.shape[1]))
 
 
 def _on_dance(sound: RhythmTrack, from_movement: RhythmTrack, covered: float) -> RhythmTrack:

@@ -33,9 +33,7 @@ def movement_doubts(
 ) -> tuple[str, ...]:
     """Why the beats of a movement cannot be trusted, in words; none where they may be.
 
-    Args:
-        dancers: Who is followed, the most prominent first.
-        source_fps: Pictures a second of the video; ``None`` where there is none.
+    The most prominent dancer comes first; ``source_fps`` is ``None`` where there is no video.
     """
     doubts = []
     if is_still(dancers):

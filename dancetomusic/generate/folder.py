@@ -46,12 +46,10 @@ class VideoResult:
     """What became of one video.
 
     Attributes:
-        video: Its path relative to the source folder.
         status: ``made``; ``skipped``, for it was made by an earlier run; or ``failed``.
         duration_s: Length of the music, in seconds; NaN without.
         bpm: Its tempo; NaN without.
         beats: Where its beats come from, and how sure they are; empty without.
-        reason: Why it failed, one line; empty if it did not.
     """
 
     video: str

@@ -15,13 +15,7 @@ from dancetomusic.generate.doubts import movement_doubts
 from dancetomusic.generate.inputs import Source, read_dancers
 from dancetomusic.generate.result import MIDI_SUFFIX, Music, no_score, no_stems
 from dancetomusic.io.video import probe_video
-from dancetomusic.models.base import (
-    Conditions,
-    MusicModel,
-    Progress,
-    ScoreChoice,
-    StageClock,
-)
+from dancetomusic.models.base import Conditions, MusicModel, Progress, ScoreChoice, StageClock
 from dancetomusic.models.encoders import load_encoder
 from dancetomusic.models.pose_encoder.lead import AUTO, check_follow, choose_lead
 from dancetomusic.models.pose_encoder.network import PoseEncoder
@@ -39,9 +33,7 @@ OPTIONS = {"midi": "score", "programs": "program"}
 class DanceToMusic:
     """The whole chain with its weights loaded.
 
-    Args:
-        model: Makes the sound.
-        encoder: Estimates the rhythm of movement; the model's own where it has one.
+    The rhythm of movement is estimated by ``encoder``, or the model's own where it has one.
 
     Example:
         >>> music = DanceToMusic.from_pretrained().generate("dance.mp4")  # doctest: +SKIP
@@ -112,10 +104,6 @@ class DanceToMusic:
 
     def check_outputs(self, outputs: Iterable[Path], stems: Path | None = None) -> None:
         """Refuse outputs that the model's music cannot be written to, before any work.
-
-        Args:
-            outputs: As for ``Music.save``.
-            stems: Folder of the stems, if they are wanted.
 
         Raises:
             OutputError: If one needs a score, and the model plays none.

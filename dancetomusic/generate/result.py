@@ -37,11 +37,7 @@ class Music:
     """What was made of a dance.
 
     Attributes:
-        waveform: The music, as long as the dance.
-        rhythm: The beats it plays on.
         dancers: All dancers followed, the most prominent first.
-        timings: Seconds spent in each stage.
-        video: The video it was made for; ``None`` for poses.
         codes: What the codec decoded it from; ``None`` from a model without a codec's codes.
         readings: What the dance's rhythm may be, the likeliest first; empty if not estimated.
         score: The notes, from a model that plays a score.
@@ -92,7 +88,9 @@ class Music:
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == MIDI_SUFFIX:
-            self._save_score(target)
+            if self.score is None:
+                raise no_score(target)
+            write_midi(self.score, target, credit=RIGHTS)
             return
         sound, rights = self.waveform, MADE if self.score is None else RIGHTS
         if mix_original and self.video is not None:
@@ -124,11 +122,6 @@ class Music:
         if not self.stems:
             raise no_stems()
         return write_stems(folder, self.stems, tags={"comment": RIGHTS})
-
-    def _save_score(self, target: Path) -> None:
-        if self.score is None:
-            raise no_score(target)
-        write_midi(self.score, target, credit=RIGHTS)
 
     def _draw(
         self, index: int, frame: UInt8[np.ndarray, "height width 3"]

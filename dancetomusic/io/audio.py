@@ -86,10 +86,6 @@ def stream_audio(
     that starts late. Sound that cannot be decoded is left out. The length is the sound's own,
     not the picture's. Memory does not grow with length.
 
-    Args:
-        path: A video or sound file.
-        sample_rate: Rate to give, in Hz.
-
     Raises:
         VideoError: If the file cannot be read.
     """
@@ -163,15 +159,6 @@ def write_audio(
         _write_samples(path, waveform, suffix[1:].upper(), f"PCM_{bits}", tags or {})
 
 
-def write_wav(path: Path | str, waveform: Waveform) -> None:
-    """Write 16-bit PCM, whole or not at all; sound above full scale is turned down first.
-
-    Raises:
-        OutputError: If the file cannot be written there.
-    """
-    _write_samples(path, peak_safe(waveform), "WAV", "PCM_16", {})
-
-
 def write_stems(
     folder: Path | str, stems: Mapping[str, Waveform], *, tags: Mapping[str, str] | None = None
 ) -> list[Path]:
@@ -179,13 +166,7 @@ def write_stems(
 
     Signs that a file name may not have become ``-``.
 
-    Args:
-        folder: Is made if it is not there.
-        stems: By name.
-        tags: As for ``write_audio``.
-
-    Returns:
-        The files, in the order of ``stems``.
+    The folder is made if it is not there; ``tags`` are as for ``write_audio``.
 
     Raises:
         OutputError: If a file cannot be written there.
@@ -241,10 +222,8 @@ def sound_output(path: Path | str) -> Iterator[Path]:
 def coded_sound(sound: Waveform, output: OutputContainer, codec: str) -> Iterator[av.Packet]:
     """``sound`` as packets of a new track of ``output``, sample 0 at time 0.
 
-    Args:
-        sound: One or two channels at one of the codec's ``SOUND_CODEC_RATES``.
-        output: Opened for writing.
-        codec: FFmpeg's name of the encoder.
+    The sound has one or two channels at one of the codec's ``SOUND_CODEC_RATES``; ``codec`` is
+    FFmpeg's name of the encoder.
     """
     n_channels = sound.samples.shape[0]
     stream = output.add_stream(

@@ -30,9 +30,8 @@ def find_videos(folder: Path | str, *, leave_out: Path | str | None = None) -> l
     given twice: by its own name if it lies in ``folder`` itself, else by its first name. Links
     that are left out for this, or that lead nowhere, are counted in one warning.
 
-    Args:
-        folder: Where to look; the paths given begin with its absolute path.
-        leave_out: A folder in ``folder`` that is not looked into.
+    The paths begin with the absolute path of ``folder``; ``leave_out`` is a folder in it that is
+    not looked into.
 
     Raises:
         InputError: If there is no such folder, or it cannot be read.

@@ -56,12 +56,7 @@ def true_peak(waveform: Waveform) -> float:
 
 
 def gated_loudness(power: Float64[np.ndarray, " frames"], frame_rate: float) -> float:
-    """Loudness in LUFS of ``weighted_power``, by blocks of 0.4 s and the two gates.
-
-    Args:
-        power: Of each frame.
-        frame_rate: Frames a second.
-    """
+    """Loudness in LUFS of ``weighted_power``, by blocks of 0.4 s and the two gates."""
     if not power.size:
         return -math.inf
     length = min(_BLOCK_S * frame_rate, float(power.size))

@@ -41,10 +41,6 @@ class _Container:
     """How a file with a given suffix is written.
 
     Attributes:
-        format: FFmpeg's name of the container.
-        sound_codec: Encoder of the sound.
-        video_codec: Encoder of drawn pictures.
-        video_options: Its options.
         codecs: Picture codecs that are copied into it as they are; empty for any but
             ``_NEVER_COPIED``.
         is_mov: Whether it has edit lists and codec tags.

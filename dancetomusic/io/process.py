@@ -20,9 +20,7 @@ _LINE_CHARACTERS = 300
 class ProgramError(DependencyError):
     """A program failed or took too long.
 
-    Args:
-        problem: What happened, with the program's name.
-        output: All that the program printed.
+    ``output`` is all that the program printed.
     """
 
     def __init__(self, problem: str, output: str = "") -> None:
@@ -46,11 +44,7 @@ def run_program(
     It has no input. At its end, at the limit, or when this process ends, all that it started is
     killed.
 
-    Args:
-        command: The program and its arguments.
-        timeout_s: Longest time it may take, in seconds.
-        directory: Where it runs; by default where this process does.
-        environment: Its environment; by default that of this process.
+    Directory and environment are by default those of this process.
 
     Raises:
         ProgramError: If it fails or takes too long.

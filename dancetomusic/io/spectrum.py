@@ -21,12 +21,8 @@ def band_power(
     Frame ``k`` is centred on sample ``k * hop``; sound is silent before its start and after
     its end.
 
-    Args:
-        samples: One channel.
-        weights: Of the ``window // 2 + 1`` bins in each band.
-        window: Length of a window, in samples.
-        hop: Samples between windows.
-        n_frames: How many windows, at most those that begin within the sound.
+    ``weights`` are of the ``window // 2 + 1`` bins in each band; ``n_frames`` are at most those
+    windows that begin within the sound.
     """
     padded = np.pad(samples, (window // 2, window + hop))
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]

@@ -55,14 +55,12 @@ class VideoInfo:
     """What a video is, as a player shows it.
 
     Attributes:
-        path: The file.
         duration_s: When the last picture goes, in seconds; sound does not count.
         source_fps: Mean picture rate of the file, in Hz.
         width: In pixels, after rotation.
         height: In pixels, after rotation.
         rotation_deg: Clockwise turn that the file asks for: 0, 90, 180 or 270.
         has_audio: Whether it has a sound track that can be decoded.
-        video_codec: Name of the codec, such as ``h264``.
         truncated: Whether it ends, or cannot be read, before its declared end.
     """
 

@@ -28,8 +28,6 @@ class Dancer:
     """One person followed.
 
     Attributes:
-        seen: The newest detection.
-        seen_s: When that was.
         size: Running mean of the height in the picture; falls while unseen.
     """
 
@@ -76,9 +74,7 @@ class DancerTracker:
     A detection belongs to whose trunk was nearest, within the reach of ``pose.tracking``; with one
     place, whoever is there takes it.
 
-    Args:
-        num_dancers: Places.
-        follow: ``"largest"``, ``"all"``, or the number of a place from 1.
+    ``follow`` is ``"largest"``, ``"all"``, or the number of a place from 1.
 
     Raises:
         InputError: If there is no place, or ``follow`` means nothing.

@@ -125,7 +125,9 @@ class LiveEngine:
             sampling=SamplingConfig(temperature, None, top_p, cfg_scale),
             seed=seed,
         )
-        self._composer, self._styles = model.composer, model.styles
+        self._composer = model.composer
+        self.styles = model.styles
+        """Styles of music that can be asked for."""
         self.sample_rate = model.composer.sample_rate
         self._predict = predict
         self._latency_s = output_latency_s
@@ -167,11 +169,6 @@ class LiveEngine:
         self._threads: list[Thread] = []
         self._start("look", self._look)
         self._start("compose", self._compose)
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        """Styles of music that can be asked for."""
-        return self._styles
 
     def push_frame(self, picture: UInt8[np.ndarray, "height width 3"], time_s: float) -> None:
         """Give the newest picture; one not yet looked at is dropped for it.

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from dancetomusic.builder.capture import Picture, SoundCard, record_take
 from dancetomusic.errors import DependencyError, InputError, OutputError
@@ -46,11 +46,8 @@ class Player(ABC):
     on_sound: Callable[[Float32[np.ndarray, " samples"]], None] | None = None
     failure: Exception | None = None
     began_s: float | None = None
-
-    @property
-    @abstractmethod
-    def latency_s(self) -> float:
-        """From a pull until its first sample is played back."""
+    latency_s: float
+    """From a pull until its first sample is played back."""
 
     @abstractmethod
     def play(self, engine: LiveEngine) -> None:
@@ -80,14 +77,9 @@ class PacedPlayer(Player):
     """
 
     def __init__(self, latency_s: float = 0.04) -> None:
-        self._latency_s = latency_s
+        self.latency_s = latency_s
         self._stopped = Event()
         self._thread: Thread | None = None
-
-    @property
-    def latency_s(self) -> float:
-        """From a pull until its first sample is played back."""
-        return self._latency_s
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
@@ -115,9 +107,7 @@ class PacedPlayer(Player):
 class CardPlayer(Player):
     """Plays on a sound card, through PortAudio.
 
-    Args:
-        device: Name or number of the output; the system's own choice by default.
-        sample_rate: In Hz.
+    ``device`` is the name or number of the output, by default the system's own choice.
 
     Raises:
         DependencyError: If the package sounddevice or the library PortAudio is missing.
@@ -141,11 +131,7 @@ class CardPlayer(Player):
                 f"sound output {device!r} cannot be opened ({error})",
                 "Name one of --list_devices, or give --output file.wav.",
             ) from error
-
-    @property
-    def latency_s(self) -> float:
-        """What the sound card says of itself."""
-        return float(self._stream.latency)
+        self.latency_s = float(self._stream.latency)
 
     def play(self, engine: LiveEngine) -> None:
         """Begin."""
@@ -246,10 +232,7 @@ def perform(
 def summarize(engine: LiveEngine, seconds: float, began_s: float = 0.0) -> dict[str, Any]:
     """Figures of a performance as plain values: latencies by stage, losses, margin, beats.
 
-    Args:
-        engine: After or while it plays.
-        seconds: How long it has played.
-        began_s: When the recording began; the beats are given from there.
+    The recording began at ``began_s``; the beats are given from there.
     """
     status = engine.status().to_json()
     status.pop("landmarks")
@@ -277,21 +260,14 @@ def write_summary(path: Path | str, figures: dict[str, Any]) -> None:
 class PlayedSound(SoundCard):
     """The sound played back, to be recorded with the pictures; it begins with the first ``read``.
 
-    Args:
-        sample_rate: In Hz.
-        latency: Samples by which playback is delayed.
+    Playback is delayed by ``latency`` samples.
     """
 
     def __init__(self, sample_rate: int, latency: int) -> None:
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._silence: np.ndarray | None = np.zeros(latency, np.float32)
         self._chunks: deque[np.ndarray] = deque()
         self._lock = Lock()
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self._rate
 
     def take(self, sound: Float32[np.ndarray, " samples"]) -> None:
         """Add a chunk that is played."""
@@ -331,12 +307,8 @@ def _shown(
         engine.push_frame(picture, taken_s)
         if sound is not None:
             engine.push_sound(sound.read(), sound.sample_rate, time.monotonic())
-        yield taken_s, _even(picture)
-
-
-def _even(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height2 width2 3"]:
-    height, width = picture.shape[:2]
-    return picture[: height // 2 * 2, : width // 2 * 2]
+        height, width = picture.shape[:2]
+        yield taken_s, picture[: height // 2 * 2, : width // 2 * 2]
 
 
 @contextmanager

@@ -41,12 +41,7 @@ RELIEFS = (
 
 
 class Pressure:
-    """Chooses a step of ``RELIEFS`` by how much sound is ready; one thread notes, any may read.
-
-    Attributes:
-        level: The step that is taken now.
-        highest: The highest one taken so far.
-    """
+    """Chooses a step of ``RELIEFS`` by how much sound is ready; one thread notes, any may read."""
 
     def __init__(self) -> None:
         self.level = self.highest = 0
@@ -61,11 +56,8 @@ class Pressure:
     def note(self, ready_s: float, wanted_s: float, now_s: float, *, underrun: bool) -> None:
         """Take how much sound is ready before a block is composed.
 
-        Args:
-            ready_s: Sound ready, in seconds.
-            wanted_s: What should be ready without any relief.
-            now_s: On a steady clock.
-            underrun: Whether sound was missing since the last call.
+        ``wanted_s`` should be ready without any relief; ``now_s`` is of a steady clock, and
+        ``underrun`` says whether sound was missing since the last call.
         """
         short = underrun or ready_s < SHORT * wanted_s
         if short:

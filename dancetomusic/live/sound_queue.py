@@ -40,7 +40,9 @@ class SoundQueue:
         self._latency_s = latency_s
         self._blocks: deque[np.ndarray] = deque()
         self._head = 0  # samples of the first block that are gone
-        self._pushed = self._pulled = 0
+        self._pushed = 0
+        self.pulled = 0
+        """Samples played so far."""
         self._origin_s: float | None = None  # when sample 0 was played back, or would have been
         self._played = np.zeros(round(self.KEPT_S * sample_rate), np.float32)  # a ring
         self._heard = 0  # samples that were written into it
@@ -53,12 +55,7 @@ class SoundQueue:
     @property
     def waiting(self) -> int:
         """Samples that were pushed and not pulled."""
-        return self._pushed - self._pulled
-
-    @property
-    def pulled(self) -> int:
-        """Samples played so far."""
-        return self._pulled
+        return self._pushed - self.pulled
 
     @property
     def started(self) -> bool:
@@ -69,7 +66,7 @@ class SoundQueue:
         """Clock time at which a sample is played back, also of one not yet composed."""
         origin = self._origin_s
         if origin is None:
-            origin = now_s + self._latency_s - self._pulled / self._rate
+            origin = now_s + self._latency_s - self.pulled / self._rate
         return origin + sample / self._rate
 
     def push(self, samples: Float32[np.ndarray, " samples"]) -> None:
@@ -97,7 +94,7 @@ class SoundQueue:
                 self._join(taken[:filled])
             self._keep(taken[:filled])
             self._keep_time(now_s)
-            self._pulled += filled
+            self.pulled += filled
             if filled < n_samples and self._pushed:
                 self.underruns += 1
                 self._bridge(taken[filled:])
@@ -131,7 +128,7 @@ class SoundQueue:
         self._heard += sound.size
 
     def _keep_time(self, now_s: float) -> None:
-        origin = now_s + self._latency_s - self._pulled / self._rate
+        origin = now_s + self._latency_s - self.pulled / self._rate
         if self._origin_s is None or abs(origin - self._origin_s) > self.JUMP_S:
             self._origin_s = origin
         else:

@@ -30,21 +30,14 @@ class LiveStatus:
     """One look at a running engine.
 
     Attributes:
-        bpm: Tempo followed, in beats a minute.
         beat_phase: Phase between the beats of the sound that is played back now, in [0, 1).
-        beat_number: Position of the present beat in its bar, from 1.
-        beats_per_bar: 3 or 4.
-        confidence: In the beat, in [0, 1].
         energy: Strength of movement in [0, 1]; 0.5 is usual for this dancer.
         level: Root mean square of the sound pulled last, in [0, 1].
-        present: Whether a dancer is seen.
-        dancers: Dancers seen in the newest frame.
         landmarks: The followed dancer's 33 landmarks in the newest picture, x and y as a share
             of its width and height; ``None`` if nobody is seen.
         movement_to_sound: From a frame's arrival until what was composed after it is played back,
             the latency of the output included.
         accent_to_sound: From a frame's arrival until its strength changes the loudness.
-        frames_in: Frames given so far.
         frames_dropped: Those never looked at, because newer ones came.
         underruns: Pulls that found too little sound.
         error: What ended the engine, if something did.

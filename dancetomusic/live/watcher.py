@@ -39,11 +39,7 @@ class Observation:
     """What is known after the newest frame.
 
     Attributes:
-        beat: Its estimate.
-        energy: Strength of movement in [0, 1].
         accent: The same, quicker.
-        present: Whether there is somebody to play for.
-        dancers: People followed in the newest frame.
         landmarks: Of the dancer followed, x and y as a share of the picture; ``None`` if unseen.
         leader: Who leads the movement, in words; empty where one is followed.
         arrived_s: When the frame arrived.
@@ -62,11 +58,7 @@ class Observation:
 class Watcher:
     """Watches the dancers frame by frame.
 
-    Args:
-        encoder: Causal.
-        num_dancers: Dancers followed at most.
-        follow: Who is followed; see ``DancerTracker``.
-        bpm: Tempo to keep.
+    The encoder is causal; ``follow`` is as for ``DancerTracker``.
     """
 
     def __init__(
@@ -84,12 +76,7 @@ class Watcher:
         self._played_before = False
 
     def watch(self, found: list[Detection], time_s: float) -> Observation:
-        """Take the people in a frame, and return what is known after it.
-
-        Args:
-            found: From the detector.
-            time_s: Time of the frame, increasing.
-        """
+        """Take the people in a frame, and return what is known after it."""
         if self._beats is None or time_s - self._last_s > FORGOTTEN_S:
             self._begin(time_s)
         elif time_s - self._last_s > LONGEST_GAP_S:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import signal
+from scipy.stats import entropy
 
 from dancetomusic.errors import InputError
 from dancetomusic.types import Waveform
@@ -27,10 +28,7 @@ def log_mel_distance_db(
     Power in 80 mel bands from 0 Hz to half the rate (FFT 2048, Hann, hop 13.3 ms), in dB,
     floored 70 dB below the reference's loudest cell; the mean runs over all cells.
 
-    Args:
-        reference: The original.
-        estimate: Same rate and length.
-        below_hz: Only bands centred below this frequency count.
+    Only bands centred below ``below_hz`` count.
 
     Raises:
         InputError: If rates or lengths differ, or the sounds are empty.
@@ -121,9 +119,7 @@ def perplexity(
     """
     if codes.size == 0 or codes.min() < 0 or codes.max() >= codebook_size:
         raise InputError("codes are empty or out of range", f"Give 0 … {codebook_size - 1}.")
-    shares = [np.bincount(book, minlength=codebook_size) / book.size for book in codes]
-    entropies = [-np.sum(share[share > 0] * np.log2(share[share > 0])) for share in shares]
-    return 2.0 ** np.asarray(entropies, dtype=np.float64)
+    return np.exp([entropy(np.bincount(book)) for book in codes])
 
 
 def _pair(

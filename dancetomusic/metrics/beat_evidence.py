@@ -14,11 +14,8 @@ def beat_evidence(phase: Float32[np.ndarray, "frames 2"], rate: float, beat_time
     1: every beat lies where the movement has its own; 0: chance; -1: half a beat off. Weak:
     use it on whole dances. NaN without beats.
 
-    Args:
-        phase: Cosine and sine of the beat phase, 0 at the beat, predicted from movement by a
-            network that never saw these dances.
-        rate: Values a second of ``phase``, in Hz.
-        beat_times: Beats of the music, in seconds.
+    ``phase`` is cosine and sine of the beat phase, 0 at the beat, ``rate`` values a second,
+    predicted from movement by a network that never saw these dances.
     """
     frames = np.rint(beat_times * rate).astype(int)
     frames = frames[(frames >= 0) & (frames < phase.shape[0])]

@@ -136,12 +136,8 @@ def score_windows(
 ) -> BeatScores:
     """Mean scores over the windows of one piece, side by side from its start.
 
-    Args:
-        reference: Annotated beats of the whole piece.
-        estimated: Beats found in the whole piece.
-        duration_s: Length of the piece.
-        length_s: Length of a window; an incomplete last one is left out. ``None``, or
-            longer than the piece: one window, the whole piece.
+    An incomplete last window is left out; where ``length_s`` is ``None``, or longer than the piece,
+    the one window is the whole piece.
     """
     if length_s is None or length_s > duration_s:
         return score_beats(reference, estimated)

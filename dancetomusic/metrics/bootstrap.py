@@ -21,11 +21,7 @@ def known_mean(values: Sequence[float]) -> float:
 
 
 def mean_scores(scores: Sequence[S]) -> S:
-    """Scores of several runs or windows, averaged field by field by :func:`known_mean`.
-
-    Args:
-        scores: At least one, all of one dataclass whose fields are numbers.
-    """
+    """Scores of several runs or windows, averaged field by field by :func:`known_mean`."""
     names = [field.name for field in fields(cast(Any, scores[0]))]
     return type(scores[0])(*(known_mean([getattr(each, n) for each in scores]) for n in names))
 
@@ -39,11 +35,6 @@ def bootstrap_interval(
 
     Windows or seeds of one dance belong together: average them first, so that each value
     is one dance. NaN values are dances that could not be measured; they are left out.
-
-    Args:
-        values_per_dance: One value for each dance.
-        confidence: Share of resampled means inside the interval, in (0, 1).
-        seed: Makes the interval repeatable.
 
     Returns:
         Lower and upper end; both NaN when nothing was measured.
@@ -65,11 +56,6 @@ def bootstrap_score(
 
     Whole dances are resampled with replacement. That makes sets poorer and distances between
     them larger, so the spread about its own median is centred on the score itself.
-
-    Args:
-        score: Takes the rows of all dances.
-        per_dance: The rows of each dance.
-        resamples: How often to resample.
 
     Returns:
         The score, and the lower and upper end of its interval.

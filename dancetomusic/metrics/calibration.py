@@ -16,13 +16,7 @@ BINS = 5
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Beats of about one confidence.
-
-    Attributes:
-        confidence: Their mean confidence.
-        right: Share of them that are right, in [0, 1].
-        count: How many.
-    """
+    """Beats of about one confidence."""
 
     confidence: float
     right: float

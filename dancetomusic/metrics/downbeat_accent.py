@@ -25,11 +25,7 @@ def downbeat_accent_db(
     The level is the root mean square from 30 ms before to 150 ms after a beat, at least 60 dB
     below full scale. NaN without beats of either kind.
 
-    Args:
-        waveform: The sound.
-        beat_times: In seconds.
-        beat_numbers: Position of each in its bar, from 1.
-        below_hz: Only what is lower counts, such as ``BASS_LIMIT_HZ`` for kick and bass.
+    Only what is lower than ``below_hz`` counts, such as ``BASS_LIMIT_HZ`` for kick and bass.
     """
     samples = waveform.to_mono().samples[0].astype(np.float64)
     rate = waveform.sample_rate

@@ -41,9 +41,7 @@ def energy_correlation(
     keeps how smooth it is. 0 is chance. NaN below 8 windows in common, and where either is
     constant.
 
-    Args:
-        motion: Quantity of motion; NaN windows are left out.
-        loudness: Of the same windows; the longer of both is cut.
+    NaN windows are left out, and the longer of both is cut.
     """
     from scipy.stats import rankdata
 

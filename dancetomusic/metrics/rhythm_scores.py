@@ -120,13 +120,8 @@ def score_rhythm(
 ) -> RhythmScores:
     """All scores of one clip.
 
-    Args:
-        reference: Annotated beats. Without any, only the tempo is scored.
-        estimated: Estimated beats; those outside the clip are taken out before.
-        bpm: Annotated tempo; that of ``reference`` by default.
-        bar_times: Annotated beats whose position in the bar is known.
-        bar_places: Their positions; 1 is the downbeat.
-        estimated_places: Position in the bar of every estimated beat.
+    Without ``reference`` beats only the tempo is scored, which is theirs by default. Estimated
+    beats outside the clip are taken out before.
     """
     nan = float("nan")
     reference_bpm = interval_bpm(reference) if bpm is None else bpm

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.stats import spearmanr
 
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.metrics.calibration import beats_right
+from dancetomusic.metrics.sound_harmony import repeated_form
 from dancetomusic.score.accents import ACCENT
 from dancetomusic.score.grooves import fill_strokes, find_fills
 from dancetomusic.score.harmony import SCALES, parse_key
@@ -52,27 +54,19 @@ def bar_chords(score: Score) -> Int64[np.ndarray, " bars"]:
     return np.where(chroma.any(axis=1), found, -1).astype(np.int64)
 
 
-def harmonic_form(score: Score, period: int = 4) -> tuple[float, float]:
-    """Share of bars whose root and chord come again after ``period`` bars, and after fewer.
+def harmonic_form(score: Score) -> tuple[float, float]:
+    """Share of bars whose root and chord come again after four bars, and after fewer.
 
     Of all sections but the ending. NaN without bars to compare; silent bars are left out, and where
     only the bass plays the root decides.
 
     Returns:
-        The share at the period, and the mean of the shares at each shorter lag.
+        The share at four bars, and the mean of the shares at each shorter lag.
     """
     chords = bar_chords(score)
     if score.sections:
         chords = chords[: score.sections[-1].first_bar]
-    shares = []
-    for lag in range(1, period + 1):
-        before, after = chords[:-lag], chords[lag:]
-        present = (before >= 0) & (after >= 0)
-        open_triad = (before >= 24) | (after >= 24)
-        same = (before == after) | (open_triad & (before % 12 == after % 12))
-        shares.append(float(same[present].mean()) if present.any() else float("nan"))
-    shorter = [share for share in shares[:-1] if np.isfinite(share)]
-    return shares[-1], float(np.mean(shorter)) if shorter else float("nan")
+    return repeated_form(chords)
 
 
 def in_key_share(score: Score) -> float:
@@ -217,8 +211,7 @@ def self_likeness(score: Score, period: int = 4) -> float:
     for vectors in bar_vectors(score):
         if len(vectors) > period:
             found.append(_alike(vectors[:-period], vectors[period:]))
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return known_mean(found)
 
 
 def likeness(score: Score, other: Score) -> float:
@@ -231,8 +224,7 @@ def likeness(score: Score, other: Score) -> float:
         n_bars = min(len(first), len(second))
         if first.shape[1] == second.shape[1] and n_bars:
             found.append(_alike(first[:n_bars], second[:n_bars]))
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return known_mean(found)
 
 
 def bass_on_kick(score: Score) -> tuple[float, float]:

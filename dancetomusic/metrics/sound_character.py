@@ -75,10 +75,6 @@ def frame_lines_db(waveform: Waveform, frame_rate: float = 75.0) -> float:
 
     Height over the surroundings between 1.5 and 9 kHz, minus the same half-way between the
     multiples. NaN below 4 s, and for silence.
-
-    Args:
-        waveform: The sound.
-        frame_rate: Of a codec's frames, in Hz.
     """
     samples = waveform.to_mono().samples[0].astype(np.float64)
     rate = waveform.sample_rate

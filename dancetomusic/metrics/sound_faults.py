@@ -35,9 +35,7 @@ class SoundFaults:
 def find_faults(waveform: Waveform, onset_times: Float[np.ndarray, " onsets"]) -> SoundFaults:
     """Measure the faults of a sound.
 
-    Args:
-        waveform: The sound.
-        onset_times: Onsets of any register, in seconds, increasing, quiet ones among them.
+    Onsets are of any register, quiet ones among them.
     """
     mono = waveform.to_mono().samples[0].astype(np.float64)
     length = max(1, round(WINDOW_S * waveform.sample_rate))

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Int64
 
 from dancetomusic.metrics.audio_distance import low_pitch
 from dancetomusic.metrics.bar_similarity import FRAME_RATE, bar_patterns
+from dancetomusic.metrics.bootstrap import known_mean
 from dancetomusic.types import Waveform
 
 FFT_S = 0.17
@@ -59,15 +60,17 @@ def bass_roots(
     return np.where(opening.any(axis=1), opening.argmax(axis=1), -1).astype(np.int64)
 
 
-def root_form(roots: Int64[np.ndarray, " bars"], period: int = PERIOD) -> tuple[float, float]:
-    """Share of bars whose root comes again after ``period`` bars, and mean share after fewer.
+def repeated_form(harmony: Int64[np.ndarray, " bars"]) -> tuple[float, float]:
+    """Share of bars whose harmony comes again after ``PERIOD`` bars, and mean share after fewer.
 
-    Bars without bass are left out; NaN without any pair of bars.
+    Bars without any (below 0) are left out; NaN without any pair of bars. From 24 on only the root
+    is known, which goes with every chord on it.
     """
     shares = []
-    for lag in range(1, period + 1):
-        before, after = roots[:-lag], roots[lag:]
+    for lag in range(1, PERIOD + 1):
+        before, after = harmony[:-lag], harmony[lag:]
         known = (before >= 0) & (after >= 0)
-        shares.append(float((before == after)[known].mean()) if known.any() else float("nan"))
-    shorter = [share for share in shares[:-1] if np.isfinite(share)]
-    return shares[-1], float(np.mean(shorter)) if shorter else float("nan")
+        open_triad = (before >= 24) | (after >= 24)
+        same = (before == after) | (open_triad & (before % 12 == after % 12))
+        shares.append(float(same[known].mean()) if known.any() else float("nan"))
+    return shares[-1], known_mean(shares[:-1])

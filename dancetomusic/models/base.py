@@ -72,8 +72,6 @@ class Sound:
 
     Attributes:
         waveform: The music before it is mastered.
-        codes: What a codec decoded it from, if one did.
-        score: The notes that are played, if it has any.
         stems: By track name; they sum to ``waveform``. Empty where there are no tracks.
         about: What was chosen for the dance, in one line.
     """
@@ -132,11 +130,6 @@ class MusicModel(ABC):
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
     ) -> Sound:
         """Make the sound of a dance, as long as its rhythm.
-
-        Args:
-            conditions: What it is made for.
-            sampling: How it is sampled.
-            stages: Times the stages of the work and reports their progress.
 
         Raises:
             InputError: If the dance is too short for the model.

@@ -28,11 +28,7 @@ class BeatEstimate:
     """Where the dance is in the music.
 
     Attributes:
-        time_s: When.
         position: Beats since the beginning, fractions included.
-        bpm: Beats a minute.
-        confidence: In [0, 1].
-        beats_per_bar: 3 or 4.
         first_downbeat: Number of the first beat that begins a bar.
     """
 
@@ -100,9 +96,7 @@ class MovementStep:
     """A step of the dancer who leads.
 
     Attributes:
-        began_s: When it began.
         world: Its poses at 24 a second, in metres.
-        present: Whether the dancer is seen in them.
         memory: The pose encoder's memory of it, the mean of all who are followed.
     """
 
@@ -137,10 +131,6 @@ class Composer(ABC):
     Attributes:
         LEAD_S: Sound to keep ready beyond one pull: more of it bridges longer stalls, and the
             latency grows by as much.
-
-    Args:
-        codec: Whose codes are played.
-        block_frames: Code frames in a block.
     """
 
     LEAD_S = 0.05
@@ -208,11 +198,8 @@ class Composer(ABC):
     def compose(self, playback_s: float, beat: BeatEstimate, energy: float, present: bool) -> Block:
         """Compose the next block.
 
-        Args:
-            playback_s: When its first code is played back, on the clock of ``beat``.
-            beat: The beat.
-            energy: Strength of movement in [0, 1].
-            present: Whether to play; without, the music fades out on the grid and then rests.
+        ``playback_s`` is when its first code is played back, on the clock of ``beat``. Without
+        ``present`` the music fades out on the grid and then rests.
         """
         codes_at, beats_per_s = self.next_code_at, beat.bpm / 60.0
         self._made += self.block_samples
@@ -252,9 +239,7 @@ class LiveModel:
     """A model opened to be played live.
 
     Attributes:
-        composer: Plays.
         encoder: Causal; tracks the beat of the dance and reads its movement.
-        styles: Styles of music that can be asked for.
     """
 
     composer: Composer

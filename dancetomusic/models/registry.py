@@ -146,9 +146,6 @@ def find_family(name: str) -> Family:
 def locate_model(checkpoint: Path | str) -> tuple[Family, Path | None]:
     """The family of a checkpoint, and its directory; none for a family without weights.
 
-    Args:
-        checkpoint: A directory, a released name, or the name of a family without weights.
-
     Raises:
         CheckpointError: If it is missing, corrupted, or of an unknown family.
     """

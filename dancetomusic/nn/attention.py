@@ -17,8 +17,6 @@ class KVCache:
 
     Attributes:
         keys: Rotated keys; positions from ``length`` on are unused.
-        values: Likewise.
-        length: Positions filled.
     """
 
     keys: Float[Tensor, "batch heads capacity head_dim"]
@@ -42,10 +40,7 @@ class KVCache:
 class SelfAttention(nn.Module):
     """Attention of a sequence to itself.
 
-    Args:
-        d_model: Width, a multiple of ``n_heads``.
-        n_heads: Number of heads.
-        causal: Whether a position sees only itself and the past.
+    ``d_model`` is a multiple of ``n_heads``.
     """
 
     def __init__(self, d_model: int, n_heads: int, *, causal: bool) -> None:
@@ -65,11 +60,9 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "batch steps d_model"]:
         """Attend.
 
-        Args:
-            x: Normalised input.
-            rotation: Table for the positions of ``x``, one for all sequences or one for each.
-            mask: Positions that may be seen; for non-causal attention.
-            cache: Past to continue. Several steps at once only while it is empty.
+        The input is normalised; ``rotation`` is the table for its positions, one for all sequences
+        or one for each. A ``mask`` of positions that may be seen is for non-causal attention.
+        Several steps at once continue a ``cache`` only while it is empty.
         """
         batch, steps, width = x.shape
         qkv = self.qkv(x).view(batch, steps, 3, self.n_heads, width // self.n_heads)
@@ -87,12 +80,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of a sequence to a memory whose keys and values are computed once.
-
-    Args:
-        d_model: Width of both, a multiple of ``n_heads``.
-        n_heads: Number of heads.
-    """
+    """Attention of a sequence to a memory whose keys and values are computed once."""
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()

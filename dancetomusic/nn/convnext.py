@@ -13,10 +13,7 @@ from dancetomusic.nn.streaming import StreamingConv1d
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, layer norm and a two-layer perceptron, added to the input.
 
-    Args:
-        channels: Width.
-        lookahead: Future frames that the kernel of 7 sees; 3 is symmetric, 0 causal.
-        expansion: Width of the perceptron over ``channels``.
+    ``lookahead`` is how many future frames the kernel of 7 sees; 3 is symmetric, 0 causal.
     """
 
     KERNEL = 7

@@ -18,10 +18,8 @@ def rotation_table(
 ) -> Complex[Tensor, "positions half"]:
     """Unit complex numbers by which a head's pairs of channels are turned at each position.
 
-    Args:
-        positions: In any unit of time, not necessarily whole.
-        head_dim: Channels of one head, even.
-        base: Ratio of the slowest to the fastest rotation, nearly.
+    Positions are in any unit of time, not necessarily whole; ``base`` is nearly the ratio of the
+    slowest to the fastest rotation.
 
     References:
         Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.

@@ -15,13 +15,7 @@ N = TypeVar("N", bound="PretrainedModule")
 
 
 class PretrainedModule(nn.Module):
-    """A network that is made from a config alone.
-
-    Attributes:
-        MODEL: Name of its family.
-        CONFIG: The dataclass of its config.
-        config: Its shape.
-    """
+    """A network that is made from a config alone."""
 
     MODEL: ClassVar[str]
     CONFIG: ClassVar[type]

@@ -11,9 +11,6 @@ class ResidualLayer(nn.Module):
     """Two fully connected layers, added to their input.
 
     Without normalisation: a critic with a gradient penalty must judge each example by itself.
-
-    Args:
-        width: Of input and output.
     """
 
     def __init__(self, width: int) -> None:

@@ -62,10 +62,7 @@ def classifier_free_guidance(
     Codebook 0 says which onset it is, the others how it sounds. Guided, they settle on few codes
     and hiss, so they keep their conditional logits.
 
-    Args:
-        uncond: Logits without conditions.
-        cond: Logits with them.
-        scale: ``uncond + scale * (cond - uncond)``, at least 0; 1 is no guidance.
+    The result is ``uncond + scale * (cond - uncond)``; a scale of 1 is no guidance.
 
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
@@ -82,11 +79,8 @@ def sample(
 ) -> Int[Tensor, "*lead"]:
     """Sample one class for each leading position, independently.
 
-    Args:
-        logits: Unnormalised log-probabilities.
-        sampling: Temperature, top-k and top-p; the likeliest class always stays. Guidance is not
-            applied here.
-        generator: Source of the noise; the global one by default.
+    The likeliest class always stays, and guidance is not applied here. The global generator is the
+    source of the noise by default.
 
     References:
         Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019 (top-p).

@@ -11,13 +11,8 @@ from torch.nn import functional
 class StreamingConv1d(nn.Conv1d):
     """A convolution over time that can be continued block by block.
 
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        kernel: Taps.
-        lookahead: Frames after an output frame that its kernel sees.
-        dilation: Frames from tap to tap.
-        groups: As in ``torch.nn.Conv1d``.
+    Its kernel sees ``lookahead`` frames after an output frame; ``groups`` as in
+    ``torch.nn.Conv1d``.
     """
 
     def __init__(

@@ -12,11 +12,7 @@ class TemporalNetwork(nn.Module):
 
     Without normalisation, so that it can be a critic with a gradient penalty.
 
-    Args:
-        inputs: Channels, such as joint coordinates.
-        width: Channels of every layer.
-        halvings: Layers that halve the rate.
-        kernel: Taps; odd.
+    ``halvings`` layers halve the rate; ``kernel`` is odd.
 
     References:
         Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and recurrent

@@ -47,9 +47,7 @@ def clean(track: Sequence[Detection | None], fps: float) -> PoseSequence:
     to half a second are interpolated, longer ones masked with the last pose held; each
     stretch is smoothed without delay. Picture and world landmarks get the same repairs.
 
-    Args:
-        track: The detection in each frame, ``None`` where unseen; at least one is not.
-        fps: Frames a second.
+    The detection is ``None`` where unseen; at least one is not.
 
     Raises:
         PoseError: If the dancer is never seen.

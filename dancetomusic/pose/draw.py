@@ -24,9 +24,7 @@ def draw_skeleton(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture with bones and joints over it; ``frame`` itself stays as it is.
 
-    Args:
-        frame: RGB.
-        image: Landmarks, x and y as a share of the picture's width and height.
+    Landmarks are shares of the picture's width and height.
     """
     import cv2
 

@@ -12,12 +12,7 @@ from jaxtyping import UInt8
 
 from dancetomusic.errors import PoseError
 from dancetomusic.io.video import prefetch
-from dancetomusic.pose.cleaning import (
-    MIN_DURATION_S,
-    MIN_PRESENT_SHARE,
-    clean,
-    require_dancer,
-)
+from dancetomusic.pose.cleaning import MIN_DURATION_S, MIN_PRESENT_SHARE, clean, require_dancer
 from dancetomusic.pose.mediapipe import Detection, detect_poses, shrink
 from dancetomusic.pose.stretches import find_people
 from dancetomusic.pose.tracking import track_dancers
@@ -68,19 +63,12 @@ def extract_video_poses(
     fps: float = POSE_FPS,
     *,
     num_dancers: int = 1,
-    model_path: Path | str | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PoseSequence]:
     """Poses as of ``extract_poses``, with several stretches of the video looked at at once.
 
-    Args:
-        video: The video.
-        fps: Poses a second.
-        num_dancers: People to return at most, from 1.
-        model_path: As for ``extract_poses``.
-        workers: As for ``find_people``; changes nothing in the poses.
-        on_progress: Called with the number of frames done, now and then.
+    ``workers`` is as for ``find_people``: it changes nothing in the poses.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -89,12 +77,7 @@ def extract_video_poses(
     """
     _check(num_dancers)
     seen = find_people(
-        video,
-        fps,
-        num_dancers=num_dancers,
-        model_path=model_path,
-        workers=workers,
-        on_progress=on_progress,
+        video, fps, num_dancers=num_dancers, workers=workers, on_progress=on_progress
     )
     return _follow(seen, fps, num_dancers)
 

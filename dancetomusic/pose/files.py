@@ -73,13 +73,18 @@ def load_poses(path: Path | str, fps: float = POSE_FPS) -> PoseSequence:
         raise PoseError(f"'{name}' in {path} is not in metres", FORMAT_REMEDY)
     present = seen & _optional(path, arrays, "present", (len(world),), True).astype(bool)
     visibility = _optional(path, arrays, "visibility", world.shape[:2], 1.0)
+    image = quality = None
+    if "image" in arrays:
+        image = hold(_optional(path, arrays, "image", world.shape, 0.0), seen)
+    if arrays.keys() >= set(QUALITY):
+        quality = PoseQuality(*(float(_optional(path, arrays, name, (), 0.0)) for name in QUALITY))
     poses = PoseSequence(
         world=hold(np.where(seen[:, None, None], world, np.float32(0)), seen),
         present=present,
         visibility=np.clip(visibility, 0.0, 1.0) * seen[:, None].astype(np.float32),
         fps=_rate(path, arrays, name),
-        image=_image(path, arrays, world.shape, seen),
-        quality=_quality(path, arrays),
+        image=image,
+        quality=quality,
     )
     require_dancer(poses)
     return resample_poses(poses, fps)
@@ -138,20 +143,3 @@ def _rate(path: Path | str, arrays: dict[str, np.ndarray], name: str) -> float:
     if rate.size != 1 or not 1 <= rate.item() <= 1000:
         raise PoseError(f"'{rate_name}' in {path} is {arrays[rate_name]}", FORMAT_REMEDY)
     return float(arrays[rate_name].item())
-
-
-def _image(
-    path: Path | str,
-    arrays: dict[str, np.ndarray],
-    shape: tuple[int, ...],
-    seen: np.ndarray,
-) -> np.ndarray | None:
-    if "image" not in arrays:
-        return None
-    return hold(_optional(path, arrays, "image", shape, 0.0), seen)
-
-
-def _quality(path: Path | str, arrays: dict[str, np.ndarray]) -> PoseQuality | None:
-    if not all(name in arrays for name in QUALITY):
-        return None
-    return PoseQuality(*(float(_optional(path, arrays, name, (), 0.0)) for name in QUALITY))

@@ -46,10 +46,7 @@ def follow(
 ) -> Float32[np.ndarray, "frames 33 3"]:
     """Seen by a camera that goes along slowly: steps stay, a long way across the floor does not.
 
-    Args:
-        room: See :func:`walk`.
-        fps: Frames a second.
-        lag_s: Standard deviation of the time over which the camera follows.
+    ``lag_s`` is the standard deviation of the time over which the camera follows.
     """
     hips = room[:, [LANDMARK["left_hip"], LANDMARK["right_hip"]]].mean(axis=1)
     way = gaussian_filter1d(hips, lag_s * fps, axis=0, mode="nearest")

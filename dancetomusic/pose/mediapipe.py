@@ -97,11 +97,7 @@ def detect_poses(
 ) -> Iterator[list[Detection]]:
     """Find the people in each frame of one video; one list per frame, empty for nobody.
 
-    Args:
-        frames: RGB pictures at ``fps``.
-        fps: As for ``PoseDetector``, like the others, and what it raises.
-        num_dancers: People wanted.
-        model_path: A ``.task`` file.
+    ``frames`` are RGB pictures; the other arguments, and errors, are those of ``PoseDetector``.
     """
     with PoseDetector(fps, num_dancers=num_dancers, model_path=model_path) as detector:
         for frame in frames:
@@ -115,13 +111,8 @@ class PoseDetector(contextlib.AbstractContextManager):
     ``num_dancers=1`` the video is followed with one, and looked at for others every two
     seconds; from where others are seen, all are reported.
 
-    Args:
-        fps: Frames a second.
-        num_dancers: People wanted; a few more are reported where they are seen.
-        model_path: A ``.task`` file to use instead of the one that comes with the package.
-
-    Attributes:
-        looks_for_many: Whether more than one person is looked for.
+    A few more people than wanted are reported where they are seen; ``model_path`` is a ``.task``
+    file to use instead of the one that comes with the package.
 
     Raises:
         DependencyError: If MediaPipe or a system library that it needs is missing.

@@ -24,11 +24,8 @@ def draw_silhouettes(
 ) -> Iterator[UInt8[np.ndarray, "side side 3"]]:
     """Draw each frame from the front, in colours that are drawn once.
 
-    Args:
-        world: Landmarks in metres, hip-centred.
-        rng: Chooses the colours of background, trunk, limbs and head, and how far away the
-            camera is.
-        place_m: Where the hips are in the picture, right and down of its middle, in metres.
+    ``rng`` chooses the colours of background, trunk, limbs and head, and how far away the camera
+    is; ``place_m`` is where the hips are, right and down of the picture's middle.
     """
     import cv2
 

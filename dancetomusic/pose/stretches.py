@@ -88,7 +88,6 @@ def find_people(
     fps: float,
     *,
     num_dancers: int = 1,
-    model_path: Path | str | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[list[Detection]]:
@@ -97,14 +96,9 @@ def find_people(
     Where one person is wanted, several are looked for in a stretch if they were seen before it, or
     if another body is followed in it than before.
 
-    Args:
-        video: The video.
-        fps: Frames a second.
-        num_dancers: People wanted; a few more are reported where they are seen.
-        model_path: As for ``detect_poses``.
-        workers: Processes that look; by default one for each processor that this one may use.
-            Where one is enough, this process looks itself.
-        on_progress: Called with the number of frames looked at, which never falls.
+    A few more people than wanted are reported where they are seen. By default ``workers`` is one
+    process for each processor that this one may use; where one is enough, this process looks
+    itself. ``on_progress`` is given the number of frames looked at, which never falls.
 
     Raises:
         VideoError: If there is no such file, or no picture in it can be decoded.
@@ -112,7 +106,7 @@ def find_people(
         DependencyError: If MediaPipe cannot be loaded.
     """
     stretches = plan_stretches(video, fps)
-    look = partial(_look, str(video), fps, num_dancers, model_path)
+    look = partial(_look, str(video), fps, num_dancers)
     report = on_progress or (lambda done: None)
     n_workers = min(workers or usable_cpus(), len(stretches))
     with ExitStack() as stack:
@@ -178,7 +172,6 @@ def _look(
     video: str,
     fps: float,
     num_dancers: int,
-    model_path: Path | str | None,
     stretch: Stretch,
     many: bool,
     go_on: Callable[[int], bool],
@@ -199,7 +192,7 @@ def _look(
     try:
         with (
             closing(cast(Generator, prefetch(pictures) if overlap else pictures)) as given,
-            PoseDetector(fps, num_dancers=wanted, model_path=model_path) as detector,
+            PoseDetector(fps, num_dancers=wanted) as detector,
         ):
             for picture in given:
                 frames.append(detector.detect(picture))

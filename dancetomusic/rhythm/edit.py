@@ -20,10 +20,6 @@ def change_tempo(track: RhythmTrack, change: str) -> RhythmTrack:
     Half as fast, every second beat stays, downbeats among them where there are any; twice as
     fast, a beat is added in the middle of each interval. Bars keep their number of beats.
 
-    Args:
-        track: At least two beats.
-        change: ``"half"`` or ``"double"``.
-
     Raises:
         InputError: If the change is unknown, or there are too few beats.
     """

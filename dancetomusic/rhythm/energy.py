@@ -42,8 +42,7 @@ def movement_energy(poses: PoseSequence) -> Float32[np.ndarray, " energy_frames"
 def group_energy(dancers: Sequence[PoseSequence]) -> Float32[np.ndarray, " energy_frames"]:
     """As :func:`movement_energy`, from the mean speed of all dancers who are there.
 
-    Args:
-        dancers: On one clock; the first one's length is that of the result.
+    The first dancer's length is that of the result.
     """
     first = dancers[0]
     n_values = _n_values(first.duration_s)

@@ -30,11 +30,7 @@ def rhythm_features(
 ) -> Float32[np.ndarray, "frames features"]:
     """The features of :func:`features_at` at ``frame / frame_rate`` seconds.
 
-    Args:
-        track: Beats, metre and energy.
-        frame_rate: Rows a second.
-        n_frames: Rows.
-        swing: See :func:`features_at`.
+    ``swing`` is as for :func:`features_at`.
 
     Raises:
         InputError: If ``frame_rate`` is not positive, ``n_frames`` is negative or ``swing`` is

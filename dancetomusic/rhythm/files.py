@@ -130,9 +130,7 @@ def _split(row: str, decimal_comma: bool) -> list[str]:
 def _read_fields(fields: list[str], *, labels: bool) -> tuple[float, int | None]:
     """The time of a beat in seconds, and its position in the bar where it is given.
 
-    Args:
-        fields: Of one line.
-        labels: Whether they may be a label of Audacity: start, end, text.
+    ``labels`` says whether they may be a label of Audacity: start, end, text.
     """
     time, position = float(fields[0]), fields[1] if len(fields) > 1 else ""
     if labels and "." in position:

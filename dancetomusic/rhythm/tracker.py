@@ -88,9 +88,8 @@ class GridTracker:
     ) -> list[float]:
         """Take the next frames.
 
-        Args:
-            phase: Cosine and sine of the beat phase, shorter where unsure.
-            weights: Trust in each frame in [0, 1], such as 0 where no dancer is seen.
+        The phase is shorter where unsure; ``weights`` is the trust in each frame in [0, 1], such as
+        0 where no dancer is seen.
 
         Returns:
             Times of the beats that fell into these frames, in seconds.

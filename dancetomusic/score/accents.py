@@ -48,7 +48,8 @@ def place_answers(frame: Frame) -> list[Answer]:
     hits, clock = frame.plan.hits, frame.clock
     if not len(hits):
         return []
-    grid = 3 if _in_triplets(frame) else 4
+    in_triplets = frame.style.swing >= 0.6 and frame.style.swing_unit == 8
+    grid = 3 if in_triplets else 4
     least = float(np.quantile(hits.strengths, 1.0 - CRASH_SHARE))
     end = clock.seconds(frame.plan.final_beat) - 0.25
     answers: list[Answer] = []
@@ -76,11 +77,7 @@ def answer_hits(
     Drums strike bass drum and the style's accent drum, with a crash on the strongest. For the
     stronger half chords and bass strike too where they play, and what they held gives way.
 
-    Args:
-        frame: The piece.
-        parts: Notes by track.
-        voicings: Of the chords, by bar.
-        accent_key: Drum that accents.
+    ``voicings`` are the chords' by bar, ``accent_key`` is the drum that accents.
     """
     drums, bass, chords = (list(parts[name]) for name in ("drums", "bass", "chords"))
     roots = _roots(bass)
@@ -163,7 +160,3 @@ def _give_way(rows: list[Row], beat: float) -> list[Row]:
             continue
         kept.append((start, length, pitch, velocity))
     return kept
-
-
-def _in_triplets(frame: Frame) -> bool:
-    return frame.style.swing >= 0.6 and frame.style.swing_unit == 8

@@ -33,9 +33,7 @@ class Arrangement:
     """A piece as it is written, up to its last hit.
 
     Attributes:
-        frame: Its bars.
         voicings: Of the chords of each bar.
-        parts: Notes by track name.
         programs: General MIDI program by track name; of drums, the kit's.
     """
 

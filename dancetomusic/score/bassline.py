@@ -35,10 +35,7 @@ class _Tone:
 def play_bass(frame: Frame, drums: Sequence[Row], rng: np.random.Generator) -> list[Row]:
     """Play all bars that begin before the last hit.
 
-    Args:
-        frame: The piece.
-        drums: The drum part, whose bass drum is played with.
-        rng: Source of every choice.
+    The bass drum of ``drums`` is played with.
     """
     part = frame.style.bass
     order = rng.permutation(len(part.lines)).tolist()

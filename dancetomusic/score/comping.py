@@ -36,11 +36,7 @@ def play_chords(
 ) -> list[Row]:
     """Play all bars that begin before the last hit.
 
-    Args:
-        frame: The piece.
-        voicings: As :func:`voice_piece` gives.
-        program: General MIDI program; guitars strum.
-        rng: Source of every choice.
+    ``voicings`` are as :func:`voice_piece` gives; guitars, by their ``program``, strum.
     """
     part = frame.style.chords
     order = rng.permutation(len(part.lines)).tolist()

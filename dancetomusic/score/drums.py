@@ -72,8 +72,6 @@ class DrumPart:
     """What the drums play.
 
     Attributes:
-        rows: Notes.
-        kit: Drum kit program.
         accent_key: Key of the drum that accents, by style.
     """
 
@@ -87,10 +85,7 @@ def play_drums(
 ) -> DrumPart:
     """Play all bars that begin before the last hit.
 
-    Args:
-        frame: The piece.
-        rng: Source of every choice.
-        library: Human performances; those that come with the package by default.
+    ``library`` are human performances, by default those that come with the package.
     """
     style = frame.style
     kit = int(rng.choice(style.kits))

@@ -38,10 +38,6 @@ class Bar:
     """One bar of the piece.
 
     Attributes:
-        index: From 0.
-        start: Its first beat.
-        length: In beats.
-        section: Name of its section.
         place: Bars of its section before it.
         left: Bars of its section after it.
         intensity: How much shall happen, in [0, 1].
@@ -83,11 +79,6 @@ class Frame:
     """All bars, with what they are made from.
 
     Attributes:
-        clock: When the beats are.
-        plan: Of the piece.
-        style: Of the piece.
-        key: Of the piece.
-        bars: In order.
         end: End of the music, in beats.
         beat_s: Usual length of a beat, in seconds.
     """
@@ -183,10 +174,8 @@ def fit_bar(pattern: DrumPattern | Line, place: int, length: int) -> Iterator[tu
     A bar shorter than the pattern's plays its first beats; in a longer one the pattern's last
     beats are played again.
 
-    Args:
-        pattern: Written pattern; its bars follow one another.
-        place: Bars of the section before this one.
-        length: Beats of this bar.
+    The pattern's bars follow one another; ``place`` is the number of bars of the section before
+    this one.
     """
     first, metre = place % pattern.bars * pattern.metre, pattern.metre
     for beat in range(length):

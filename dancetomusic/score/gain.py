@@ -16,10 +16,7 @@ def released(
 ) -> Float64[np.ndarray, " frames"]:
     """Values that rise at once and fall exponentially: the peaks of ``values``, held on to.
 
-    Args:
-        values: Not negative.
-        time_constant_s: After which a fall has come down to 1 / e.
-        frame_rate: Frames a second.
+    A fall has come down to 1 / e after ``time_constant_s``.
 
     Example:
         >>> released(np.array([0.0, 1.0, 0.0, 0.0]), 0.1, 10.0).round(3).tolist()
@@ -42,13 +39,7 @@ def smoothed(
 def held(
     values: Float64[np.ndarray, " frames"], behind: int, ahead: int
 ) -> Float64[np.ndarray, " frames"]:
-    """Each frame's largest value among itself, ``behind`` frames before and ``ahead`` after.
-
-    Args:
-        values: Not negative.
-        behind: For how many frames a peak is held.
-        ahead: How many frames earlier it begins.
-    """
+    """Each frame's largest value among itself, ``behind`` frames before and ``ahead`` after."""
     size = behind + ahead + 1
     result: Float64[np.ndarray, " frames"] = maximum_filter1d(
         values, size, mode="constant", origin=behind - size // 2

@@ -55,15 +55,10 @@ class GrooveLibrary:
     Attributes:
         tick: Position in the bar in twelfths of a beat.
         offset: How much later than its tick a note was played, in ``OFFSET_STEPS`` of half a tick.
-        key: General MIDI percussion key.
-        velocity: 1 to 127.
         bar_start: First note of each bar, and the number of notes.
         bar_is_fill: Bars in which a fill is played.
         first_bar: First bar of each performance, and the number of bars.
         label: Style and substyle as the data set names them.
-        drummer: Who played.
-        bpm: Tempo played at.
-        beats_per_bar: From the time signature.
         fills_only: Performances that are a fill and nothing else.
 
     Raises:
@@ -161,11 +156,7 @@ def fill_strokes(
 
     A bar is a fill where this exceeds the usual number of its piece by ``FILL_EXCESS``.
 
-    Args:
-        beats: From the bar's first beat.
-        keys: General MIDI percussion keys.
-        velocities: 1 to 127.
-        beats_per_bar: Length of the bar.
+    ``beats`` count from the bar's first.
     """
     late = beats >= beats_per_bar / 2 - 0.05
     return int((late & np.isin(keys, FILL_KEYS) & (velocities >= FILL_VELOCITY)).sum())
@@ -189,13 +180,9 @@ def choose_performance(
 ) -> int | None:
     """Draw a performance of a style, preferring its metre, the tempo, and one long enough.
 
-    Args:
-        library: To draw from.
-        labels: Beginnings of the labels that belong to the style, such as ``"latin/brazilian"``.
-        bpm: Tempo it will be played at.
-        beats_per_bar: Metre it will be played in; longer bars are played where none has it.
-        n_bars: Length wanted; shorter performances are less likely.
-        rng: Source of the choice.
+    ``labels`` are beginnings of the labels that belong to the style, such as ``"latin/brazilian"``.
+    Longer bars are played where no performance has the metre; those shorter than ``n_bars`` are
+    less likely.
 
     Returns:
         Index of the performance; ``None`` if the style has none whose bars are long enough.
@@ -225,12 +212,8 @@ def choose_bars(
     The cheapest path (Viterbi) over the bars of the performance: a bar costs how far its rank of
     density is from the one wanted, a jump costs more within a phrase than at its start.
 
-    Args:
-        library: Where the performance is.
-        performance: Its index.
-        density: Wanted, in [0, 1], for each bar.
-        phrase_starts: Bars at which a jump is hardly audible.
-        rng: Breaks ties, so that two seeds play different bars.
+    ``density`` is wanted, in [0, 1], for each bar; at ``phrase_starts`` a jump is hardly audible.
+    ``rng`` breaks ties, so that two seeds play different bars.
 
     Returns:
         A bar of the library for each bar wanted; none is a fill unless all are.
@@ -269,13 +252,9 @@ def choose_fill(
 ) -> int | None:
     """Draw a bar with a fill: of the same performance, else of the same style, else of any.
 
-    Args:
-        library: To draw from.
-        performance: Whose fills come first, and whose metre counts.
-        labels: The style's.
-        rng: Source of the choice.
-        least: Fewest of :func:`fill_strokes` that count as a fill in the piece; of several
-            fills that are drawn the one that has least more is taken, so that none is a storm.
+    The metre is that of ``performance``. ``least`` is the fewest of :func:`fill_strokes` that count
+    as a fill in the piece; of several fills that are drawn the one that has least more is taken, so
+    that none is a storm.
     """
     metre = library.beats_per_bar[performance]
     owner = np.repeat(np.arange(library.label.size), np.diff(library.first_bar))

@@ -187,11 +187,7 @@ def lay_progression(
     of a phrase or more is the last chord of the cadence, which leads into the next, unless the
     bar has that root already.
 
-    Args:
-        progression: Usually four bars.
-        cadence: Leads back to the progression's first chord.
-        section_bars: Length of each section.
-        beats_per_bar: Metre, by which the last beat is counted.
+    ``cadence`` leads back to the progression's first chord; the metre says where the last beat is.
     """
     bars: list[Bar] = []
     for n_bars in section_bars:
@@ -218,11 +214,8 @@ def voice_chords(
     minor ninth at its top. The fifth of a chord with more notes than voices is left out first,
     then the root: the bass has it.
 
-    Args:
-        chords: One after another; equal neighbours keep their voicing.
-        low: Lowest MIDI pitch.
-        high: Highest MIDI pitch, at least 14 semitones above.
-        size: Most voices of a chord.
+    ``low`` and ``high`` are MIDI pitches at least 14 semitones apart, ``size`` is the most voices
+    of a chord. Equal neighbours keep their voicing.
 
     Returns:
         Ascending MIDI pitches of each chord.

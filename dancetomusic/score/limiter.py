@@ -41,9 +41,7 @@ def limiting_db(
     It begins 3 ms before a peak. Behind a peak that stands alone it lets go in 20 ms; behind
     peaks that follow one another for 0.15 s and more, in 0.1 s.
 
-    Args:
-        over_db: How far each frame's peak is above the limit; negative below it.
-        frame_rate: Frames a second.
+    ``over_db`` is negative below the limit.
     """
     ahead = max(1, round(_LOOK_AHEAD_S * frame_rate))
     asked = np.maximum(over_db, 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dancetomusic.score.bassline import one_voice
-from dancetomusic.score.frame import Bar, Frame, Row, loudness, played_bars, played_steps
+from dancetomusic.score.frame import Frame, Row, loudness, played_bars, played_steps
 from dancetomusic.score.harmony import SCALES, Chord
 from dancetomusic.score.style import Line
 
@@ -125,7 +125,7 @@ def _with_second_voice(frame: Frame, rows: list[Row], scale: Sequence[int]) -> l
     """A third or fourth below in strong lifts, of the chord that sounds."""
     more: list[Row] = []
     for start, length, pitch, velocity in rows:
-        bar = _bar_at(frame, start)
+        bar = frame.bars[frame.clock.bar_of(start + 0.05)]
         if bar.section != "lift" or bar.group < HARMONY_INTENSITY:
             continue
         classes = bar.chord_at(start - bar.start).classes
@@ -133,7 +133,3 @@ def _with_second_voice(frame: Frame, rows: list[Row], scale: Sequence[int]) -> l
         if below:
             more.append((start, length, below[-1], max(1, velocity - 14)))
     return sorted([*rows, *more])
-
-
-def _bar_at(frame: Frame, beat: float) -> Bar:
-    return frame.bars[frame.clock.bar_of(beat + 0.05)]

@@ -76,10 +76,7 @@ def write_midi(score: Score, path: Path | str, *, credit: str = "") -> None:
     their names and programs, drums on channel 10. What is not audible (``Score.audible``) is left
     out. Times are those of the score's clock within 0.1 ms.
 
-    Args:
-        score: What to write.
-        path: File to write.
-        credit: Text for the file's copyright notice.
+    ``credit`` is the file's copyright notice.
 
     Raises:
         InputError: If a beat lasts longer than the format can say (16 s), or a bar has over
@@ -159,10 +156,6 @@ def score_from_midi(path: Path | str, clock: BeatClock) -> Score:
     the dance's first whole bar, and a file that was written for this clock keeps its place. The
     file's own tempo is not used. Markers become sections.
 
-    Args:
-        path: Any MIDI file, also one that ``write_midi`` wrote and someone edited.
-        clock: The dance's beats.
-
     Raises:
         InputError: As ``read_midi``.
     """
@@ -177,11 +170,7 @@ def score_from_midi(path: Path | str, clock: BeatClock) -> Score:
 
 
 class _Grid:
-    """Ticks of a score's beats, from 0 s on.
-
-    Args:
-        clock: The score's.
-    """
+    """Ticks of a score's beats, from 0 s on."""
 
     def __init__(self, clock: BeatClock) -> None:
         times, numbers = extrapolate_beats(

@@ -102,10 +102,8 @@ def mix_stems(
 ) -> dict[str, Waveform]:
     """Each stem as it stands in the mix; their sum is the mix, see ``sum_stems``.
 
-    Args:
-        stems: By track name, one or two channels each.
-        channels: By track name; a track that is not named is left as it is.
-        kick_times_s: When the kick is struck; used by tracks with ``duck_db``.
+    A track that ``channels`` does not name is left as it is; at ``kick_times_s`` those with
+    ``duck_db`` are turned down.
 
     Returns:
         By track name in the order of ``stems``, two channels each, rate and length as they came.

@@ -191,9 +191,7 @@ class BeatClock:
 
         Beat 0 is the last at or before 0 s, unless the rhythm itself starts earlier.
 
-        Args:
-            rhythm: Beats of the dance.
-            duration_s: Length of the music in seconds, by default the rhythm's.
+        ``duration_s`` is by default the rhythm's.
 
         Raises:
             InputError: If there is no beat, or the duration is not positive.

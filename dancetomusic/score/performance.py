@@ -28,11 +28,8 @@ def perform(
 ) -> dict[str, Waveform]:
     """The tracks of a score as they stand in the mix; their sum is the mix.
 
-    Args:
-        score: What is played.
-        style: Levels, panning and room of its tracks; tracks it does not name stand in the middle.
-        soundfont: File to play from; the one that comes along by default.
-        programs: For tracks named here, the program to use in place of their own.
+    Tracks that ``style`` does not name stand in the middle; ``programs`` play in place of the own
+    ones of the tracks that it names.
 
     Raises:
         InputError: If the SoundFont is unusable or lacks a preset, or a track is unknown.

@@ -56,10 +56,8 @@ def render_stems(
     Each note starts at its beat's time, to the sample. Drum strokes ring as long as their sample
     does, whatever their length, unless the kit lets another stroke cut them off (hi-hats).
 
-    Args:
-        score: What to play.
-        soundfont: An opened file or its path, by default the one that comes along.
-        programs: For tracks named here, the program to use in place of their own.
+    The SoundFont is by default the one that comes along; ``programs`` play in place of the own ones
+    of the tracks that it names.
 
     Yields:
         Name and sound of a track, two channels at ``SAMPLE_RATE``, as long as the score.
@@ -154,11 +152,7 @@ def _pan(pan: int) -> tuple[float, float]:
 
 
 class _Voices:
-    """Plays single keys of regions; what a sample gives at a pitch is kept.
-
-    Args:
-        font: Where the samples are.
-    """
+    """Plays single keys of regions; what a sample gives at a pitch is kept."""
 
     def __init__(self, font: SoundFont) -> None:
         self._font = font
@@ -286,12 +280,7 @@ def _unrolled(
 
 
 class _Envelope:
-    """The volume of a voice over time: delay, attack, hold, decay, sustain, release.
-
-    Args:
-        region: Whose generators it follows.
-        key: Which key is played.
-    """
+    """The volume of a voice over time: delay, attack, hold, decay, sustain, release."""
 
     def __init__(self, region: Region, key: int) -> None:
         above = 60 - key

@@ -183,10 +183,8 @@ class Preset:
     """An instrument or drum kit.
 
     Attributes:
-        name: As the file gives it.
         bank: 0 for General MIDI, ``DRUM_BANK`` for kits.
         program: 0-127.
-        regions: All that may sound.
     """
 
     name: str

@@ -91,8 +91,6 @@ class Stroke:
 
     Attributes:
         beat: From the pattern's start.
-        key: General MIDI percussion key.
-        velocity: 1 to 127.
         least: Intensity from which it is played.
         perhaps: Played with a chance that grows with intensity.
     """
@@ -151,9 +149,6 @@ class Part:
 
     Attributes:
         programs: General MIDI programs, one of which is drawn.
-        low: Lowest pitch.
-        high: Highest pitch.
-        lines: What it may play.
         voices: Most notes of a chord.
         legato: Share of its written length that a note sounds.
     """
@@ -186,8 +181,6 @@ class Style:
     """A style of music.
 
     Attributes:
-        name: Name of its file.
-        title: Name for people.
         tempo: Slowest, usual and fastest tempo, in beats a minute.
         metres: Beats a bar that it is at home in, the usual first.
         energy: How strong the movement is that it suits, in [0, 1].
@@ -196,11 +189,7 @@ class Style:
         swing_unit: What swings: 8 for eighths, 16 for sixteenths.
         kits: Drum kit programs, one of which is drawn.
         grooves: Labels of human performances to play; empty for written patterns only.
-        patterns: Written drum patterns.
         fills: Written fills, one bar each.
-        bass: The bass.
-        chords: The chords.
-        lead: The melody.
         scale: Scale of the melody, one of ``harmony.SCALES``; that of the key if empty.
         harmony: By mode, ``"minor"`` or ``"major"``.
         mix: How each track stands in the mix, against stems of one loudness.
@@ -307,10 +296,7 @@ def choose_style(
 ) -> StyleChoice:
     """The style that suits a dance's tempo, metre and strength of movement best.
 
-    Args:
-        rhythm: Beats and energy of the dance.
-        names: Styles to choose from; all by default.
-        rng: Draws among those that suit nearly as well; the best without.
+    ``rng`` draws among those that suit nearly as well; without it the best is taken.
 
     Raises:
         InputError: If no style is given to choose from.

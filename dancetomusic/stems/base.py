@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dancetomusic.errors import InputError
 from dancetomusic.types import Waveform
@@ -51,6 +52,9 @@ class Mix:
 class Separator(ABC):
     """Takes drums and bass out of mixes; a mix's stem does not depend on the rest of a call."""
 
+    batch_size: ClassVar[int] = 1
+    """Mixes a call that pay off: 1 where a call has no cost of its own."""
+
     @property
     @abstractmethod
     def identity(self) -> SeparatorIdentity:
@@ -59,11 +63,6 @@ class Separator(ABC):
         Raises:
             DependencyError: If its program, package or weights are not to be had.
         """
-
-    @property
-    @abstractmethod
-    def batch_size(self) -> int:
-        """Mixes a call that pay off: 1 where a call has no cost of its own."""
 
     @abstractmethod
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:

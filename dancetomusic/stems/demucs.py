@@ -45,11 +45,6 @@ class DemucsSeparator(Separator):
         loaded = _load(self.model)
         return SeparatorIdentity("demucs", version("demucs"), _digest(loaded))
 
-    @property
-    def batch_size(self) -> int:
-        """1: the model stays loaded between calls."""
-        return 1
-
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:
         """Drums plus bass of each mix: one channel, rate and length of the mix.
 

@@ -36,11 +36,6 @@ class HpssSeparator(Separator):
         """The name and version of the method."""
         return SeparatorIdentity("hpss", _VERSION)
 
-    @property
-    def batch_size(self) -> int:
-        """1: there is no start-up to share."""
-        return 1
-
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:
         """Drums plus bass of each mix: one channel, rate, length and level of the mix."""
         return [_separate(mix.waveform) for mix in mixes]

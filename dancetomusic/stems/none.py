@@ -18,11 +18,6 @@ class NoSeparator(Separator):
         """The name alone."""
         return SeparatorIdentity("none", "")
 
-    @property
-    def batch_size(self) -> int:
-        """1: there is no start-up to share."""
-        return 1
-
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:
         """Each mix as one channel."""
         return [mix.waveform.to_mono() for mix in mixes]

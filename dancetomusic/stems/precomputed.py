@@ -33,11 +33,6 @@ class PrecomputedStems(Separator):
         """The name alone: who made the stems is not known here."""
         return SeparatorIdentity("stems_dir", "")
 
-    @property
-    def batch_size(self) -> int:
-        """1: there is no start-up to share."""
-        return 1
-
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:
         """The ready stem of each mix: one channel, rate and length of the mix.
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import soundfile
@@ -61,6 +62,9 @@ class SpleeterSeparator(Separator):
         pre-trained models", JOSS 2020.
     """
 
+    batch_size: ClassVar[int] = 32
+    """Mixes for which a start of some seconds is a small part."""
+
     @property
     def identity(self) -> SeparatorIdentity:
         """What the command calls its version, and a hash of the files of its weights.
@@ -71,11 +75,6 @@ class SpleeterSeparator(Separator):
         program = find_program()
         _have_weights(program)
         return SeparatorIdentity("spleeter", _version(program), _digest(_weights_directory()))
-
-    @property
-    def batch_size(self) -> int:
-        """Mixes for which a start of some seconds is a small part."""
-        return 32
 
     def drum_and_bass(self, mixes: Sequence[Mix]) -> list[Waveform]:
         """Drums plus bass of each mix: one channel, rate and length of the mix.

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dancetomusic.score.style import DRUM_KEYS
 from dancetomusic.synthesis.groove import DRUM_CHANNEL, STYLES, Groove, Note, to_waltz
+from dancetomusic.synthesis.tables import read_table, steps_of
 
 N_BARS = 8
 PLAYED_SHARE = 0.25
@@ -23,10 +25,10 @@ _KIN = {
     "tango": (),
     "waltz": STYLES,
 }
-KICK, STICK, SNARE, HAT, LOW_TOM, PEDAL, TOM, HIGH_TOM, RIDE, BELL = (
-    *(36, 37, 38, 42, 43),
-    *(44, 45, 48, 51, 53),
-)
+SIXTEENTHS = 4
+"""Steps a beat of the table."""
+
+FILL_DRUMS = ("snare", "tom2", "tom4", "floor")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class _Line:
     """What one piece of the kit plays.
 
     Attributes:
-        pitch: The piece.
-        velocity: Of MIDI, 1 to 127.
         onsets: In beats, over two bars.
         share: Share of grooves in which it plays.
     """
@@ -43,7 +43,7 @@ class _Line:
     pitch: int
     velocity: int
     onsets: tuple[float, ...]
-    share: float = 1.0
+    share: float
 
 
 @dataclass(frozen=True)
@@ -55,59 +55,15 @@ class _Pattern:
     lines: tuple[_Line, ...]
 
 
-_BEATS = tuple(float(beat) for beat in range(8))
-_OFFBEATS = tuple(beat + 0.5 for beat in range(8))
-_EIGHTHS = tuple(beat / 2 for beat in range(16))
 _PATTERNS = {
-    "cha-cha": _Pattern(
-        4,
-        (108.0, 130.0),
-        (
-            _Line(BELL, 88, _BEATS),
-            _Line(KICK, 100, (0.0, 2.0, 4.0, 6.0)),
-            _Line(KICK, 84, (1.5, 5.5), 0.5),
-            _Line(STICK, 94, (1.0, 5.0)),
-            _Line(TOM, 96, (3.0, 3.5, 7.0, 7.5)),
-            _Line(HIGH_TOM, 78, (5.5, 6.0), 0.4),
-            _Line(HAT, 58, _OFFBEATS, 0.6),
+    name: _Pattern(
+        *(values["beats"], tuple(values["bpm"])),
+        tuple(
+            _Line(DRUM_KEYS[drum], velocity, tuple(k / SIXTEENTHS for k in steps_of(line)), share)
+            for drum, velocity, share, line in values["lines"]
         ),
-    ),
-    "rumba": _Pattern(
-        4,
-        (92.0, 112.0),
-        (
-            _Line(HAT, 62, _EIGHTHS),
-            _Line(STICK, 96, (0.0, 1.5, 3.0, 5.0, 6.0)),
-            _Line(KICK, 92, (0.0, 2.0, 4.0, 6.0)),
-            _Line(KICK, 78, (3.0, 7.0), 0.5),
-            _Line(LOW_TOM, 88, (3.0, 3.5, 7.0, 7.5)),
-            _Line(HIGH_TOM, 72, (1.0, 5.0), 0.5),
-        ),
-    ),
-    "tango": _Pattern(
-        4,
-        (116.0, 136.0),
-        (
-            _Line(KICK, 104, (0.0, 2.0, 4.0, 6.0)),
-            _Line(KICK, 90, (1.0, 3.0, 5.0, 7.0), 0.7),
-            _Line(SNARE, 62, _BEATS),
-            _Line(SNARE, 98, (3.5, 7.5)),
-            _Line(SNARE, 56, (3.75, 7.75), 0.5),
-            _Line(STICK, 84, (1.5, 5.5), 0.4),
-            _Line(PEDAL, 70, (1.0, 3.0, 5.0, 7.0), 0.5),
-        ),
-    ),
-    "waltz": _Pattern(
-        3,
-        (84.0, 150.0),
-        (
-            _Line(KICK, 106, (0.0, 3.0)),
-            _Line(PEDAL, 86, (1.0, 2.0, 4.0, 5.0)),
-            _Line(SNARE, 56, (1.0, 2.0, 4.0, 5.0), 0.7),
-            _Line(RIDE, 72, (0.0, 1.0, 2.0, 3.0, 4.0, 5.0), 0.6),
-            _Line(RIDE, 60, (2.5, 5.5), 0.4),
-        ),
-    ),
+    )
+    for name, values in read_table("ballroom").items()
 }
 
 
@@ -117,10 +73,7 @@ def ballroom_groove(style: str, grooves: Sequence[Groove], rng: np.random.Genera
     Latin and Afro-Cuban grooves fit cha-cha and rumba, three beats of any bar a waltz; for
     tango there are none.
 
-    Args:
-        style: One of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
-        grooves: To choose from.
-        rng: Chooses and composes.
+    ``style`` is one of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
     """
     kin = [groove for groove in grooves if groove.style in _KIN[style]]
     if not kin or rng.random() >= PLAYED_SHARE:
@@ -135,9 +88,7 @@ def compose_ballroom(style: str, rng: np.random.Generator) -> Groove:
     Lines come and go between grooves, hits vary in strength and time as a drummer's do,
     and the fourth and eighth bar may end in a fill.
 
-    Args:
-        style: One of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
-        rng: Decides all that varies.
+    ``style`` is one of ``dancetomusic.synthesis.groove.BALLROOM_STYLES``.
     """
     pattern = _PATTERNS[style]
     bar = pattern.beats_per_bar
@@ -158,8 +109,8 @@ def compose_ballroom(style: str, rng: np.random.Generator) -> Groove:
     for number in range(fill_every, N_BARS + 1, fill_every):
         if rng.random() < 0.6:
             last = number * bar - 1
-            for step, pitch in enumerate(rng.choice([SNARE, HIGH_TOM, TOM, LOW_TOM], 4)):
-                strike(int(pitch), 70 + 8 * step, last + step / 4)
+            for step, drum in enumerate(rng.choice(FILL_DRUMS, 4)):
+                strike(DRUM_KEYS[str(drum)], 70 + 8 * step, last + step / 4)
     return Groove(
         notes=tuple(sorted(notes, key=lambda note: note.time)),
         n_beats=N_BARS * bar,

@@ -12,13 +12,15 @@ height 0); the result has the landmarks' axes, which is half a turn about the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from dancetomusic.errors import InputError
+from dancetomusic.synthesis.tables import read_table
 
 STYLES = ("bounce", "steps", "arms", "turns", "disco", "groove", "waltz")
 MIN_BPM, MAX_BPM = 70.0, 180.0
@@ -247,34 +249,11 @@ def _minimum_jerk(u: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames
     return u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
 
 
-# Where a left hand goes, seen from its shoulder: left, up, forward, share of the arm's length.
-_HAND = {
-    "down": (0.25, -0.95, 0.12, 0.96),
-    "loose": (0.28, -0.85, 0.35, 0.84),
-    "hip": (0.22, -0.92, 0.10, 0.62),
-    "guard": (0.08, -0.50, 0.75, 0.56),
-    "guard_low": (0.12, -0.75, 0.60, 0.62),
-    "chest": (-0.40, -0.30, 0.75, 0.50),
-    "front": (-0.12, 0.00, 1.00, 0.94),
-    "side": (1.00, 0.02, 0.12, 0.95),
-    "side_low": (0.80, -0.55, 0.20, 0.93),
-    "up": (0.25, 0.92, 0.22, 0.93),
-    "up_out": (0.68, 0.70, 0.20, 0.95),
-    "up_in": (-0.18, 0.92, 0.32, 0.90),
-    "forward_low": (0.02, -0.72, 0.65, 0.86),
-    "back_low": (0.18, -0.85, -0.48, 0.92),
-    "across": (-0.62, -0.28, 0.70, 0.72),
-    "across_low": (-0.42, -0.78, 0.50, 0.84),
-    "clap": (-0.48, -0.18, 0.85, 0.65),
-    "clap_open": (0.25, -0.20, 0.90, 0.60),
-    "head": (0.30, 0.50, 0.45, 0.52),
-    "frame": (0.75, -0.08, 0.60, 0.74),
-    "frame_low": (0.55, -0.35, 0.72, 0.62),
-}
+_TABLE = read_table("dances")
 
 
 def _unit_hand(name: str) -> tuple[float, ...]:
-    x, y, z, reach = _HAND[name]
+    x, y, z, reach = _TABLE["hands"][name]
     length = math.hypot(x, y, z)
     return x / length, y / length, z / length, reach
 
@@ -399,11 +378,6 @@ def _sides(n: int, every: int = 1) -> list[tuple[int, int]]:
     return [(i, LEFT if (i // every) % 2 == 0 else RIGHT) for i in range(0, n, every)]
 
 
-def _ticks(b: float, n: int, rate: float) -> list[tuple[int, float, float]]:
-    """Index, beat and interval of arm movements."""
-    return [(i, b + i / rate, 1.0 / rate) for i in range(int(n * rate))]
-
-
 def _stand(dance: _Dance, b: float, n: int) -> None:
     dance.together(b)
     every = int(dance.rng.choice([1, 2]))
@@ -513,9 +487,9 @@ def _alternate(*pairs: tuple[str, str], smooth: bool = False) -> ArmFigure:
 
     def figure(dance: _Dance, b: float, n: int, rate: float) -> None:
         travel = 1.0 if smooth else float(dance.rng.uniform(0.45, 0.75))
-        for i, beat, interval in _ticks(b, n, rate):
+        for i in range(int(n * rate)):
             left, right = pairs[i % len(pairs)]
-            dance.arms(beat, left, right, travel=travel * interval)
+            dance.arms(b + i / rate, left, right, travel=travel / rate)
 
     return figure
 
@@ -562,78 +536,38 @@ class _Style:
     bounce: float
     sharpness: float = 1.2
     nod: float = 0.06
-    accents: tuple[float, ...] = (1.2, 0.9, 1.05, 0.9)
+    accents: Sequence[float] = (1.2, 0.9, 1.05, 0.9)
 
 
-_SWING = _alternate(("forward_low", "back_low"), ("back_low", "forward_low"), smooth=True)
-_PUMP = _alternate(("up", "guard"), ("guard", "up"))
-_PUNCH = _alternate(("front", "chest"), ("chest", "front"))
-_OVERHEAD = _alternate(("up_out", "up_in"), ("up_in", "up_out"), smooth=True)
-_CLAP = _alternate(("clap_open", "clap_open"), ("clap", "clap"))
-_WIDE_CLAP = _alternate(("side_low", "side_low"), ("clap", "clap"))
-_OPEN = _alternate(("chest", "chest"), ("side", "side"))
-_LADDER = _alternate(("down", "down"), ("side", "side"), ("up", "up"), ("side", "side"))
-_POINT = _alternate(("up_out", "hip"), ("across_low", "hip"))
-_DIAGONAL = _alternate(("up_out", "side_low"), ("side_low", "up_out"))
-_GROOVE = _alternate(("guard_low", "guard"), ("guard", "guard_low"))
-_SIDE_SWING = _alternate(("across_low", "side_low"), ("side_low", "across_low"), smooth=True)
-_CROSS = _alternate(("across", "across"), ("side_low", "side_low"))
-_SEMAPHORE = _alternate(("side", "up"), ("up", "side"), ("front", "front"), ("head", "head"))
-_SWEEP = _alternate(
-    ("side_low", "across"), ("side", "frame"), ("up_out", "side"), ("side", "frame"),
-    ("across", "side_low"), ("frame", "side"), smooth=True,
-)  # fmt: skip
-
-_STYLES: dict[str, _Style] = {
-    "bounce": _Style(
-        legs=(_stand, _stand, _march, _step_touch, _taps),
-        arms=(_GROOVE, _SWING, _PUMP, _CLAP, _OVERHEAD, _held("hip", "guard")),
-        body=(_pulse, _sway("twist", 0.25, 1), _sway("lean", 0.12, 2)),
-        bounce=0.075,
-        nod=0.12,
-    ),
-    "steps": _Style(
-        legs=(_step_touch, _grapevine, _rock_step, _chasse, _kicks, _march),
-        arms=(_SWING, _CLAP, _SIDE_SWING, _GROOVE, _WIDE_CLAP, _held("hip", "loose")),
-        body=(_sway("twist", 0.2, 2), _upright, _sway("lean", 0.08, 2), _pulse),
-        bounce=0.04,
-    ),
-    "arms": _Style(
-        legs=(_stand, _step_touch, _march),
-        arms=(_PUMP, _PUNCH, _OPEN, _LADDER, _SEMAPHORE, _DIAGONAL, _CROSS, _OVERHEAD),
-        body=(_sway("twist", 0.3, 1), _sway("lean", 0.15, 2), _upright),
-        bounce=0.035,
-    ),
-    "turns": _Style(
-        legs=(_turn, _turn, _slow_turn, _quarter_turns, _grapevine, _step_touch),
-        arms=(_held("side_low", "hip", "chest"), _SIDE_SWING, _OPEN, _SWING, _OVERHEAD),
-        body=(_upright, _sway("twist", 0.25, 2)),
-        bounce=0.04,
-    ),
-    "disco": _Style(
-        legs=(_step_touch, _taps, _stand, _grapevine, _quarter_turns),
-        arms=(_POINT, _POINT, _DIAGONAL, _CLAP, _SIDE_SWING, _CROSS),
-        body=(_sway("lean", 0.15, 1), _sway("twist", 0.3, 1), _pulse),
-        bounce=0.045,
-    ),
-    "groove": _Style(
-        legs=(_stand, _rock_step, _chasse, _taps, _kicks),
-        arms=(_GROOVE, _PUNCH, _CROSS, _SWING, _SEMAPHORE, _held("guard", "loose")),
-        body=(_pulse, _pulse, _sway("twist", 0.35, 1)),
-        bounce=0.085,
-        sharpness=2.0,
-        nod=0.16,
-        accents=(1.3, 0.7, 1.2, 0.7),
-    ),
-    "waltz": _Style(
-        legs=(_box, _box, _balance, _turning_box),
-        arms=(_held("frame"), _SWEEP, _held("side_low", "frame_low")),
-        body=(_sway("lean", 0.14, 3), _sway("twist", 0.2, 3)),
-        bounce=0.012,
-        nod=0.02,
-        accents=(1.4, 0.6, 0.6),
-    ),
+_LEGS = {
+    figure.__name__.removeprefix("_"): figure
+    for figure in (
+        *(_stand, _march, _step_touch, _grapevine, _rock_step, _taps, _kicks, _chasse),
+        *(_turn, _slow_turn, _quarter_turns, _box, _turning_box, _balance),
+    )
 }
+_ARMS = {
+    name: _alternate(*map(tuple, pairs), smooth=kind == "even")
+    for kind in ("abrupt", "even")
+    for name, pairs in _TABLE[kind].items()
+}
+_BODY = {"pulse": _pulse, "upright": _upright}
+
+
+def _style(
+    legs: list[str], arms: list[Any], body: list[Any], *, bounce: float, **further: Any
+) -> _Style:
+    """A style of the table; a list in place of a name is an arm held or a body that sways."""
+    return _Style(
+        legs=tuple(_LEGS[name] for name in legs),
+        arms=tuple(_held(*name) if isinstance(name, list) else _ARMS[name] for name in arms),
+        body=tuple(_sway(*name) if isinstance(name, list) else _BODY[name] for name in body),
+        bounce=bounce,
+        **further,
+    )
+
+
+_STYLES = {name: _style(**values) for name, values in _TABLE["styles"].items()}
 
 
 def _compose(dance: _Dance, style: _Style, last_beat: int, hold_share: float) -> None:

@@ -67,9 +67,6 @@ class Corpus:
 
     Attributes:
         samples: Sound as 16-bit integers at 24 kHz, memory-mapped.
-        beat_times: Per piece, in seconds.
-        beat_numbers: Per piece, position in the bar from 1.
-        styles: Per piece, the groove's style.
         swings: Per piece, how late its off-beats were made, from 0 to 1.
     """
 
@@ -112,14 +109,7 @@ def render_rows(
 ) -> list[Any]:
     """Render the rows of an array with every core into an ``.npy`` file.
 
-    Args:
-        file: The file.
-        render: Gives a row by its number, and what is to be known about it.
-        shape: Of the array.
-        dtype: Of the array.
-
-    Returns:
-        What is to be known about each row.
+    ``render`` gives a row by its number, and what is to be known about it; the latter are returned.
     """
     entries = []
     with atomic_output(file) as temporary, ProcessPoolExecutor() as executor:

@@ -1,16 +1,15 @@
-"""The shipped demo videos with the truth about them, and videos made to order."""
+"""Videos of procedural dancers with the truth about them, and of given poses."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dancetomusic.io.atomic import atomic_output
-from dancetomusic.synthesis.choreography import Choreography, choreograph
+from dancetomusic.synthesis.choreography import Choreography
 from dancetomusic.synthesis.scene import (
     Camera,
     Points,
@@ -20,53 +19,6 @@ from dancetomusic.synthesis.scene import (
     render_frames,
     write_video,
 )
-
-
-@dataclass(frozen=True)
-class DemoClip:
-    """One demo video; ``seeds`` has one entry per dancer, left to right in the picture."""
-
-    name: str
-    style: str
-    bpm: float
-    duration_s: float
-    first_beat_s: float
-    seeds: tuple[int, ...]
-    width: int
-    height: int
-
-
-DEMO_FPS = 30.0
-DEMO_CLIPS = (
-    DemoClip("bounce_104bpm", "bounce", 104.0, 12.0, 0.30, (4,), 480, 640),
-    DemoClip("steps_128bpm", "steps", 128.0, 12.0, 0.15, (8,), 480, 640),
-    DemoClip("duo_116bpm", "disco", 116.0, 12.0, 0.40, (21, 22), 640, 480),
-)
-
-
-def make_demo(folder: Path | str) -> list[Path]:
-    """Write every demo clip with its beats and poses; gives the videos' paths.
-
-    Raises:
-        OutputError: If ``folder`` does not exist or cannot be written.
-    """
-    paths = []
-    for clip in DEMO_CLIPS:
-        dances = [
-            choreograph(
-                clip.style,
-                clip.bpm,
-                clip.duration_s,
-                seed,
-                fps=DEMO_FPS,
-                first_beat_s=clip.first_beat_s,
-                hold_share=0.0,
-            )
-            for seed in clip.seeds
-        ]
-        paths.append(Path(folder) / f"{clip.name}.mp4")
-        render_dances(paths[-1], dances, width=clip.width, height=clip.height)
-    return paths
 
 
 def render_dances(
@@ -79,12 +31,7 @@ def render_dances(
 ) -> None:
     """Write a video of dancers side by side, its beats (.csv) and poses (.npz) beside it.
 
-    Args:
-        path: Of the video; the other files have its name.
-        dances: One to four of equal length, rate and beats.
-        width: Of the picture, in pixels, even.
-        height: Of the picture, in pixels, even.
-        camera: In front and far enough away when ``None``.
+    The camera is by default in front and far enough away.
 
     Raises:
         OutputError: If the files cannot be written.

@@ -87,11 +87,8 @@ class Groove:
     Attributes:
         notes: Drum notes; time in beats from the first downbeat.
         n_beats: Length in beats, whole bars.
-        beats_per_bar: From the time signature.
-        bpm: Tempo it was played at.
         style: One of ``STYLES``, or ``""`` where none of them fits.
         drummer: Who played it; held-out data is held out by this.
-        name: File name without directories.
     """
 
     notes: tuple[Note, ...]
@@ -107,13 +104,7 @@ class Groove:
 class Sound:
     """Which instruments play.
 
-    Attributes:
-        kit: General MIDI drum kit program.
-        bass: General MIDI program of the bass.
-        harmony: Program of a chord instrument, or ``None``.
-        lead: Program of a melody instrument, or ``None``.
-        reverb: Whether the synthesiser adds its room.
-        gain: Synthesiser gain.
+    Instruments are General MIDI programs, ``None`` for none; ``gain`` is the synthesiser's.
     """
 
     kit: int = 0
@@ -127,8 +118,7 @@ class Sound:
 def style_of_label(label: str) -> str:
     """The style that a label of the Groove MIDI Dataset belongs to.
 
-    Args:
-        label: A style, or a style and a substyle such as ``"latin/brazilian-samba"``.
+    A label is a style, or a style and a substyle such as ``"latin/brazilian-samba"``.
 
     Returns:
         One of ``STYLES``; ``""`` where none of them fits.

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
+from dancetomusic.score.style import DRUM_KEYS
 from dancetomusic.synthesis.groove import (
     BASS_CHANNEL,
     BASSES,
@@ -32,6 +33,7 @@ from dancetomusic.synthesis.groove import (
     render,
     to_waltz,
 )
+from dancetomusic.synthesis.tables import read_table, steps_of
 from dancetomusic.types import Waveform
 
 LEAD_PROGRAMS = (0, 11, 21, 22, 25, 27, 40, 53, 54, 56, 61, 65, 68, 73, 75, 80, 81, 84, 104)
@@ -52,8 +54,6 @@ class Pattern(NamedTuple):
     """A programmed drum pattern.
 
     Attributes:
-        beats_per_bar: Beats of a bar.
-        steps_per_beat: Steps that a beat is divided into.
         bpm: Range of tempi that it is played at.
         onsets: Per General MIDI drum, the steps of the bar that it plays.
     """
@@ -65,80 +65,19 @@ class Pattern(NamedTuple):
 
 
 PATTERNS = {
-    "house": Pattern(
-        4, 4, (115, 132), {36: (0, 4, 8, 12), 39: (4, 12), 46: (2, 6, 10, 14), 42: (0, 3, 7, 11)}
-    ),
-    "disco": Pattern(
-        4, 4, (108, 128), {36: (0, 4, 8, 12), 38: (4, 12), 46: (2, 6, 10, 14), 42: (0, 4, 8, 12)}
-    ),
-    "pop": Pattern(
-        4, 4, (84, 132), {36: (0, 8, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
-    ),
-    "pop off-beat": Pattern(
-        4, 4, (92, 140), {36: (0, 6, 10), 39: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14), 70: (3, 11)}
-    ),
-    "hip-hop": Pattern(
-        4, 4, (78, 108), {36: (0, 3, 7, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
-    ),
-    "trap": Pattern(
-        4, 4, (126, 160), {36: (0, 6, 11), 39: (8,), 42: (0, 2, 4, 5, 6, 8, 10, 12, 13, 14, 15)}
-    ),
-    "clap song": Pattern(4, 4, (80, 130), {36: (0, 8), 39: (4, 12)}),
-    "reggaeton": Pattern(
-        4, 4, (84, 108), {36: (0, 4, 8, 12), 38: (3, 6, 11, 14), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
-    ),
-    "afrobeats": Pattern(
-        4, 4, (98, 122), {36: (0, 8), 37: (3, 6, 12), 70: tuple(range(0, 16, 2)), 38: (4, 11)}
-    ),
-    "bachata": Pattern(
-        4,
-        4,
-        (112, 142),
-        {60: (0, 4, 8), 61: (2, 6, 10, 12, 14), 73: (0, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15)},
-    ),
-    "salsa": Pattern(
-        4,
-        4,
-        (150, 190),
-        {75: (0, 6, 12), 56: (0, 4, 8, 12), 63: (4, 12, 14), 64: (6, 14), 36: (6, 12)},
-    ),
-    "merengue": Pattern(
-        4, 4, (124, 165), {73: tuple(range(0, 16, 2)), 36: (0, 4, 8, 12), 63: (12, 13, 14, 15)}
-    ),
-    "samba": Pattern(
-        4,
-        4,
-        (95, 125),
-        {36: (0, 3, 4, 7, 8, 11, 12, 15), 70: tuple(range(16)), 62: (2, 5, 8, 10, 13)},
-    ),
-    "drum and bass": Pattern(
-        4, 4, (160, 178), {36: (0, 10), 38: (4, 12), 42: (0, 2, 4, 6, 8, 10, 12, 14)}
-    ),
-    "bhangra": Pattern(
-        4, 3, (140, 178), {41: (0, 5, 6), 45: (2, 3, 8, 9, 11), 64: (0, 3, 6, 9), 39: (3, 9)}
-    ),
-    "sticks": Pattern(4, 4, (66, 110), {76: (0, 4, 8, 12), 77: (2, 10, 14)}),
-    "threes": Pattern(3, 4, (80, 140), {60: (0, 4, 8), 64: (2, 6, 10), 75: (0,)}),
-    "waltz": Pattern(3, 4, (84, 160), {36: (0,), 42: (4, 8), 38: (4, 8)}),
-    "shuffle": Pattern(
-        4, 3, (84, 140), {36: (0, 6), 38: (3, 9), 42: (0, 2, 3, 5, 6, 8, 9, 11)}
-    ),
-    "march": Pattern(
-        4, 4, (96, 128), {36: (0, 8), 38: (2, 4, 6, 7, 8, 10, 12, 14, 15), 49: (0,)}
-    ),
-}  # fmt: skip
+    name: Pattern(
+        *(metre["beats"], metre["steps"], tuple(metre["bpm"])),
+        {DRUM_KEYS[drum]: steps_of(line) for drum, line in lines.items()},
+    )
+    for name, values in read_table("songs").items()
+    for metre, lines in [(values.pop("metre"), values)]
+}
 """Drum patterns that people dance to, beside the grooves that drummers played."""
 
 
 @dataclass(frozen=True)
 class Song:
-    """A rendered song.
-
-    Attributes:
-        waveform: Mono sound.
-        beat_times: In seconds.
-        beat_numbers: Position in the bar, from 1.
-    """
+    """A rendered song."""
 
     waveform: Waveform
     beat_times: Float[np.ndarray, " beats"]
@@ -147,11 +86,6 @@ class Song:
 
 def make_song(grooves: Sequence[Groove], seconds: float, rng: np.random.Generator) -> Song:
     """Compose and render a song of a random style, tempo, key and sound.
-
-    Args:
-        grooves: Performances to choose from.
-        seconds: Length of the song.
-        rng: Everything random comes from it.
 
     Raises:
         DependencyError: If FluidSynth or its SoundFont is missing.

@@ -42,11 +42,7 @@ def draw_thumbnails(
 ) -> UInt8[np.ndarray, "frames side side"]:
     """One picture a frame, squeezed to a square as ``data.dance_sound.read_pictures`` does.
 
-    Args:
-        world: Hip-centred landmarks in metres.
-        fps: Frames a second.
-        rng: Chooses all that has nothing to do with the movement.
-        side: Of a picture, in pixels.
+    ``rng`` chooses all that has nothing to do with the movement.
     """
     room = follow(walk(world), fps)
     points = np.concatenate(

@@ -18,11 +18,7 @@ T = TypeVar("T")
 class EndlessClips(Iterator[T], Generic[T]):
     """The clips of the split ``train``, shared by all processes, epoch after epoch.
 
-    Args:
-        root: Directory of the set.
-        make: What is made of a clip.
-        seed: Of the order.
-        context: The processes that train together.
+    ``make`` is applied to every clip.
 
     Raises:
         InputError: If there is no set, or no clip of it; while reading, if a clip is damaged, or
@@ -67,11 +63,6 @@ def validation_clips(
     root: str, make: Callable[[Clip], T], count: int
 ) -> tuple[list[T], tuple[str, ...]]:
     """The first clips of the split ``val``, or of ``train`` where a small set has none in ``val``.
-
-    Args:
-        root: Directory of the set.
-        make: What is made of a clip.
-        count: How many at most.
 
     Returns:
         What was made of them, and a line that says so where they are also trained on.

@@ -101,11 +101,8 @@ def load_batches(
 ) -> Generator[tuple[Any, dict[str, int]]]:
     """Make the batches of some keys in order, ahead of their use.
 
-    Args:
-        data: The samples.
-        keys: Step and sample indices of each batch.
-        num_workers: Processes that make them; 0 for this one. A stream of clips has one at most,
-            since it is read in order.
+    ``keys`` are step and sample indices of each batch. ``num_workers`` processes make them, 0 for
+    this one; a stream of clips has one at most, since it is read in order.
 
     Yields:
         A batch on the CPU, and the position in the data after it.
@@ -164,13 +161,7 @@ def mean_losses(
 ) -> dict[str, float]:
     """The mean of each loss over held-out samples.
 
-    Args:
-        losses: Of a batch on the device.
-        data: Makes batches of samples.
-        samples: All of them.
-        batch_size: Samples at once.
-        device: Where the losses are computed.
-        loss: What is called ``loss`` in the result.
+    The loss of the name ``loss`` is called ``loss`` in the result.
     """
     means: dict[str, float] = {}
     for start in range(0, len(samples), batch_size):

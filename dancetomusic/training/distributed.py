@@ -20,13 +20,7 @@ TIMEOUT = timedelta(hours=4)
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process among all that train together.
-
-    Attributes:
-        rank: Its number, from 0.
-        world_size: How many they are.
-        device: Where it computes.
-    """
+    """This process among all that train together."""
 
     rank: int
     world_size: int

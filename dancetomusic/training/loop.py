@@ -46,11 +46,7 @@ def run_training(
     finished one does nothing, unless ``max_steps`` was raised. SIGTERM saves after the current
     step and exits with 143. Under ``torchrun`` all processes train together.
 
-    Args:
-        make: Makes the task; rank 0 does before the others, which then find on disk what it
-            prepared there.
-        config: The task's settings.
-        output: Directory of the run.
+    Rank 0 makes the task before the others, which then find on disk what it prepared there.
 
     Raises:
         ConfigError: If there is no such device.

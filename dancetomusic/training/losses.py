@@ -65,11 +65,8 @@ def gradient_penalty(
 ) -> Float[Tensor, ""]:
     """Mean of (‖∇critic(x)‖ - 1)², at points x between real and generated examples.
 
-    Args:
-        critic: Scores of examples, each by itself.
-        real: True examples.
-        generated: As many.
-        share: Of the real example in x, in [0, 1].
+    ``critic`` scores each example by itself; ``share``, in [0, 1], is that of the real example in
+    x.
 
     References:
         Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
@@ -89,12 +86,8 @@ def critic_losses(
 ) -> dict[str, Tensor]:
     """Losses of a WGAN-GP critic: the weighted gradient penalty minus the Wasserstein distance.
 
-    Args:
-        critic: See ``gradient_penalty``, as the next three.
-        real: True examples.
-        generated: As many.
-        share: Where the gradient is penalised.
-        penalty_weight: Of the gradient penalty in ``total``.
+    The arguments are those of ``gradient_penalty``, which counts ``penalty_weight`` times in
+    ``total``.
 
     References:
         Arjovsky et al., "Wasserstein GAN", 2017.

@@ -19,10 +19,7 @@ def draw_spectrogram(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Log-mel spectrogram over 80 dB, low tones below, a white line at each beat.
 
-    Args:
-        sound: Channels are mixed.
-        beats: In seconds.
-        n_mels: Height, in pixels.
+    Channels are mixed; the height is ``n_mels`` pixels.
     """
     import cv2
     import torch
@@ -58,13 +55,7 @@ def draw_rhythm(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The dancer at even times, above the beat probability with a line at each true beat.
 
-    Args:
-        world: World landmarks in metres, y down.
-        fps: Frames a second of ``world``.
-        probability: Of a beat, in [0, 1].
-        frame_rate: Values a second of ``probability``.
-        beats: True beats, in seconds.
-        n_dancers: How often the dancer is drawn.
+    The dancer is drawn ``n_dancers`` times.
     """
     import cv2
 

@@ -10,14 +10,7 @@ from typing import Any
 
 
 class TrainingProgress:
-    """Prints lines and counts steps.
-
-    Args:
-        first: Steps done before.
-        steps: All steps.
-        shown: Whether to show anything: one of several processes does.
-        bars: A ``rich.progress.Progress`` on a terminal.
-    """
+    """Prints lines and counts steps."""
 
     def __init__(self, first: int, steps: int, *, shown: bool, bars: Any = None) -> None:
         self.first, self.steps, self.shown = first, steps, shown

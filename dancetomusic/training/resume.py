@@ -25,10 +25,8 @@ GROWING_KEYS = frozenset({"max_steps", "epochs"})
 def write_resume(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
     """Write a state, and the settings of the run that it belongs to.
 
-    Args:
-        path: Where to.
-        settings: Plain values, all of which must be the same when the run resumes.
-        state: Tensors and plain values.
+    Settings are plain values, all of which must be the same when the run resumes; the state is
+    tensors and plain values.
 
     Raises:
         OutputError: If it cannot be written.

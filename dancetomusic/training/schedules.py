@@ -11,11 +11,7 @@ import numpy as np
 def cosine_rate(peak: float, step: int, steps: int, warmup: int) -> float:
     """Learning rate of a step, from 0: linear warm-up to ``peak``, under a cosine to 0.
 
-    Args:
-        peak: The highest rate; reached only as far as the cosine is still near 1 after warm-up.
-        step: Which step.
-        steps: All steps.
-        warmup: Steps of warm-up; 0 for none.
+    ``peak`` is reached only as far as the cosine is still near 1 after ``warmup``.
 
     Example:
         >>> [round(cosine_rate(1.0, step, 100, 10), 2) for step in (0, 9, 50, 99)]
@@ -30,11 +26,6 @@ def one_cycle_rate(peak: float, step: int, steps: int) -> float:
 
     The way up takes three steps in ten. It begins at a 25th of ``peak`` and ends at a
     ten-thousandth of where it began.
-
-    Args:
-        peak: The highest rate.
-        step: Which step.
-        steps: All steps.
 
     Example:
         >>> [round(one_cycle_rate(1.0, step, 101), 3) for step in (0, 15, 30, 65, 100)]

@@ -48,11 +48,7 @@ def scheduled_adamw(
 ) -> ScheduledOptimizer:
     """AdamW with the learning rate, weight decay and largest gradient norm of the settings.
 
-    Args:
-        weights: To move, or parameter groups of them.
-        config: The settings.
-        betas: Of AdamW.
-        changes: Further attributes of ``ScheduledOptimizer``.
+    ``changes`` are further attributes of ``ScheduledOptimizer``.
     """
     rate = config.learning_rate
     adamw = torch.optim.AdamW(weights, lr=rate, betas=betas, weight_decay=config.weight_decay)

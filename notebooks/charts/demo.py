@@ -19,7 +19,7 @@ from dancetomusic.evaluation.tasks.music.measure import (
 )
 from dancetomusic.evaluation.tasks.music.rows import TRUTH_STEM
 from dancetomusic.evaluation.tasks.music.summary import summarise
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.files import load_beats
 
@@ -41,7 +41,7 @@ def demo_piece(poses: Path | str, beats: Path | str, sound: Path | str) -> Piece
     dancer = load_poses(poses)
     track = load_beats(beats, dancer.duration_s)
     times = track.beat_times.astype(np.float64)
-    write_wav(sound, render_clicks(times, dancer.duration_s))
+    write_audio(sound, render_clicks(times, dancer.duration_s))
     return Piece(
         name=Path(poses).stem,
         dance=Path(poses).stem,

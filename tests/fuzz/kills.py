@@ -35,28 +35,12 @@ from dancetomusic.data.clip import ACCEPTED, clip_directories, load_clip, read_r
 from dancetomusic.generate.folder import JOURNAL_FILE
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.video import probe_video
-from tests.dance_factory import BUILD_OPTIONS, small_copy
+from tests.dance_factory import BUILD_OPTIONS, SMALL_TRAINING, small_copy
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 LONGEST_S = 900.0  # of a run that is let alone, on a machine that does much else
 ORPHANS_S = 20.0
-TRAINING = """
-procedural_share: 1.0
-n_procedural: 2
-batch_size: 2
-crop_s: 6.0
-max_clip_s: 6.0
-model: {channels: 16, dilations: [1, 2], dropout: 0.2}
-ema_decay: 0.9
-warmup_steps: 3
-log_every: 1
-save_every: 4
-validate_every: 10
-validation_crops: 2
-max_steps: 40
-device: cpu
-tensorboard: false
-"""
+TRAINING = SMALL_TRAINING + "validate_every: 10\nmax_steps: 40\ndevice: cpu\n"
 
 Tree = dict[str, str]
 

@@ -6,7 +6,7 @@ from scipy.io import wavfile
 
 from dancetomusic.cli.dance import dance
 from dancetomusic.errors import CheckpointError, InputError, OutputError, VideoError
-from dancetomusic.io.audio import read_audio, write_wav
+from dancetomusic.io.audio import read_audio, write_audio
 from dancetomusic.io.video import probe_video
 from dancetomusic.models.dance_gan.network import DanceGanConfig, DanceGenerator
 from dancetomusic.pose.files import load_poses
@@ -22,7 +22,7 @@ def song(tmp_path_factory):
     times = np.arange(0.2, SECONDS, 0.5)
     sound = drums(times, np.arange(times.size) % 4 + 1, SECONDS)
     path = tmp_path_factory.mktemp("song") / "song.wav"
-    write_wav(path, Waveform(sound[None], SAMPLE_RATE))
+    write_audio(path, Waveform(sound[None], SAMPLE_RATE))
     return path
 
 
@@ -115,9 +115,9 @@ def test_bad_input_is_one_error_and_nothing_is_written(song, checkpoint, tmp_pat
     out = tmp_path / "out"
     out.mkdir()
     silent = tmp_path / "silent.wav"
-    write_wav(silent, Waveform(np.zeros((1, 48_000), np.float32), 24_000))
+    write_audio(silent, Waveform(np.zeros((1, 48_000), np.float32), 24_000))
     short = tmp_path / "short.wav"
-    write_wav(short, Waveform(np.full((1, 9_000), 0.1, np.float32), 24_000))
+    write_audio(short, Waveform(np.full((1, 9_000), 0.1, np.float32), 24_000))
     broken = tmp_path / "broken.wav"
     wavfile.write(broken, 24_000, np.full(48_000, np.nan, np.float32))
     text = tmp_path / "text.mp3"

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from building_tools.render_dancer import DEMO_CLIPS, DEMO_FPS
 from dancetomusic.io.video import probe_video
 from dancetomusic.pose.files import load_poses
 from dancetomusic.rhythm.files import load_beats
-from dancetomusic.synthesis.demo import DEMO_CLIPS, DEMO_FPS
 
 CLIPS = {clip.name: clip for clip in DEMO_CLIPS}
 MAX_ERROR_M = 0.12

@@ -17,7 +17,7 @@ from dancetomusic.evaluation.sound_scores import BEAT_COLUMNS, CHARACTER_COLUMNS
 from dancetomusic.evaluation.tasks.music import measure, rows
 from dancetomusic.evaluation.tasks.music.measure import embed, find_sounds, make_plan
 from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.released import released_checkpoints
 from dancetomusic.types import Waveform
 from tests.evaluation_factory import write_dances
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dances")
     write_dances(folder)
     (folder / "peer").mkdir()
-    write_wav(folder / "peer" / "A.wav", render_clicks(metronome_times(100.0, 9.0), 9.0))
+    write_audio(folder / "peer" / "A.wav", render_clicks(metronome_times(100.0, 9.0), 9.0))
     return folder
 
 

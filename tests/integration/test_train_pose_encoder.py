@@ -13,22 +13,9 @@ import pytest
 import torch
 
 from dancetomusic.models.pose_encoder.network import PoseEncoder
+from tests.dance_factory import SMALL_TRAINING
 
-CONFIG = """
-procedural_share: 1.0
-n_procedural: 2
-batch_size: 2
-crop_s: 6.0
-max_clip_s: 6.0
-model: {channels: 16, dilations: [1, 2], dropout: 0.2}
-ema_decay: 0.9
-warmup_steps: 3
-log_every: 1
-save_every: 4
-validate_every: 20
-validation_crops: 2
-tensorboard: false
-"""
+CONFIG = SMALL_TRAINING + "validate_every: 20\n"
 
 
 def start(folder, output):

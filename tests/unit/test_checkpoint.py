@@ -3,12 +3,7 @@ import json
 import pytest
 import torch
 
-from dancetomusic.checkpoint import (
-    checkpoint_family,
-    load_checkpoint,
-    load_into,
-    save_checkpoint,
-)
+from dancetomusic.checkpoint import checkpoint_family, load_checkpoint, load_into, save_checkpoint
 from dancetomusic.errors import CheckpointError
 
 

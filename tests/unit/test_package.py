@@ -105,5 +105,5 @@ def test_a_wheel_carries_the_package_and_its_checkpoints(tmp_path, repository):
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     assert "dancetomusic/_checkpoints/tiny/config.json" in inside
-    sources = (tree / "dancetomusic").rglob("*.py")
+    sources = [*tree.glob("dancetomusic/**/*.py"), *tree.glob("dancetomusic/**/*.yaml")]
     assert {path.relative_to(tree).as_posix() for path in sources} <= inside

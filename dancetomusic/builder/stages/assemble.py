@@ -46,11 +46,6 @@ class Performance:
     """A whole dance with its exact beats.
 
     Attributes:
-        source: Its name.
-        licence: Of poses and sound.
-        split: ``train``, ``val`` or ``test``.
-        poses: The dancer, at the frame rate of the set.
-        track: The beats.
         play: Gives the sound, from the first pose on, at the sample rate of the set.
     """
 
@@ -76,17 +71,6 @@ def add_performances(
     A clip that is in the set already is skipped, and the sound of a dance is asked for only if
     one is missing. The rest of a dance at its end is left out. Clips are separated as many at a
     time as pay off.
-
-    Args:
-        performances: Dances, one at a time in memory.
-        output: Directory of the set; made if it is absent.
-        settings: Length and rates of the clips, and the gate.
-        separator: What makes the stems.
-        codec: What makes the codes.
-        on_clip: Called with each new clip.
-
-    Returns:
-        The manifest of the whole set.
 
     Raises:
         ConfigError: If the set was made by another separator or codec.

@@ -40,11 +40,7 @@ def find_song_beats(
 ) -> list[RhythmTrack]:
     """The beats of each clip, on one grid for all.
 
-    Args:
-        sound: Standardised sound.
-        sample_rate: Its rate in Hz.
-        spans: Start and end of the clips in it, in seconds, in order.
-        network: Of the beats; the released one by default.
+    ``spans`` are start and end of the clips in the standardised ``sound``, in seconds, in order.
     """
     length_s = soundfile.info(os.fsencode(sound)).duration
     tracks: list[RhythmTrack] = []

@@ -17,14 +17,8 @@ class ClipTask:
     """One clip to be made.
 
     Attributes:
-        key: Its name.
-        section: Where it comes from.
-        start_s: Start within the source, in seconds.
-        end_s: End within the source, in seconds.
-        media: The video file.
         sound: Its whole sound as FLAC, standardised; ``None`` where it has none.
         offset_s: Time of the source at the start of ``media``, in seconds.
-        beats: Those of its song; ``None`` where there is no sound.
     """
 
     key: str

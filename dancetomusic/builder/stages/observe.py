@@ -16,13 +16,7 @@ from dancetomusic.builder.quality import measure_quality
 from dancetomusic.builder.settings import BuildSettings
 from dancetomusic.builder.stages.cut import ClipTask
 from dancetomusic.builder.stages.standardise import read_part
-from dancetomusic.data.clip import (
-    MIX_FILE,
-    PICTURES_FILE,
-    POSES_FILE,
-    ClipQuality,
-    shown_moments,
-)
+from dancetomusic.data.clip import MIX_FILE, PICTURES_FILE, POSES_FILE, ClipQuality, shown_moments
 from dancetomusic.errors import PoseError, VideoError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.audio import read_flac, write_flac
@@ -97,11 +91,7 @@ def save_pictures(
 
     Upright ones stand side by side, wide ones in two rows.
 
-    Args:
-        path: The file.
-        frames: Those at the ``shown_moments`` of the clip.
-        poses: The dancer; ``None`` if there is nobody.
-        n_frames: Of the whole clip.
+    ``frames`` are those at the ``shown_moments`` of the clip, which has ``n_frames`` in all.
 
     Raises:
         OutputError: If they cannot be written.

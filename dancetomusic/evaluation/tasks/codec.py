@@ -137,9 +137,7 @@ def quality_table(table_of: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
 def read_sounds(paths: Iterable[Path], seconds: float | None = None) -> dict[str, Waveform]:
     """Sounds by file name, at 24 kHz mono; a folder stands for its audio files.
 
-    Args:
-        paths: Files and folders.
-        seconds: Take at most this much from the middle of each.
+    At most ``seconds`` are taken, from the middle of each.
 
     Raises:
         InputError: If a path is missing or has no sound.

@@ -14,7 +14,7 @@ import torch
 import typer
 from jaxtyping import Float, Float32
 
-from dancetomusic.data.dance import Dance
+from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.clips import speed_minima
@@ -44,16 +44,12 @@ from dancetomusic.metrics.frechet import frechet_distance
 from dancetomusic.metrics.legacy import beat_alignment
 from dancetomusic.models.beat_network.audio_beats import track_audio_beats
 from dancetomusic.models.dance_gan.audio_windows import OVERSAMPLING
-from dancetomusic.models.dance_gan.generation import as_dancer, dance_to
+from dancetomusic.models.dance_gan.generation import dance_to
 from dancetomusic.models.dance_gan.mel import N_BANDS, mel_levels
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
 from dancetomusic.pose.landmarks import resample_poses
-from dancetomusic.pose.skeleton import (
-    Skeleton,
-    directions_of,
-    facing_camera,
-)
+from dancetomusic.pose.skeleton import Skeleton, directions_of, facing_camera
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.types import POSE_FPS, PoseSequence, Waveform
 
@@ -81,9 +77,6 @@ class MadeDance:
     """What was measured of one dance for one song.
 
     Attributes:
-        row: Where it comes from.
-        song: Which song it is for.
-        genre: Of the song.
         kinetic: Features of its windows, and so ``geometric``.
         geometric: See ``metrics/dance_features.py``.
         scores: Skate in m/s, limb variation, beat F estimated by the pose encoder, and so on.
@@ -118,9 +111,6 @@ class LinearRegression:
     """Poses that face the camera, by ridge regression from the sound around them.
 
     Regression gives what all dances to such a sound have in common, which is hardly a dance.
-
-    Args:
-        dances: To learn from, with their music.
     """
 
     def __init__(self, dances: Sequence[Dance]) -> None:
@@ -140,7 +130,7 @@ class LinearRegression:
     def dance(self, music: Waveform) -> PoseSequence:
         """As long as the music."""
         poses = _around(mel_levels(music)) @ self.weights
-        return as_dancer(poses.reshape(-1, 33, 3).astype(np.float32))
+        return fully_visible(poses.reshape(-1, 33, 3).astype(np.float32), POSE_FPS)
 
 
 def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generator) -> PoseSequence:
@@ -148,15 +138,12 @@ def random_motion(dances: Sequence[Dance], n_frames: int, rng: np.random.Generat
     world = resample_poses(dances[int(rng.integers(len(dances)))].poses, POSE_FPS).world
     world = np.concatenate([world, world[::-1]])
     start = int(rng.integers(len(world)))
-    return as_dancer(np.take(world, np.arange(start, start + n_frames), axis=0, mode="wrap"))
+    frames = np.arange(start, start + n_frames) % len(world)
+    return fully_visible(world[frames], POSE_FPS)
 
 
 class Baselines:
-    """Dances that know nothing of the music, or no more than a regression does.
-
-    Args:
-        known: Dances to take them from, with their music.
-    """
+    """Dances that know nothing of the music, or no more than a regression does."""
 
     def __init__(self, known: Sequence[Dance]) -> None:
         self.known = known
@@ -175,7 +162,7 @@ class Baselines:
         """Row and poses: ``draws`` of random motion, and one of each of the others."""
         for _ in range(draws):
             yield RANDOM, random_motion(self.known, n_frames, self.rng)
-        yield MEAN_POSE, as_dancer(np.repeat(self.mean_pose[None], n_frames, axis=0))
+        yield MEAN_POSE, fully_visible(self.mean_pose[None].repeat(n_frames, axis=0), POSE_FPS)
         yield REGRESSION, self.regression.dance(music)
 
 
@@ -189,13 +176,9 @@ def measure_dances(
 ) -> list[MadeDance]:
     """Make and measure every row for every held-out song.
 
-    Args:
-        model: Of the stage ``music``.
-        data: Folder of dances with their music (``data/tang2018.py``): songs of ``val``; what
-            baselines learn or sample comes from ``train``.
-        seeds: Dances of the model, and samples of random motion, for each song.
-        close_loop: Whether the model's first dance is danced to by ``pose2audio`` again.
-        on_done: Called with the name of each song.
+    Songs are those of ``val``; what baselines learn or sample comes from ``train``. For each song
+    there are ``seeds`` dances of the model and samples of random motion; with ``close_loop`` the
+    model's first dance is danced to by ``pose2audio`` again.
 
     Raises:
         InputError: If the folder has no such split, or a song is missing.

@@ -35,10 +35,7 @@ from dancetomusic.models.pose_encoder.lead import (
     choose_lead,
     same_tempo,
 )
-from dancetomusic.models.pose_encoder.movement_rhythm import (
-    pool_encodings,
-    readings_from_encoding,
-)
+from dancetomusic.models.pose_encoder.movement_rhythm import pool_encodings, readings_from_encoding
 from dancetomusic.models.pose_encoder.movement_tempo import dance_logits
 from dancetomusic.models.pose_encoder.network import PoseEncoder, encode_poses
 from dancetomusic.pose.landmarks import cut_poses, resample_poses
@@ -77,8 +74,6 @@ class Duet:
     """Two dancers whose beats are known.
 
     Attributes:
-        set: ``FILMED`` or ``RENDERED``.
-        tempi: ``ONE_TEMPO`` or ``TWO_TEMPI``.
         group: What means are taken over first.
         dancers: At 24 poses a second, the most prominent first.
         beat_times: Of the first dancer, in seconds.

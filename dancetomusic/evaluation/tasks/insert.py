@@ -33,10 +33,6 @@ def sections_of(page: str) -> dict[str, str]:
 def insert_reports(document: str, reports: Mapping[str, str]) -> str:
     """The document with every block renewed whose report is given; the others stay.
 
-    Args:
-        document: Markdown with blocks.
-        reports: Name to page.
-
     Raises:
         InputError: If a report lacks a heading that a block names.
     """

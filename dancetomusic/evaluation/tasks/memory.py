@@ -56,10 +56,7 @@ def memory_losses(
 ) -> list[dict[str, float]]:
     """The loss of each item beside each memory of ``ROWS``, in nats a code; NaN where it has none.
 
-    Args:
-        decoder: In evaluation mode.
-        items: Music for dances, each of a window or longer.
-        on_done: Called after each.
+    Each item lasts a window or longer; ``on_done`` is called after each.
 
     Raises:
         InputError: If there are fewer than two.

@@ -84,11 +84,8 @@ class EncodedClip:
     """A clip to read.
 
     Attributes:
-        set: Which table row it belongs to.
         group: What is held out together, and what means are taken over first.
-        clip: The movement, with its true beats.
         offset_free: Whether the beats may be late by one constant part of a beat per group.
-        encoding: Output of the pose encoder.
     """
 
     set: str
@@ -184,9 +181,7 @@ def score_rows(
 ) -> list[list[str]]:
     """Table rows for the estimates from movement, and for both metronomes, of every set.
 
-    Args:
-        clips: What was read.
-        readings: Of all clips, once for each assignment of groups to folds.
+    ``readings`` are of all clips, once for each assignment of groups to folds.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -225,10 +220,8 @@ def certainty_evidence(
 
     Right means beat F of at least ``RIGHT_F``.
 
-    Args:
-        clips: What was read.
-        readings: Of all clips, once for each assignment of groups to folds.
-        by_encoder: Whether the phase of the readings wanted is the encoder's, not the pooled one.
+    ``readings`` are as for :func:`score_rows`; with ``by_encoder`` those count whose phase is the
+    encoder's, else those whose phase is pooled.
     """
     found = []
     for name in CALIBRATED_ON:

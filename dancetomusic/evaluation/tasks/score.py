@@ -124,9 +124,6 @@ class Dance:
 
     Attributes:
         group: Intervals are taken over groups.
-        rhythm: Its beats and energy.
-        poses: The dancer.
-        clip: What it was read from.
         style: Of the music to make; ``None`` for the one that suits.
     """
 
@@ -285,9 +282,7 @@ def score_drummers(grooves: Path, number: int, musicnn: Path | None = None) -> S
 def baselines(dance: Dance, others: Mapping[str, Waveform]) -> Iterator[tuple[str, Waveform]]:
     """What a dance is scored with besides the systems: its song, and music that ignores it.
 
-    Args:
-        dance: What is scored.
-        others: Sounds of another dance by row.
+    ``others`` are sounds of another dance by row.
     """
     duration_s = dance.rhythm.duration_s
     song = dance.clip.sound()

@@ -37,12 +37,8 @@ def evaluate_still_poses(
 ) -> str:
     """Write ``poses.md`` and ``poses.json`` into a folder; gives the page.
 
-    Args:
-        model: Of any stage.
-        data: Folder of dances: those of the split ``val`` are compared with, the mean pose is that
-            of ``train``, and so is a row of real poses.
-        output: The folder.
-        count: Poses made.
+    They are compared with those of the split ``val``; the mean pose is that of ``train``, and so is
+    a row of real poses.
 
     Raises:
         InputError: If the folder has no such split.

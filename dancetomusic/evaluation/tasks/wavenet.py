@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import typer
 from jaxtyping import Bool, Float, Float32, Int64
+from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional
 
@@ -90,10 +91,8 @@ def score_likelihood(
 ) -> Likelihood:
     """Bits a sample of held-out sound under every condition, on the same crops.
 
-    Args:
-        model: Conditioned on poses or pictures, which are drawn of the poses; no genre is given.
-        dances: At least two, at the model's rates, with poses and beats.
-        crops: Half-second crops of each.
+    At least two ``dances`` have poses and beats at the model's rates; pictures are drawn of the
+    poses, and no genre is given. Of each, ``crops`` of half a second are taken.
 
     Raises:
         InputError: If there are fewer than two dances, one is too short, or the model is not
@@ -116,11 +115,12 @@ def score_likelihood(
         ]
     )
     errors = [_beat_error(model, d, read) for d, read in zip(dances, reads, strict=True)]
+    counts = [np.bincount(encode_mulaw(dance.samples / 32767)) for dance in dances]
     return Likelihood(
         bits={name: bits[:, index, 0] for index, name in enumerate(CONDITIONS)},
         bits_near={name: bits[:, index, 1] for index, name in enumerate(CONDITIONS)},
         near_share=np.array([mask.mean() for mask in near]),
-        entropy=np.array([_entropy(dance) for dance in dances]),
+        entropy=np.array([entropy(count, base=2) for count in counts]),
         beat_error=np.array(errors),
     )
 
@@ -219,20 +219,8 @@ def _beat_error(model: WaveNet, dance: DanceSound, read: Tensor) -> float:
     return float(np.abs(apart - np.rint(apart)).mean()) if known.any() else float("nan")
 
 
-def _entropy(dance: DanceSound) -> float:
-    """Bits a sample by how often each class occurs in the dance."""
-    share = np.bincount(encode_mulaw(dance.samples / 32767)) / dance.samples.size
-    share = share[share > 0]
-    return float(-(share * np.log2(share)).sum())
-
-
 def likelihood_table(found: Likelihood, sample_rate: int) -> str:
-    """Markdown: bits a sample, and what each condition costs beyond the true movement.
-
-    Args:
-        found: What was measured.
-        sample_rate: Of the model, in Hz.
-    """
+    """Markdown: bits a sample, and what each condition costs beyond the true movement."""
     titles = [
         "", "bits a sample", "beyond the true movement: millibits a sample", "bits a second",
         "near onsets: bits a sample", "beyond: millibits a sample",
@@ -261,11 +249,8 @@ def latent_distances(
 ) -> tuple[Float[np.ndarray, " dances"], Float[np.ndarray, " dances"]]:
     """How far apart two playings of one movement are, in dB of their log-mel spectrograms.
 
-    Args:
-        model: With a bottleneck.
-        dances: Their first seconds are played.
-        pieces: Pairs of latent vectors tried for each dance.
-        seconds: How long each is played.
+    The model has a bottleneck. The first ``seconds`` of each dance are played, with ``pieces``
+    pairs of latent vectors.
 
     Returns:
         Mean distance of each dance between playings of two latent vectors, and between two

@@ -67,10 +67,7 @@ def sound_rhythms(
     Tempi from 50 to 215 BPM are considered, and may drift and change. Bars have three or four
     beats.
 
-    Args:
-        waveform: Sound of any rate.
-        bpm: Tempo to keep; there is then one reading.
-        network: Of the beats; the released one by default.
+    With a tempo to keep, ``bpm``, there is one reading; the network is the released one by default.
 
     Returns:
         One reading or more, with the sound's loudness as energy. Silence, and less than a
@@ -113,8 +110,6 @@ class _Found:
     """What was found in a recording.
 
     Attributes:
-        beat: Probability of a beat in each fine frame.
-        downbeat: Likewise of a downbeat.
         paths: Beat times, the most probable path first, then its rivals.
         second: Beats by the second estimator.
     """
@@ -160,11 +155,7 @@ def beat_evidence(
 ) -> Float[np.ndarray, " evidence"]:
     """What speaks for beats, in the order of ``EVIDENCE``.
 
-    Args:
-        beat: Probability of a beat in each frame.
-        rate: Frames a second.
-        times: The beats, in seconds.
-        second: Beats by another estimator.
+    ``second`` are beats by another estimator.
     """
     if times.size < 2:
         return np.zeros(len(EVIDENCE))

@@ -62,11 +62,7 @@ def decode_beats(
 ) -> Float[np.ndarray, " beats"]:
     """The most probable beats in seconds, whose tempo may drift and change.
 
-    Args:
-        activation: Probability of a beat in each frame.
-        frame_rate: Frames a second, in Hz; 100 resolves tempi well enough.
-        slowest_bpm: Slowest tempo to consider.
-        fastest_bpm: Fastest tempo to consider.
+    100 frames a second resolve tempi well enough.
     """
     if activation.size < 2:
         return np.zeros(0)

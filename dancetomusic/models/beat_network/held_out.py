@@ -14,9 +14,7 @@ from dancetomusic.models.beat_network.network import BeatNetwork, load_beat_netw
 class HeldOutNetworks:
     """Beat networks, each trained with one part of the real clips' groups held out, or with all.
 
-    Args:
-        clips: All clips, which decide the parts.
-        directories: Checkpoints, whose metadata say what was held out.
+    All ``clips`` decide the parts; the checkpoints' metadata say what was held out.
 
     Raises:
         CheckpointError: If one is missing or corrupted.

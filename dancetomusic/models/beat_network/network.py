@@ -42,11 +42,9 @@ class BeatNetworkConfig:
     """Shape of a beat network.
 
     Attributes:
-        channels: Width of the temporal layers.
         front: Channels of the two convolutions over time and frequency.
         n_layers: Residual layers; layer ``k`` has dilation ``2**k``.
         kernel: Taps of each temporal convolution; odd.
-        dropout: Share of channels dropped in training.
     """
 
     channels: int = 48
@@ -141,12 +139,7 @@ def mel_levels(
 def beat_activations(
     network: BeatNetwork, power: Float32[np.ndarray, "mels frames"]
 ) -> Float32[np.ndarray, "2 frames"]:
-    """Log-odds of a beat and of a downbeat in each frame, chunk by chunk.
-
-    Args:
-        network: In evaluation mode.
-        power: From :func:`mel_power`.
-    """
+    """Log-odds of a beat and of a downbeat in each frame, chunk by chunk."""
     levels = torch.from_numpy(mel_levels(power))
     n_frames, chunk = levels.shape[1], round(CHUNK_S * FRAME_RATE)
     if n_frames == 0:

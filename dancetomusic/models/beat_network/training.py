@@ -28,10 +28,6 @@ VALIDATION_CROPS, VALIDATION_BATCH = 64, 16
 class BeatNetworkTask(TrainingTask):
     """Trains a ``BeatNetwork`` on crops of recordings.
 
-    Args:
-        config: The settings.
-        device: Where it is trained.
-
     Raises:
         InputError: If data is missing or malformed, or a file has no sound.
         CheckpointError: If ``start_from`` holds no network of this shape.

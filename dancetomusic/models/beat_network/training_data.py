@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dancetomusic.config import check_ranges
 from dancetomusic.data.tang2018 import load_dances
-from dancetomusic.data.wild import WildClip, load_wild, wild_folds
+from dancetomusic.data.wild import load_wild, wild_folds
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.audio import read_audio
@@ -115,7 +115,6 @@ class BeatBatch:
     """Crops of recordings.
 
     Attributes:
-        levels: Input of the network.
         targets: Of beats and downbeats: 1 at the nearest frame, 0.5 beside it.
         weights: 0 where the truth is not known.
     """
@@ -142,17 +141,8 @@ def sound_recording(
     return Recording(_log_power(mel_power(waveform)), beat_times, downbeat_times, bars_known)
 
 
-def wild_recording(clip: WildClip) -> Recording:
-    """A real clip with the beats that a learned tracker found in it."""
-    bars = clip.bar_times[clip.bar_places == 1]
-    return sound_recording(clip.sound_path, clip.beat_times, bars, bars.size > 1)
-
-
 class RecordingCrops(TrainingSet):
     """Crops of recordings, varied in tempo, pitch, timbre and noise.
-
-    Args:
-        config: The settings.
 
     Attributes:
         held_out: The held-out fold of real clips, else dances of ``val``.
@@ -285,7 +275,8 @@ def _wild_recordings(
         if clip.pulse >= CLEAR_PULSE and clip.agreement >= AGREED:
             is_held_out = folds[clip.group] == config.fold
             own = held_out if is_held_out else groups.setdefault(clip.group, [])
-            own.append(wild_recording(clip))
+            bars = clip.bar_times[clip.bar_places == 1]
+            own.append(sound_recording(clip.sound_path, clip.beat_times, bars, bars.size > 1))
     return list(groups.values()), held_out
 
 

@@ -68,10 +68,6 @@ class MovementCritic(nn.Module):
     With music a second branch encodes it; both are concatenated at each third of a second
     and pass two fully connected layers together, so that what is judged is also whether they
     belong to each other *there*.
-
-    Args:
-        config: Shape of the generator.
-        width: Channels of the movement's branch.
     """
 
     def __init__(self, config: DanceGanConfig, width: int = 64) -> None:
@@ -102,12 +98,7 @@ class MovementCritic(nn.Module):
 
 
 class NoiseEncoder(PretrainedModule):
-    """Encoder of noise from real movement: the posterior q(noise | movement).
-
-    Args:
-        config: Shape of the generator.
-        width: Channels of the layers beside the straight way.
-    """
+    """Encoder of noise from real movement: the posterior q(noise | movement)."""
 
     MODEL, CONFIG = "dance_gan_reader", DanceGanConfig
 

@@ -155,12 +155,7 @@ def _read_song(dance: Dance) -> DancedSong:
 
 
 class SongSamples(TrainingSet):
-    """What samples of dances with their music share.
-
-    Args:
-        songs: Dances with their music.
-        config: The settings.
-    """
+    """What samples of dances with their music share."""
 
     def __init__(self, songs: Sequence[DancedSong], config: DanceGanTrainingConfig) -> None:
         self.songs, self.config, self.seed = songs, config, config.seed

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.io.atomic import atomic_output
 from dancetomusic.io.mux import mux
@@ -61,7 +62,7 @@ def dance_to(
         CheckpointError: If the model makes still poses alone.
     """
     windows = list(dance_windows(model, music, seed=seed, rhythm=rhythm, variety=variety))
-    return as_dancer(np.concatenate(windows))
+    return fully_visible(np.concatenate(windows), POSE_FPS)
 
 
 def dance_on(
@@ -69,11 +70,7 @@ def dance_on(
 ) -> PoseSequence:
     """Dance on beats alone, as long as they are described; without music.
 
-    Args:
-        model: Of the stage ``sequences``.
-        rhythm: Beats to dance on, two or more.
-        seed: The same seed gives the same dance.
-        variety: As for :func:`dance_to`.
+    The model is of the stage ``sequences``; ``variety`` is as for :func:`dance_to`.
 
     Raises:
         InputError: If ``rhythm`` has fewer than two beats, or variety is below 0.
@@ -89,7 +86,7 @@ def dance_on(
     silence = np.zeros((n_frames * OVERSAMPLING, N_BANDS), np.float32)
     size = FRAMES_PER_STATE * round(WINDOW_S * POSE_FPS / FRAMES_PER_STATE)
     windows = _windows(model, silence, _position(rhythm, n_frames), seed, variety, size)
-    return as_dancer(np.concatenate(list(windows)))
+    return fully_visible(np.concatenate(list(windows)), POSE_FPS)
 
 
 @torch.inference_mode()
@@ -98,24 +95,10 @@ def still_poses(
 ) -> Float32[np.ndarray, "count 33 3"]:
     """Bodies that hold a pose, each facing the camera.
 
-    Args:
-        model: Of any stage.
-        count: Poses to make.
-        seed: The same seed gives the same poses.
-        variety: Above 1 bolder, below 1 nearer to the mean pose.
+    ``variety`` above 1 is bolder, below 1 nearer to the mean pose.
     """
     chance = torch.randn(count, model.config.latent, generator=torch.Generator().manual_seed(seed))
     return model.skeleton(model.pose(variety * chance)).numpy()
-
-
-def as_dancer(world: Float32[np.ndarray, "frames 33 3"]) -> PoseSequence:
-    """Made poses as a dancer who is seen in every frame."""
-    return PoseSequence(
-        world=world,
-        present=np.ones(len(world), bool),
-        visibility=np.ones(world.shape[:2], np.float32),
-        fps=POSE_FPS,
-    )
 
 
 def dance_windows(
@@ -128,14 +111,6 @@ def dance_windows(
     window_s: float = WINDOW_S,
 ) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
     """As :func:`dance_to`, landmarks window by window; the cut changes nothing.
-
-    Args:
-        model: See :func:`dance_to`, as for the next four.
-        music: The whole piece.
-        seed: Of the noise.
-        rhythm: Beats to dance on.
-        variety: Of the noise.
-        window_s: Length of a window.
 
     Raises:
         InputError: See :func:`dance_to`, before the first window.
@@ -229,13 +204,7 @@ def _choose(
     return drawn.noise[0]
 
 
-def render_dance(
-    path: Path | str,
-    dancers: Sequence[PoseSequence],
-    music: Waveform | None,
-    *,
-    size: tuple[int, int] | None = None,
-) -> None:
+def render_dance(path: Path | str, dancers: Sequence[PoseSequence], music: Waveform | None) -> None:
     """Write a video of dancers side by side on a floor, with the music as its sound.
 
     Args:
@@ -243,8 +212,6 @@ def render_dance(
         dancers: One to four of one length, hip-centred; the feet that bear the weight stay in
             place.
         music: From the first pose on; ``None`` for a silent video.
-        size: Width and height of the picture, in pixels, even; by default upright for one, and
-            wide for several.
 
     Raises:
         DependencyError: If PyVista is not installed.
@@ -256,7 +223,7 @@ def render_dance(
         for poses, shift in zip(dancers, side_by_side(len(dancers)), strict=True)
     ]
     fps = dancers[0].fps
-    width, height = size or ((480, 640) if len(dancers) == 1 else (320 * len(dancers), 480))
+    width, height = (480, 640) if len(dancers) == 1 else (320 * len(dancers), 480)
     with tempfile.TemporaryDirectory() as folder:
         silent = Path(folder) / f"silent{Path(path).suffix}"
         render_poses(silent, rooms, fps, width=width, height=height)
@@ -272,10 +239,7 @@ def draw_poses(
 ) -> None:
     """Write a picture of still poses in rows.
 
-    Args:
-        path: ``.png``.
-        poses: Hip-centred.
-        side: Of one figure's picture, in pixels.
+    Poses are hip-centred; a figure's picture has ``side`` pixels each way.
 
     Raises:
         DependencyError: If PyVista is not installed.

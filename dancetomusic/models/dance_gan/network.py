@@ -156,11 +156,7 @@ class PoseGenerator(nn.Module):
 
 
 class DanceGenerator(PretrainedModule):
-    """The generator of all three stages; each begins with what the one before it learned.
-
-    Args:
-        config: Its shape.
-    """
+    """The generator of all three stages; each begins with what the one before it learned."""
 
     MODEL, CONFIG = "dance_gan", DanceGanConfig
 
@@ -261,9 +257,7 @@ class DanceGenerator(PretrainedModule):
 def load_dance_gan(directory: Path | str, *, stage: str | None = "music") -> DanceGenerator:
     """Read a generator, in evaluation mode.
 
-    Args:
-        directory: Of the checkpoint.
-        stage: Refuse one that is trained to another; ``None`` for any.
+    With ``stage``, a checkpoint that is trained to another is refused.
 
     Raises:
         CheckpointError: If it is missing, corrupted, of another model or stage.

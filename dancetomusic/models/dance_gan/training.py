@@ -63,10 +63,7 @@ class Music(NamedTuple):
 class DanceGanTask(TrainingTask):
     """What all stages share: a generator, from the stage before if there is one, and its critic.
 
-    Args:
-        config: The settings of this stage.
-        device: Where it is trained.
-        before: Run of the stage before; ``None`` for the first.
+    ``before`` is the run of the stage before; ``None`` for the first.
 
     Raises:
         CheckpointError: If the stage before left no generator of this shape.
@@ -107,14 +104,7 @@ class DanceGanTask(TrainingTask):
 
 
 class StillPoseTask(DanceGanTask):
-    """The first stage: the frame decoder alone makes poses from normal noise.
-
-    Args:
-        config: The settings of this stage.
-        songs: To learn from.
-        held_out: To validate on.
-        device: Where it is trained.
-    """
+    """The first stage: the frame decoder alone makes poses from normal noise."""
 
     def __init__(
         self,
@@ -152,15 +142,7 @@ class StillPoseTask(DanceGanTask):
 
 
 class DanceTask(DanceGanTask):
-    """The second and third stage: sequences on a beat, and dances to music.
-
-    Args:
-        config: The settings of this stage.
-        songs: To learn from.
-        held_out: To validate on.
-        before: Run of the stage before.
-        device: Where it is trained.
-    """
+    """The second and third stage: sequences on a beat, and dances to music."""
 
     def __init__(
         self,

@@ -22,9 +22,7 @@ MAX_FPS, MAX_SIDE = 30.0, 384
 class MotionVaeModel(MusicModel):
     """Plays the motiongram of a video, or the poses of its most prominent dancer, on the beat.
 
-    Args:
-        network: A trained sampler.
-        codec: The one it was trained on; the released one by default.
+    The codec is by default the released one.
     """
 
     def __init__(self, network: MotionVae, codec: SpectralCodec | None = None) -> None:

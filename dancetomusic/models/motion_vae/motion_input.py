@@ -71,9 +71,7 @@ class MovementTrack:
 class MovementReader:
     """Features of movement as it comes, relative to how much has moved so far.
 
-    Args:
-        source: What comes: pictures or poses.
-        keep_s: How far back segments may reach, in seconds; ``None`` forgets nothing.
+    Segments may reach ``keep_s`` back; ``None`` forgets nothing.
     """
 
     def __init__(self, source: Source, keep_s: float | None = None) -> None:

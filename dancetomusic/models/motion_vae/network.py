@@ -113,11 +113,7 @@ class Played(NamedTuple):
 
 
 class MotionVae(PretrainedModule):
-    """Encoders of movement and sound, decoders of both.
-
-    Args:
-        config: Its shape.
-    """
+    """Encoders of movement and sound, decoders of both."""
 
     MODEL, CONFIG = "motion_vae", MotionVaeConfig
 
@@ -182,9 +178,7 @@ class MotionVae(PretrainedModule):
     ) -> DiagonalGaussian:
         """Where segments of sound lie; the last frames of each are those of its block.
 
-        Args:
-            latent: Of the codec, whole blocks.
-            level: In units of ``LEVEL_SPREAD_DB``.
+        Latents are of whole blocks; the level is in units of ``LEVEL_SPREAD_DB``.
         """
         config = self.config
         frames = torch.cat([latent, level[..., None]], dim=-1).transpose(1, 2)
@@ -206,10 +200,8 @@ class MotionVae(PretrainedModule):
     ) -> Played:
         """Logits of each code, and the level.
 
-        Args:
-            points: One a block.
-            beats: One row a frame; see ``beat_features``.
-            codes: Of the same frames: later codebooks are conditioned on earlier ones.
+        ``points`` are one a block, ``beats`` one row a frame (see ``beat_features``); later
+        codebooks are conditioned on earlier ones of ``codes``.
         """
         spread = points.repeat_interleave(self.config.block_frames, dim=1)
         condition = self.condition(torch.cat([spread, beats], dim=-1))

@@ -98,6 +98,10 @@ class MotionSampler:
         if not temperature >= 0:
             raise InputError(f"temperature is {temperature}", "Give 0 or more.")
         self.model, self.codec, self.source = model, codec, source
+        self.sample_rate = codec.sample_rate
+        self.block_samples = model.config.block_frames * codec.hop_length
+        """Samples that one step gives."""
+        self.block_s = self.block_samples / self.sample_rate
         self.temperature, self.look_ahead_s = temperature, look_ahead_s
         self._frames, self._decoder = FrameDecoder(model), BlockDecoder(codec.model)
         after_s = self.block_s if playback_delay_s is None else playback_delay_s
@@ -105,21 +109,6 @@ class MotionSampler:
         self._reader = MovementReader(source, keep_s=model.config.segment_s + EARLY_S)
         self._seed = seed
         self.reset()
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self.codec.sample_rate
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that one step gives."""
-        return self.model.config.block_frames * self.codec.hop_length
-
-    @property
-    def block_s(self) -> float:
-        """Length of a block in seconds."""
-        return self.block_samples / self.sample_rate
 
     @property
     def now_s(self) -> float:
@@ -222,13 +211,8 @@ def play(
 
     What the live instrument plays, but not late: each block knows the movement around it.
 
-    Args:
-        model: A trained sampler.
-        poses: The dancer.
-        seed: Another seed plays otherwise.
-        rhythm: The beats to play on; without, the sampler plays freely.
-        temperature: See ``MotionSampler``.
-        codec: That of the model; the released one by default.
+    Without ``rhythm`` the sampler plays freely; ``temperature`` is as for ``MotionSampler``, and
+    the codec the released one by default.
 
     Raises:
         CheckpointError: If the codec is not the model's.
@@ -240,16 +224,13 @@ def play(
             f"the dance lasts {poses.duration_s:g} s, a segment {segment_s:g} s",
             "Give a longer one.",
         )
-    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "poses", seed, temperature)
-    sampler.follow(rhythm)
     seen = enumerate(zip(poses.world, poses.present, strict=True))
     observations = (
         (frame / poses.fps, partial(sampler.push_pose, world, bool(present)))
         for frame, (world, present) in seen
     )
-    blocks = _play_along(sampler, observations, round(poses.duration_s * codec.sample_rate))
-    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+    return _play_along(sampler, rhythm, observations, poses.duration_s)
 
 
 def play_frames(
@@ -265,15 +246,7 @@ def play_frames(
 ) -> Waveform:
     """Play a whole video by its motiongram; see ``play``.
 
-    Args:
-        model: A trained sampler.
-        frames: RGB, read as they are needed.
-        fps: Of the frames, in Hz.
-        duration_s: Of the sound.
-        seed: Another seed plays otherwise.
-        rhythm: The beats to play on.
-        temperature: See ``MotionSampler``.
-        codec: That of the model; the released one by default.
+    Frames are read as they are needed; ``duration_s`` is that of the sound.
 
     Raises:
         CheckpointError: If the codec is not the model's.
@@ -284,20 +257,18 @@ def play_frames(
         raise InputError(
             f"the video lasts {duration_s:g} s, a segment {segment_s:g} s", "Give a longer one."
         )
-    codec = codec or SpectralCodec.from_pretrained()
     sampler = _offline(model, codec, "motiongram", seed, temperature)
-    sampler.follow(rhythm)
     observations = (
         (number / fps, partial(sampler.push_frame, frame)) for number, frame in enumerate(frames)
     )
-    blocks = _play_along(sampler, observations, round(duration_s * codec.sample_rate))
-    return Waveform(np.concatenate(list(blocks))[None], codec.sample_rate)
+    return _play_along(sampler, rhythm, observations, duration_s)
 
 
 def _offline(
-    model: MotionVae, codec: SpectralCodec, source: Source, seed: int, temperature: float
+    model: MotionVae, codec: SpectralCodec | None, source: Source, seed: int, temperature: float
 ) -> MotionSampler:
     """A sampler whose fade-in will be cut off, and which knows the movement around each block."""
+    codec = codec or SpectralCodec.from_pretrained()
     return MotionSampler(
         model,
         codec,
@@ -311,21 +282,24 @@ def _offline(
 
 def _play_along(
     sampler: MotionSampler,
+    rhythm: RhythmTrack | None,
     observations: Iterator[tuple[float, Callable[[float], None]]],
-    n_samples: int,
-) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Blocks of sound, each observation, a time and what pushes it, given when it is due."""
-    skip = sampler.codec.model.fade_in
+    duration_s: float,
+) -> Waveform:
+    """Sound on the rhythm, each observation, a time and what pushes it, given when it is due."""
+    sampler.follow(rhythm)
+    n_samples = round(duration_s * sampler.sample_rate)
+    skip, blocks, played = sampler.codec.model.fade_in, [], 0
     following = next(observations, None)
-    while n_samples:
+    while played < n_samples:
         while following is not None and following[0] <= sampler.now_s + sampler.look_ahead_s:
             time_s, push = following
             push(time_s)
             following = next(observations, None)
-        block = sampler.step()[skip:][:n_samples]
+        blocks.append(sampler.step()[skip:])
         skip = max(0, skip - sampler.block_samples)
-        n_samples -= block.size
-        yield block
+        played += blocks[-1].size
+    return Waveform(np.concatenate(blocks)[None, :n_samples], sampler.sample_rate)
 
 
 def _bend(samples: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:

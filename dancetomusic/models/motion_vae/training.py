@@ -30,10 +30,7 @@ from dancetomusic.training.task import TrainingTask, scheduled_adamw
 class MotionVaeTask(TrainingTask):
     """Trains a ``MotionVae`` on dances beside music.
 
-    Args:
-        config: The settings.
-        output: The run's directory; what is rendered and encoded is kept there.
-        device: Where it is trained.
+    What is rendered and encoded is kept in ``output``.
 
     Raises:
         InputError: If data is missing, malformed or shorter than a crop.

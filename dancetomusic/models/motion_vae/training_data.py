@@ -139,8 +139,6 @@ class Pair:
     """A dance and music that follows it.
 
     Attributes:
-        poses: The dancer.
-        track: The beats of both.
         codes: Of the music at an even level.
         level: Its level, one value a code, in units of ``LEVEL_SPREAD_DB``.
         filmed: The motiongram of a camera that saw the dancer, if one did.
@@ -167,13 +165,8 @@ class SegmentBatch:
     """Crops of views, and all that is random about them.
 
     Attributes:
-        motiongram: Segments of the motiongram.
-        poses: Segments of the poses.
         by_sound: Samples whose latent points come from the sound.
         by_poses: Of the others, those whose points come from poses instead of the motiongram.
-        noise: Of the reparameterisation.
-        beats: Beat features.
-        codes: Targets.
         level: In units of ``LEVEL_SPREAD_DB``.
         audible: Frames loud enough that their codes are learned.
     """
@@ -210,9 +203,7 @@ def split_level(
 ) -> tuple[Waveform, Float32[np.ndarray, " frames"]]:
     """A mono sound at an even level, and the level it had.
 
-    Args:
-        sound: One channel.
-        hop_length: Samples for each value of the level.
+    The level has a value for each ``hop_length`` samples.
 
     Returns:
         The sound at ``LEVELLED_DB``, what was below ``QUIETEST_DB`` no louder than by that
@@ -306,11 +297,7 @@ def clip_pairs(
 ) -> list[Pair]:
     """The clips of a set, with drums and bass as the fader mixes them.
 
-    Args:
-        root: Directory of the set.
-        takes: Folder of its videos, if motiongrams are to be read from them.
-        codec: Makes the codes.
-        split: Which of the clips.
+    Motiongrams are read from the videos in ``takes``, where that is given.
 
     Raises:
         InputError: If there is no set, or no accepted clip.
@@ -353,11 +340,7 @@ def view_pair(pair: Pair, augment: PoseAugmentConfig, rng: np.random.Generator) 
 class SegmentCrops(TrainingSet):
     """Random crops of views.
 
-    Args:
-        config: The settings.
-        shape: Of the model.
-        views: Of dances beside music, one of each or several.
-        weights: How often each is chosen, relative to the others.
+    ``weights`` are how often each view is chosen, relative to the others.
     """
 
     batch_type = SegmentBatch

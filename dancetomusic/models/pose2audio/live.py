@@ -24,12 +24,7 @@ BLOCK_FRAMES, SIMPLE_BLOCK_FRAMES = 3, 6
 class CodeComposer(Composer):
     """Plays what a causal token decoder writes.
 
-    Args:
-        model: Causal.
-        codec: The one it was trained on.
-        style: Number of the style.
-        sampling: How codes are sampled.
-        seed: Of the codes.
+    The model is causal, and was trained on the codes of ``codec``.
     """
 
     LEAD_S = 0.1  # beats are predicted and accents are no codes, so neither comes later

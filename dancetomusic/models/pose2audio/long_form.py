@@ -32,17 +32,9 @@ def generate_codes(
 ) -> Int64[np.ndarray, "codebooks frames"]:
     """Write codes for every frame of ``rhythm``; the working memory does not grow with it.
 
-    Args:
-        generate: ``TokenDecoder.generate`` or its like, with the sampling options bound.
-        rhythm: Rhythm features of the whole piece.
-        memory: Pose memory of the whole piece.
-        memory_mask: Where ``memory`` is valid.
-        frame_rate: Code frames a second.
-        memory_rate: Memory positions a second.
-        window_s: What the decoder writes at once, in whole seconds.
-        seed: The same seed gives the same codes.
-        score: Piano roll of the whole piece, for a decoder that plays one.
-        on_progress: Called with the share done.
+    ``generate`` is ``TokenDecoder.generate`` or its like, with the sampling options bound; it
+    writes ``window_s``, whole seconds, at once. Rhythm, memory and score are of the whole piece,
+    and the same seed gives the same codes.
     """
     n_frames = rhythm.shape[0]
     source = torch.Generator().manual_seed(seed)

@@ -85,10 +85,6 @@ class PerceptualLoss(nn.Module):
 
     Sampled codes go through the codec's codebooks and its frozen decoder, and so does the
     gradient, which argmax would stop.
-
-    Args:
-        codec: Its own weights stay as they are.
-        temperature: Of ``sample_straight_through``.
     """
 
     def __init__(self, codec: SoftDecoder, *, temperature: float = 1.0) -> None:
@@ -112,13 +108,7 @@ class PerceptualLoss(nn.Module):
 
 
 class CodeCritic(nn.Module):
-    """Classifies embedded codes as true music or sampled, given their rhythm.
-
-    Args:
-        latent_channels: Width of the codec's embedding.
-        rhythm_features: Columns of the rhythm features.
-        channels: Width of the critic.
-    """
+    """Classifies embedded codes as true music or sampled, given their rhythm."""
 
     def __init__(self, latent_channels: int, rhythm_features: int, channels: int = 128) -> None:
         super().__init__()
@@ -141,13 +131,7 @@ class CodeCritic(nn.Module):
 
 
 class Adversary:
-    """A critic of codes, and the losses of both sides.
-
-    Args:
-        codec: Embeds codes.
-        rhythm_features: Columns of the rhythm features.
-        penalty_weight: Of the critic's gradient penalty.
-    """
+    """A critic of codes, and the losses of both sides."""
 
     def __init__(
         self, codec: SoftDecoder, rhythm_features: int, *, penalty_weight: float = 10.0

@@ -38,10 +38,6 @@ WEIGHT_BITS = 8
 class Pose2AudioModel(MusicModel):
     """Samples codes on the rhythm of a dance.
 
-    Args:
-        network: Estimates the rhythm and writes codes.
-        codec: Turns codes into sound; the one ``network`` was trained on.
-
     Raises:
         CheckpointError: If the network was trained on another codec.
     """

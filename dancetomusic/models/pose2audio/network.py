@@ -34,13 +34,10 @@ class Pose2AudioConfig:
 
     encoder: PoseEncoderConfig
     """Reads the rhythm and remembers the movement."""
-
     decoder: TokenDecoderConfig
     """Writes the codes."""
-
     codec_id: str
     """Identity of the codec whose codes are written."""
-
     codec: str = "codec"
     """Where that codec was in training: a directory, a released name or a hub id."""
 
@@ -84,9 +81,6 @@ class Pose2Audio(PretrainedModule):
     The two halves meet in the rhythm, which is fitted between them over the whole piece:
     to generate, call ``encoder``, ``rhythm_from_encoding``, ``rhythm_features`` and
     ``decoder.generate`` in turn.
-
-    Args:
-        config: Its shape.
     """
 
     MODEL, CONFIG = "pose2audio", Pose2AudioConfig
@@ -109,14 +103,9 @@ class Pose2Audio(PretrainedModule):
     ) -> tuple[Float[Tensor, "batch codebooks frames classes"], PoseEncoding]:
         """Logits of every code, and what the encoder says of the dance beside it.
 
-        Args:
-            world: World landmarks in metres at 24 frames a second.
-            present: Frames with a pose.
-            codes: Music from the same moment on; see ``TokenDecoder.forward``, as for the
-                next three.
-            rhythm: Its rhythm features.
-            style: Its style.
-            unconditional: Items whose decoder sees neither rhythm nor memory nor style.
+        World landmarks are in metres at 24 frames a second; codes begin at the same moment. Codes,
+        rhythm and style are as for ``TokenDecoder.forward``; ``unconditional`` items see neither
+        rhythm nor memory nor style.
         """
         encoding = self.encoder(world, present)
         logits = self.decoder(

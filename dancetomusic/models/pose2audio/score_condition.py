@@ -112,9 +112,7 @@ def timed_notes(score: Score, programs: Mapping[str, int] | None = None) -> Time
     Tracks are known by their names; of others, percussion is ``drums``, a bass program ``bass``,
     and everything else ``chords``.
 
-    Args:
-        score: The piece.
-        programs: For tracks named here, the program that plays in place of their own.
+    ``programs`` play in place of the own ones of the tracks that it names.
     """
     replaced = programs or {}
     instruments = np.full(N_PARTS, UNKNOWN_PROGRAM, np.uint8)
@@ -137,14 +135,7 @@ def timed_notes(score: Score, programs: Mapping[str, int] | None = None) -> Time
 def piano_roll(
     notes: TimedNotes, frame_rate: float, n_frames: int, first_frame: int = 0
 ) -> Float32[np.ndarray, "frames columns"]:
-    """The columns of ``N_COLUMNS`` for some frames; frame ``k`` begins at ``k / frame_rate`` s.
-
-    Args:
-        notes: The score.
-        frame_rate: Code frames a second.
-        n_frames: Rows.
-        first_frame: The first of them.
-    """
+    """The columns of ``N_COLUMNS`` for some frames; frame ``k`` begins at ``k / frame_rate`` s."""
     roll = np.zeros((n_frames, N_COLUMNS), np.float32)
     roll[:, :N_PARTS] = notes.given
     # Frame of each onset, and where in the frame it lies, from -1 (its start) to 1 (its end).
@@ -192,9 +183,7 @@ class ScoreCondition(nn.Module):
     A part that is not given adds nothing, and neither does an instrument before it has been
     trained; the output is zero at first, so that a trained decoder can go on with a score.
 
-    Args:
-        width: Of the decoder.
-        span: Frames that are gathered, past and future together; odd.
+    ``span``, which is odd, is how many frames are gathered, past and future together.
     """
 
     def __init__(self, width: int, span: int) -> None:

@@ -56,13 +56,7 @@ class ScoreCorpusConfig:
 
 @dataclass(frozen=True)
 class PlayedScore:
-    """A piece as it is learned from.
-
-    Attributes:
-        codes: Of its sound.
-        track: Its beats, and the energy that the arrangement follows.
-        notes: What is played, by which instruments.
-    """
+    """A piece as it is learned from."""
 
     codes: Int[np.ndarray, "codebooks frames"]
     track: RhythmTrack
@@ -76,11 +70,7 @@ def load_or_play(
 
     Rendering that was interrupted goes on with the first file that is missing.
 
-    Args:
-        config: What is rendered; more pieces of the same settings keep those that are there.
-        codec: Encodes the sound.
-        folder: Made if it is absent.
-        processes: That render at once.
+    More pieces of the same settings keep those that are there; ``folder`` is made if it is absent.
 
     Raises:
         InputError: If a SoundFont is unusable or lacks a preset.
@@ -130,12 +120,7 @@ def play_score(
 ) -> tuple[Waveform, TimedNotes]:
     """A piece for a rhythm and those who dance to it, in mono, and its notes.
 
-    Args:
-        track: Its beats and energy.
-        dancers: Whose hits are answered.
-        style: One that suits the rhythm by default.
-        rng: Everything random comes from it.
-        config: Which instruments play.
+    The style is by default one that suits the rhythm.
     """
     if style is None:
         style = choose_style(track, rng=rng).name

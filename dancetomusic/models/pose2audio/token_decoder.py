@@ -13,6 +13,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
 from dancetomusic.codec.patterns import CodePattern
+from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.pose2audio.score_condition import ScoreCondition, ScoreRoll
 from dancetomusic.models.styles import require_style
@@ -40,73 +41,53 @@ class TokenDecoderConfig:
 
     rhythm_features: int
     """Columns of the rhythm features."""
-
     memory_dim: int
     """Width of the pose memory."""
-
     n_codebooks: int = 2
     """Codebooks of the codec that are written."""
-
     codebook_size: int = 1024
     """Entries of each codebook."""
-
     pattern: str = "delay"
     """Order in which codes are written: ``delay`` or ``flatten``."""
-
     d_model: int = 256
     """Width of the transformer."""
-
     n_layers: int = 6
     """Decoder blocks."""
-
     n_heads: int = 4
     """Attention heads; each gets ``d_model / n_heads`` channels, an even number."""
-
     ff_mult: int = 4
     """Width of the feed-forward layers as a multiple of ``d_model``."""
-
     memory_layers: int = 1
     """Encoder blocks over the pose memory; 0 for none."""
-
     causal: bool = False
     """Whether a code sees only memory of what was danced before it; the rhythm is predicted."""
-
     rhythm_span: int = 31
     """Code frames, past and future together, over which rhythm is gathered; odd."""
-
     dropout: float = 0.1
     """Share of activations dropped in training, in [0, 1)."""
-
     frame_rate: float = 75.0
     """Code frames a second."""
-
     memory_rate: float = 12.0
     """Positions of the pose memory a second."""
-
     styles: tuple[str, ...] = ()
     """Styles of music that can be asked for; none by default."""
-
     window_s: int = 6
     """Length of the music that it was trained on, and writes at once, in whole seconds."""
-
     score: bool = False
     """Whether it plays a score where one is given."""
 
     def __post_init__(self) -> None:
-        counts = (
-            "rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads ff_mult "
-            "window_s"
+        check_ranges(
+            self,
+            counts="rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads "
+            "ff_mult window_s",
+            weights="memory_layers",
         )
-        for key in counts.split():
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} is {getattr(self, key)}", "Give at least 1.")
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(
                 f"d_model {self.d_model} does not split into {self.n_heads} heads of even width",
                 "Give a multiple of 2 · n_heads.",
             )
-        if self.memory_layers < 0:
-            raise ConfigError(f"memory_layers is {self.memory_layers}", "Give 0 or more.")
         if self.causal and self.memory_layers:
             raise ConfigError(
                 f"a causal decoder has {self.memory_layers} memory layers, which see ahead",
@@ -149,9 +130,6 @@ class Conditions:
 
     Attributes:
         rhythm: Embedding to be added at each step, that of the style included.
-        rotation: Rotary table of the steps.
-        keys: Keys of the pose memory, one tensor a layer.
-        values: Its values, likewise.
         mask: Memory positions that may be seen, by each step where they differ; ``None`` for all.
     """
 
@@ -173,8 +151,6 @@ class DecodingState:
     """A generation in progress: its conditions and one cache a layer.
 
     Attributes:
-        conditions: Computed by ``TokenDecoder.start``, or filled in while it runs.
-        caches: Keys and values of the steps taken.
         remembered: Positions of the pose memory filled in by ``TokenDecoder.remember``.
     """
 
@@ -237,9 +213,6 @@ class TokenDecoder(nn.Module):
     added like the rhythm: it can say directly what is played where. Those of ``ANY_STYLE`` are
     zero and stay so, and all are zero at first. A decoder without styles has no table. A score is
     added likewise, see ``ScoreCondition``.
-
-    Args:
-        config: Its shape.
     """
 
     def __init__(self, config: TokenDecoderConfig) -> None:
@@ -351,10 +324,7 @@ class TokenDecoder(nn.Module):
         It is seen from the step at which it has ended. Ignored if it began before the first
         step, or if the memory is full.
 
-        Args:
-            state: From ``start_live``.
-            memory: From the pose encoder.
-            began: When it began, in code frames from the first step.
+        ``began`` is when it began, in code frames from the first step.
         """
         conditions, config, slot = state.conditions, self.config, state.remembered + 1
         assert conditions.mask is not None
@@ -406,10 +376,9 @@ class TokenDecoder(nn.Module):
 
         Args:
             rhythm: Rhythm features of all frames, those of the prefix included.
-            memory: Pose memory whose position 0 is at the time of frame 0.
-            memory_mask: True where ``memory`` is valid; all of it by default.
-            style: Numbers as ``TokenDecoderConfig.style_index`` gives them; ``ANY_STYLE`` for
-                all by default.
+            memory: See ``forward``, as for the next two.
+            memory_mask: Where ``memory`` is valid.
+            style: Number of each item's style.
             score: Piano roll of all frames.
             prefix_codes: The first frames, to be continued; returned unchanged.
             sampling: How codes are sampled; from the plain distribution by default. Guidance

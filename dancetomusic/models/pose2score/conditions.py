@@ -49,9 +49,7 @@ GUIDED = ("style", "intensity", "group intensity", "playing", "hit", "ticks to h
 def conditions_of(frame: Frame, styles: Sequence[str]) -> Int64[np.ndarray, "ticks conditions"]:
     """The class of each condition at each tick up to the last hit.
 
-    Args:
-        frame: The piece.
-        styles: Those that the model knows; another counts as none in particular.
+    A style that is not among ``styles`` counts as none in particular.
     """
     beats = frame.plan.final_beat
     table = np.zeros((beats, len(CONDITIONS)), np.int64)

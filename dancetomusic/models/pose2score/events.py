@@ -102,12 +102,7 @@ _QUALITY_LIST = tuple(QUALITIES.values())
 
 @dataclass(frozen=True)
 class Events:
-    """A piece as events.
-
-    Attributes:
-        ticks: Of each event, from beat 0 on, increasing.
-        values: Of each field.
-    """
+    """A piece as events."""
 
     ticks: Int64[np.ndarray, " events"]
     values: Int64[np.ndarray, "events fields"]
@@ -126,10 +121,7 @@ def encode(
 ) -> Events:
     """The events of an arrangement up to its last hit.
 
-    Args:
-        frame: The piece.
-        voicings: Of the chords of each bar.
-        parts: Notes by track; on one tick the bass has one, chords and lead one stroke.
+    On one tick the bass has one note, chords and lead one stroke.
     """
     end = frame.plan.final_beat * TICKS_PER_BEAT
     slots: dict[int, dict[str, int]] = {tick: {} for tick in range(0, end, TICKS_PER_BEAT)}
@@ -313,11 +305,8 @@ def decode(
 ) -> Arrangement:
     """The arrangement that events stand for.
 
-    Args:
-        events: With an event at every beat up to the last hit.
-        frame: The piece; its chords up to the last hit are those of the events instead.
-        programs: By track, as the arrangement has them.
-        rng: Draws each velocity within its step.
+    There is an event at every beat up to the last hit; up to there the chords of ``frame`` are
+    those of the events instead. ``rng`` draws each velocity within its step.
     """
     rows = [dict(zip(FIELDS, row, strict=True)) for row in events.values.tolist()]
     chords = [bar.chord_at(beat) for bar in frame.bars for beat in range(bar.length)]

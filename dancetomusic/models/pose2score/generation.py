@@ -203,13 +203,8 @@ class _FieldReader:
     ) -> Int64[np.ndarray, " fields"]:
         """The fields of an event at a tick of a beat.
 
-        Args:
-            hidden: What they are read from.
-            tick: Of the beat.
-            before: The event before.
-            to_hit: Ticks to the next hit, which is not passed over; 0 for none soon.
-            hit: Whether a drum has to strike an accent.
-            rng: Draws every field.
+        ``to_hit`` is in ticks: the next hit is not passed over; 0 for none soon. With ``hit`` a
+        drum has to strike an accent.
         """
         values = np.zeros(len(FIELDS), np.int64)
         noise = rng.random(len(FIELDS))

@@ -80,11 +80,7 @@ class CausalBlock(nn.Module):
 
 
 class Composer(PretrainedModule):
-    """Predicts the fields of each event from the events before it and its conditions.
-
-    Args:
-        config: Its shape.
-    """
+    """Predicts the fields of each event from the events before it and its conditions."""
 
     MODEL = "pose2score"
     CONFIG = ComposerConfig
@@ -124,10 +120,7 @@ class Composer(PretrainedModule):
     ) -> Float[Tensor, "batch events field_width"]:
         """What the fields of each event are read from.
 
-        Args:
-            before: The event before each.
-            conditions: At each event.
-            ticks: Of each event; one row where all are alike.
+        ``ticks`` is one row where all are alike.
         """
         batch, events, _ = before.shape
         x = self.fields_in((before + self.field_rows).flatten(0, 1))

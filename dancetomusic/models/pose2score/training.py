@@ -37,10 +37,7 @@ GROUPS = {
 class ComposerTask(TrainingTask):
     """Trains a ``Composer`` on pieces of the arranger.
 
-    Args:
-        config: The settings.
-        output: The run's directory; the pieces are kept there.
-        device: Where it is trained.
+    The pieces are kept in ``output``.
 
     Raises:
         CheckpointError: If the archive of held-out performances is unusable.

@@ -89,10 +89,7 @@ class EventBatch:
     """Crops of pieces.
 
     Attributes:
-        ticks: Of each event.
-        values: Of each field.
         before: Values of the event before each; zeros before the first of a piece.
-        conditions: At each event.
         present: Events that are of the piece.
     """
 
@@ -114,13 +111,7 @@ class Piece:
 
 @dataclass
 class PieceSet(TrainingSet):
-    """Crops of pieces; longer pieces are drawn more often.
-
-    Args:
-        pieces: To crop.
-        config: Length of a crop.
-        seed: Of the crops.
-    """
+    """Crops of pieces; longer pieces are drawn more often."""
 
     pieces: list[Piece]
     config: ComposerTrainingConfig

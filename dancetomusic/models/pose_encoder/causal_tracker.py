@@ -37,10 +37,7 @@ class CausalBeatTracker:
     Attributes:
         grid: Beats so far and their confidence; times from the first frame.
 
-    Args:
-        encoder: Causal, in evaluation mode.
-        begin_s: Time of the first pose, on the clock of ``estimate``.
-        bpm: Tempo to keep.
+    The encoder is causal; ``begin_s`` is the time of the first pose, on the clock of ``estimate``.
     """
 
     def __init__(
@@ -83,10 +80,7 @@ class CausalBeatTracker:
     ) -> None:
         """Take the estimates of a step, at the encoder's frame rate.
 
-        Args:
-            phase: Cosine and sine of the beat phase, shorter where unsure.
-            downbeat_logits: Log-odds of a downbeat.
-            trust: In [0, 1]; 0 where no dancer is seen.
+        The phase is shorter where unsure; ``trust`` is in [0, 1], and 0 where no dancer is seen.
         """
         weights = np.full(len(phase), trust, np.float32)
         self.grid.push(np.ascontiguousarray(phase), weights)
@@ -147,9 +141,7 @@ def track_dance(
 ) -> tuple[Float[np.ndarray, " beats"], Float[np.ndarray, " beats"]]:
     """Beats of a whole dance as they would be known while it is danced, and their confidence.
 
-    Args:
-        encoder: Causal, in evaluation mode.
-        poses: One dancer at 24 frames a second.
+    The encoder is causal; poses are of one dancer at 24 frames a second.
 
     Raises:
         PoseError: If the poses are empty or at another frame rate.

@@ -96,9 +96,7 @@ def check_follow(follow: str) -> None:
 def same_tempo(first: Float[np.ndarray, " tempi"], second: Float[np.ndarray, " tempi"]) -> float:
     """Log Bayes factor of one tempo for two dancers against a tempo of each.
 
-    Args:
-        first: Log-likelihood of each of ``TEMPI_BPM``, up to a constant.
-        second: That of the other dancer.
+    The log-likelihoods are of each of ``TEMPI_BPM``, up to a constant.
 
     References:
         Kass and Raftery, "Bayes factors", 1995.

@@ -29,13 +29,7 @@ def rhythm_terms(
 ) -> dict[str, Tensor]:
     """Losses of phase, beat, downbeat and energy over the frames where ``mask`` is 1.
 
-    Args:
-        estimate: Of the encoder.
-        phase: Cosine and sine of the beat phase.
-        beats: Probability of a beat.
-        downbeats: Probability of a downbeat.
-        energy: In [0, 1].
-        mask: Frames that count.
+    The phase is given as cosine and sine, beats and downbeats as probabilities.
     """
     share = mask / mask.sum().clamp(min=1.0)
     beat, downbeat = (

@@ -151,12 +151,7 @@ def readings_from_encoding(
 ) -> tuple[MovementReading, ...]:
     """The readings of :func:`movement_rhythms` from an encoding that is there already.
 
-    Args:
-        encoding: Of all dancers together.
-        frame_rate: Of its phases, in Hz.
-        dancers: As they were encoded.
-        bpm: Tempo to keep.
-        template: In place of ``movement_tempo.TEMPLATE``.
+    The encoding is of all dancers together; ``template`` is as for :func:`movement_rhythms`.
 
     Raises:
         InputError: If ``bpm`` is outside 40-240.

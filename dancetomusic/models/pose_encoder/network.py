@@ -45,10 +45,8 @@ class PoseEncoderConfig:
     """Shape of a pose encoder.
 
     Attributes:
-        channels: Width of every layer and of the memory.
         dilations: One residual block each, in steps of 1/12 s.
         kernel: Taps of every convolution; odd.
-        dropout: Share of channels dropped in training.
         tempo_dropout: Likewise, where the tempo of a stretch is read.
         frame_rate: Output frames a second; the codec's.
         causal: Whether an output may depend only on poses up to the end of its 1/12 s.
@@ -271,10 +269,8 @@ def movement_features(
     reads nothing from others. Arms, head and heights pass the beat at another moment in every
     dance; feet are quickest half-way between beats in all.
 
-    Args:
-        signals: Some of ``models.tempo.rhythm_signals``.
-        present: Frames in which the dancer is seen.
-        causal: Whether the signals depend on the past only.
+    ``signals`` are some of ``rhythm_signals`` in ``models/pose_encoder/tempo.py``; where
+    ``causal``, they depend on the past only.
     """
     signals = signals * known_frames(present, causal=causal)[..., None]
     change = torch.zeros_like(signals)
@@ -339,10 +335,8 @@ def read_rhythm(
 ) -> RhythmTrack:
     """Read the beat of a dance from its poses; frames without a dancer do not count.
 
-    Args:
-        encoder: In evaluation mode.
-        poses: One dancer at 24 frames a second, of any length.
-        bpm: Tempo to keep; only the phase is then read.
+    Poses are of one dancer at 24 frames a second, of any length; with ``bpm`` only the phase is
+    read.
 
     Raises:
         PoseError: If the poses are empty or at another frame rate.

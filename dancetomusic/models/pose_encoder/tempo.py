@@ -37,9 +37,6 @@ class TempoHead(nn.Module):
 
     It weighs how movement repeats from two octaves below to two above each tempo, alike for
     all of them; what is danced at 80 and at 120 BPM looks the same to it.
-
-    Args:
-        dropout: Share of signals, and of hidden values, dropped in training.
     """
 
     def __init__(self, dropout: float = 0.2) -> None:
@@ -72,10 +69,7 @@ def rhythm_signals(
     pelvis over the lower foot and of the head; position of one foot relative to the other,
     sideways and forward of the hips; turning of the hips, and of the shoulders against them.
 
-    Args:
-        world: Landmarks in metres, y down.
-        fps: Frames a second.
-        causal: Whether rates of change may look at the past only.
+    Where ``causal``, rates of change look at the past only.
     """
     joints = world - world[:, :, (23, 24)].mean(dim=2, keepdim=True)
     velocity = _rate(joints, fps, causal)

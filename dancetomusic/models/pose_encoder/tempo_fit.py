@@ -46,8 +46,6 @@ class TempoSource:
     """A dance with a known tempo.
 
     Attributes:
-        poses: The dancer.
-        bpm: Beats a minute.
         kind: One of ``SHARES``.
         group: What is held out together in cross-validation; names its kind first.
         crops: How many crops are taken: the first is of the dance as it is, others are varied.
@@ -66,9 +64,7 @@ class TempoExamples:
 
     Attributes:
         likeness: What ``models.movement_tempo.repetition`` gives for each.
-        bpm: Their tempi in beats a minute.
         weight: Of each in the loss; they sum to 1.
-        group: Of each.
     """
 
     likeness: Float[np.ndarray, "crops lags"]

@@ -15,10 +15,7 @@ from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import CheckpointError
 from dancetomusic.models.encoders import open_encoder
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
-from dancetomusic.models.pose_encoder.network import (
-    PoseEncoder,
-    read_rhythm,
-)
+from dancetomusic.models.pose_encoder.network import PoseEncoder, read_rhythm
 from dancetomusic.models.pose_encoder.training_data import (
     DanceCrops,
     PoseEncoderTrainingConfig,
@@ -57,10 +54,6 @@ ON_SET = {
 
 class PoseEncoderTask(TrainingTask):
     """Trains a ``PoseEncoder`` on crops of dances.
-
-    Args:
-        config: The settings.
-        context: The processes that train together.
 
     Raises:
         InputError: If the data is missing, malformed, or holds poses that are not finite.

@@ -29,6 +29,7 @@ from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.pose_encoder.network import PoseEncoderConfig
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import ENERGY_RATE, movement_energy
+from dancetomusic.rhythm.features import beat_position
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
 from dancetomusic.training.clips import EndlessClips
 from dancetomusic.training.config import LoopConfig
@@ -119,14 +120,9 @@ class RhythmBatch:
     """Crops of poses, and the targets of the encoder at its frame rate.
 
     Attributes:
-        world: Landmarks.
-        present: Frames with a dancer.
         phase: Cosine and sine of the beat phase.
         beats: 1 at a beat, less in the two frames on either side.
-        downbeats: Likewise.
-        energy: In [0, 1].
         mask: 1 where the dancer is seen.
-        bpm: Tempo.
         windows: Choices of pose frames from which the tempo alone is estimated.
     """
 
@@ -308,7 +304,7 @@ def crop_source(
     rate = config.model.frame_rate
     at = np.arange(math.floor(config.crop_s * rate + 1e-6)) / rate
     beats = retime_beats(source.beat_times, start_s=start_s, speed=speed)
-    position = _beat_position(beats, at)
+    position = beat_position(beats, at)
     near_beat = _near(position, rate * np.median(np.diff(beats)))
     downbeat = near_beat * (np.rint(position).astype(int) % source.beats_per_bar == 0)
     if not source.downbeat_known:
@@ -336,16 +332,6 @@ def _stretch(present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     length = rng.uniform(*TEMPO_WINDOW_S) * POSE_FPS
     first = rng.uniform(0, max(1e-6, count[-1] - length))
     return present & (count > first) & (count <= first + length)
-
-
-def _beat_position(beats: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Beats elapsed at each time, extrapolated at both ends."""
-    count = np.arange(beats.size)
-    position = np.interp(at, beats, count)
-    early, late = at < beats[0], at > beats[-1]
-    position[early] = (at[early] - beats[0]) / (beats[1] - beats[0])
-    position[late] = beats.size - 1 + (at[late] - beats[-1]) / (beats[-1] - beats[-2])
-    return position
 
 
 def _near(position: np.ndarray, frames_per_beat: float) -> np.ndarray:

@@ -43,13 +43,7 @@ def arrange_by_rules(
 
 
 class ScoreModel(MusicModel):
-    """Writes a score for the dance, or takes a given one, and plays it in stereo at 44.1 kHz.
-
-    Args:
-        compose: Writes the score.
-        sampling: Its defaults.
-        sampling_fields: What of it can be chosen.
-    """
+    """Writes a score for the dance, or takes a given one, and plays it in stereo at 44.1 kHz."""
 
     def __init__(
         self,
@@ -121,10 +115,7 @@ def write_score(
 ) -> WrittenScore:
     """The score that is given, or one that is planned and composed for the dance.
 
-    Args:
-        conditions: Its style is the one asked for, or the one that suits the dance best.
-        sampling: Of the composer.
-        compose: Writes the score.
+    The style is the one asked for, or the one that suits the dance best.
     """
     rhythm, choice = conditions.rhythm, conditions.score
     asked = choice.style_file or conditions.style

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecModel
 from dancetomusic.errors import ConfigError
+from dancetomusic.metrics.audio_distance import perplexity
 from dancetomusic.models.registry import TrainingEntry
 from dancetomusic.models.spectral_codec.losses import (
     PeriodDiscriminator,
@@ -53,10 +54,7 @@ STEP_INDEX = 2**31
 class CodecTask(TrainingTask):
     """What both stages share: crops of a rendered corpus, and spectral validation.
 
-    Args:
-        config: The settings of this stage.
-        model: What is trained, on its device.
-        output: Where the corpora are kept.
+    The corpora are kept in ``output``.
 
     Raises:
         InputError: If there are no grooves, or a piece is no longer than a crop.
@@ -87,8 +85,12 @@ class CodecTask(TrainingTask):
         samples = self.held_out.fixed_batch(VALIDATION_SAMPLES).samples.to(self.device)
         codes = self.model.encode(samples, self.n_codebooks(2))
         estimate = self.model.decode(codes)[:, : samples.shape[1]]
-        used = {f"perplexity_{n}": _perplexity(each) for n, each in enumerate(codes.unbind(1))}
-        return {"loss": float(self.spectral(estimate, samples)), **used}
+        books = codes.transpose(0, 1).flatten(1).cpu().numpy()
+        used = enumerate(perplexity(books, self.config.codec.codebook_size))
+        return {
+            "loss": float(self.spectral(estimate, samples)),
+            **{f"perplexity_{n}": float(value) for n, value in used},
+        }
 
     def log_samples(self, logger: Logger, step: int) -> dict[str, float]:
         """Five seconds of held-out music through two codebooks."""
@@ -106,13 +108,7 @@ class CodecTask(TrainingTask):
 
 
 class WholeCodecTask(CodecTask):
-    """The first stage: encoder, codebooks and decoder on spectral losses.
-
-    Args:
-        config: The settings of this stage.
-        output: Where the corpora are kept.
-        context: The processes that train together.
-    """
+    """The first stage: encoder, codebooks and decoder on spectral losses."""
 
     stage = 1
 
@@ -161,11 +157,7 @@ class WholeCodecTask(CodecTask):
 class CodecDecoderTask(CodecTask):
     """The second stage: the decoder alone, also against discriminators and the buzz.
 
-    Args:
-        config: The settings of this stage.
-        first: Checkpoint of the first stage.
-        output: Where the corpora are kept.
-        context: The processes that train together.
+    ``first`` is the checkpoint of the first stage.
     """
 
     stage = 2
@@ -253,13 +245,6 @@ def with_fine_band(model: SpectralCodecModel, fine_from_bin: int) -> SpectralCod
     held = model.state_dict() | {"head.weight": torch.cat(rows), "head.bias": torch.cat(biases)}
     finer.load_state_dict(held)
     return finer
-
-
-def _perplexity(codes: Int64[Tensor, "batch frames"]) -> float:
-    """exp(entropy): the number of codes that, used evenly, have the entropy of these."""
-    share = torch.bincount(codes.flatten()).float() / codes.numel()
-    share = share[share > 0]
-    return float(torch.exp(-(share * share.log()).sum()))
 
 
 def train_codec(config: CodecTrainingConfig, output: Path | str) -> SpectralCodec:

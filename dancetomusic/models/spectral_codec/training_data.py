@@ -82,7 +82,6 @@ class SoundBatch:
     """Crops of rendered music, and the number of their first frames.
 
     Attributes:
-        samples: Each with its own gain and tone.
         first_frame: Where each is taken to begin; the phase noise of the decoder depends on it.
     """
 
@@ -92,10 +91,6 @@ class SoundBatch:
 
 class CorpusCrops(TrainingSet):
     """Random crops of a corpus, each with its own gain and tone.
-
-    Args:
-        config: The settings.
-        corpus: The pieces.
 
     Raises:
         InputError: If the pieces are no longer than a crop.

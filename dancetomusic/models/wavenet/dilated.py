@@ -15,10 +15,6 @@ class FrameUpsampler(nn.Module):
     A transposed convolution with one kernel of two hops for all channels. It begins as the
     triangle that joins frames by straight lines, and stays that unless it is learned. As the
     channels share it, it can be applied before or after any linear map of them.
-
-    Args:
-        hop: Samples a frame.
-        learned: Whether the kernel is trained.
     """
 
     kernel: Tensor
@@ -44,11 +40,6 @@ class GatedStack(nn.Module):
 
     A layer of dilation ``d`` reads positions ``t - d`` and ``t``. Nothing is padded: the output
     is ``receptive_field - 1`` positions shorter than the input.
-
-    Args:
-        channels: Width of the residual path.
-        skip_channels: Width of the skip path.
-        dilations: One layer each.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016.
@@ -101,9 +92,7 @@ class GatedStack(nn.Module):
 class TimeConvolutions(nn.Module):
     """Residual dilated convolutions over frames, which keep their number.
 
-    Args:
-        channels: Width.
-        dilations: One layer of five taps each.
+    There is one layer of five taps for each of ``dilations``.
     """
 
     def __init__(self, channels: int, dilations: Sequence[int]) -> None:

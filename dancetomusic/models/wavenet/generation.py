@@ -3,7 +3,7 @@
 A layer of dilation ``d`` needs its input of ``d`` samples ago: a ring of ``d`` vectors holds it, so
 a sample costs one small product a layer instead of a pass over the whole receptive field (Paine
 et al., "Fast Wavenet Generation Algorithm", 2016). The loop over samples is compiled by Numba for
-one core. ``generate_naively`` is the same by passes over the receptive field.
+one core.
 """
 
 from __future__ import annotations
@@ -168,14 +168,8 @@ def stream(
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """The sound of a movement second by second, in memory that does not grow with it.
 
-    Args:
-        model: Reads this kind of movement.
-        movement: Features of poses, or pictures, at ``MOVEMENT_FPS``.
-        n_samples: Length; by default the movement's.
-        seed: The same seed gives the same sound.
-        sampling: See ``play``.
-        genre: One that the model knows; by default none in particular.
-        latent_seed: See ``play``.
+    ``movement`` are features of poses, or pictures, at ``MOVEMENT_FPS``; ``n_samples`` is by
+    default as long as they are. The others are as for :func:`play`.
 
     Raises:
         InputError: See ``play``.
@@ -219,44 +213,6 @@ def _blocks(
         gates = gates_at(start // hop, BLOCK_FRAMES + 1)
         classes = queues.write(gates, rng.random(BLOCK_FRAMES * hop), temperature=temperature)
         yield decode_mulaw(classes[: n_samples - start])
-
-
-@torch.no_grad()
-def generate_naively(
-    model: WaveNet,
-    gates: Float32[Tensor, "1 layers twice frames"],
-    uniform: Float[np.ndarray, " samples"],
-    history: UInt8[np.ndarray, " history"],
-    *,
-    temperature: float = 1.0,
-) -> UInt8[np.ndarray, " samples"]:
-    """The same as ``SampleQueues``, each sample by a pass over its whole receptive field.
-
-    Args:
-        model: Any.
-        gates: From the first sample of ``history`` to the last one to be written.
-        uniform: Decides each sample, in [0, 1).
-        history: Classes to continue from, at least a receptive field of them, whole frames.
-        temperature: Divides the logits; 0 takes the likeliest class.
-    """
-    field, hop = model.receptive_field, model.config.hop_length
-    classes = np.concatenate([history, np.zeros(uniform.size, np.uint8)])
-    for number, chance in enumerate(uniform):
-        at = history.size + number
-        first, last = (at - field + 1) // hop, at // hop + 1
-        window = torch.from_numpy(classes[at - field : at].astype(np.int64))[None]
-        logits = model(window, gates[..., first : last + 1], ahead=last * hop - at - 1)
-        classes[at] = _draw(logits[0, :, 0].numpy(), float(chance), temperature)
-    return classes[history.size :]
-
-
-def _draw(logits: Float32[np.ndarray, " classes"], chance: float, temperature: float) -> int:
-    """The class at which the probabilities add up to ``chance``."""
-    if temperature == 0:
-        return int(logits.argmax())
-    weights = np.exp((logits - logits.max()) / temperature, dtype=np.float64)
-    total = np.cumsum(weights)
-    return min(int((total <= chance * total[-1]).sum()), N_CLASSES - 1)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

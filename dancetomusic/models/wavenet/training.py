@@ -122,11 +122,8 @@ def take_weights(model: WaveNet, start: WaveNet) -> None:
 class WaveNetTask(TrainingTask):
     """Trains a ``WaveNet`` on crops of dances with their sound.
 
-    Args:
-        config: The settings.
-        output: The run's directory; what is rendered is kept there.
-        context: The processes that train together.
-        sounds: What to learn from instead of ``config.source``, all but the last for training.
+    What is rendered is kept in ``output``. ``sounds`` are learned from in place of
+    ``config.source``, all but the last.
 
     Raises:
         InputError: If data is missing, malformed, silent or too short.
@@ -221,10 +218,7 @@ def train_wavenet(
 
     Prints the length of its receptive field and, after a range test, the learning rate to try.
 
-    Args:
-        config: The settings.
-        output: Directory of the run.
-        sounds: What to learn from instead of ``config.source``, the last one held out.
+    ``sounds`` are learned from in place of ``config.source``, the last one held out.
 
     Raises:
         DanceToMusicError: See ``WaveNetTask`` and ``run_training``.

@@ -143,13 +143,9 @@ class SoundCrops:
     """Windows of movement, and crops of sound within them.
 
     Attributes:
-        movement: Features of poses, or pictures.
-        seen: Samples with movement; the others are unconditional.
         classes: History, then what is predicted.
         first: Step of the condition at which that begins.
-        phase: Cosine and sine of the beat phase in the window.
         phase_known: Where it is known.
-        genre: Index of the genre.
         signals: What the pictures show, where they are drawn of poses; else no frames.
         reference: Another stretch of the same piece, for the bottleneck; empty without one.
     """
@@ -168,10 +164,7 @@ class SoundCrops:
 class DanceSoundCrops(TrainingSet):
     """Crops at random positions; dances are chosen in proportion to their length.
 
-    Args:
-        config: The settings.
-        sounds: Dances with their sound.
-        clips: A stream of them in place of ``sounds``.
+    ``clips`` are a stream of them in place of ``sounds``.
 
     Raises:
         InputError: If a sound is shorter than a crop with its receptive field.
@@ -264,10 +257,8 @@ def reference_of(sound: DanceSound, rng: np.random.Generator) -> Float32[np.ndar
 def movement_of(model: WaveNetConfig, sound: DanceSound, *, seed: int = 0) -> Movement:
     """The whole movement of a dance, of the kind that a model reads.
 
-    Args:
-        model: What reads it.
-        sound: Pictures are drawn of its poses, where it comes without.
-        seed: Chooses the camera and the looks of a drawn dancer.
+    Where a sound comes without pictures they are drawn of its poses; ``seed`` chooses the camera
+    and the looks of the dancer.
     """
     if model.movement == "pictures" and sound.pictures is not None:
         return sound.pictures

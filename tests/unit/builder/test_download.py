@@ -25,16 +25,7 @@ from dancetomusic.builder.remote import find_ffmpeg
 from dancetomusic.builder.sources import Section
 from dancetomusic.errors import ConfigError, InputError, OutputError, VideoError
 from dancetomusic.io.video import probe_video, read_frames
-from tests.http_faults import (
-    FaultyServer,
-    endless,
-    redirect,
-    reset,
-    slow,
-    stall,
-    status,
-    truncate,
-)
+from tests.http_faults import FaultyServer, endless, redirect, reset, slow, stall, status, truncate
 from tests.video_factory import clicks, read_number, write_video
 
 SETTINGS = DownloadSettings(retries=3, socket_timeout_s=2.0)

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from building_tools.excerpt import main as excerpt
-from dancetomusic.io.audio import read_audio, write_wav
+from dancetomusic.io.audio import read_audio, write_audio
 from dancetomusic.types import Waveform
 
 
@@ -16,7 +16,7 @@ def sound(tmp_path: Path) -> Path:
     """Three seconds at 440 Hz, then three at 1,760 Hz."""
     times = np.arange(6 * 44_100) / 44_100
     tone = 0.3 * np.sin(2 * np.pi * np.where(times < 3, 440, 1760) * times)
-    write_wav(tmp_path / "sound.wav", Waveform(np.tile(tone.astype(np.float32), (2, 1)), 44_100))
+    write_audio(tmp_path / "sound.wav", Waveform(np.tile(tone.astype(np.float32), (2, 1)), 44_100))
     return tmp_path / "sound.wav"
 
 

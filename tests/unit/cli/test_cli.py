@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dancetomusic import cli
-from dancetomusic.cli import generate_options
+from dancetomusic.cli import generate_checks
 from dancetomusic.cli.train import parse_override
 from dancetomusic.config import config_from_dict
 from dancetomusic.errors import ConfigError, PoseError
@@ -174,7 +174,7 @@ def test_the_pipeline_takes_what_the_command_passes():
     from dancetomusic.generate.one import DanceToMusic
     from dancetomusic.generate.result import Music
 
-    assert generate_options.BEAT_SOURCES == BEAT_SOURCES
+    assert generate_checks.BEAT_SOURCES == BEAT_SOURCES
     own = {"source", "outputs", "save_rhythm", "save_poses", "overlay_skeleton", "mix_original"}
     own |= {"click", "condition", "instrument", "stems"}
     own |= {"suffix", "engine", "ray_address"}

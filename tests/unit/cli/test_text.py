@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.builder.stages.standardise import read_part, standardise
-from dancetomusic.io.audio import read_audio, read_flac, write_flac, write_wav
+from dancetomusic.io.audio import read_audio, read_flac, write_audio, write_flac
 from dancetomusic.types import Waveform
 from tests.video_factory import clicks, write_video
 
@@ -82,7 +82,7 @@ def test_a_name_that_is_no_text_is_shown(tmp_path):
 
 def test_sound_is_written_and_read_under_a_name_that_is_no_text(tmp_path: Path) -> None:
     sound = Waveform(np.full((1, 2400), 0.25, np.float32), 24_000)
-    write_wav(tmp_path / f"{STRANGE}.wav", sound)
+    write_audio(tmp_path / f"{STRANGE}.wav", sound)
     heard = read_audio(tmp_path / f"{STRANGE}.wav")
     assert heard is not None and heard.duration_s == pytest.approx(0.1)
     write_flac(tmp_path / f"{STRANGE}.flac", sound)

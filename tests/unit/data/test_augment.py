@@ -3,13 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dancetomusic.data.augment import (
-    PoseAugmentConfig,
-    retime,
-    retime_beats,
-    turn,
-    vary_pose,
-)
+from dancetomusic.data.augment import PoseAugmentConfig, retime, retime_beats, turn, vary_pose
 from dancetomusic.errors import ConfigError
 
 NOTHING = PoseAugmentConfig(

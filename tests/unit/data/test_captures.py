@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.data.augment import turn
-from dancetomusic.data.captures import (
-    WINDOW_BEATS,
-    capture_disjoint,
-    find_captures,
-)
+from dancetomusic.data.captures import WINDOW_BEATS, capture_disjoint, find_captures
 from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.tang2018 import load_dances
 

@@ -4,11 +4,7 @@ import pytest
 pytest.importorskip("mir_eval")
 
 from dancetomusic.data.dance import fully_visible
-from dancetomusic.evaluation.clips import (
-    baseline_estimators,
-    cut_clips,
-    speed_minima,
-)
+from dancetomusic.evaluation.clips import baseline_estimators, cut_clips, speed_minima
 from dancetomusic.evaluation.pieces import Piece, Song
 from dancetomusic.metrics.beats import beat_f
 from dancetomusic.synthesis.choreography import choreograph

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dancetomusic.cli.generate_options import conditioned
+from dancetomusic.cli.generate_checks import conditioned
 from dancetomusic.data.dance import fully_visible
 from dancetomusic.errors import CheckpointError, InputError
 from dancetomusic.generate.one import DanceToMusic

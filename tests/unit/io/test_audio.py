@@ -18,7 +18,6 @@ from dancetomusic.io.audio import (
     resample,
     write_audio,
     write_stems,
-    write_wav,
 )
 from dancetomusic.io.loudness import true_peak
 from dancetomusic.types import Waveform
@@ -133,7 +132,7 @@ def test_fit_length_cuts_or_adds_silence(n: int) -> None:
 @pytest.mark.parametrize("gain", [1.0, 4.0])
 def test_wav_is_written_without_clipping(tmp_path: Path, gain: float) -> None:
     sound = Waveform(waveform(channels=2).samples * np.float32(gain), 24_000)
-    write_wav(tmp_path / "s.wav", sound)
+    write_audio(tmp_path / "s.wav", sound)
     data, rate = soundfile.read(tmp_path / "s.wav", always_2d=True)
     info = soundfile.info(tmp_path / "s.wav")
     assert (rate, info.subtype, info.format) == (24_000, "PCM_16", "WAV")
@@ -144,7 +143,7 @@ def test_wav_is_written_without_clipping(tmp_path: Path, gain: float) -> None:
 
 def test_wav_cannot_be_written_into_nowhere(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
-        write_wav(tmp_path / "none" / "s.wav", waveform())
+        write_audio(tmp_path / "none" / "s.wav", waveform())
 
 
 def test_peak_safe_leaves_what_is_in_range() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("librosa")
 
-from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, root_form
+from dancetomusic.metrics.sound_harmony import bass_roots, pitch_classes, repeated_form
 from dancetomusic.types import Waveform
 
 RATE = 24_000
@@ -32,18 +32,18 @@ def test_the_root_is_the_bass_of_the_first_half_of_the_bar(tiny_rng):
     samples += 0.01 * tiny_rng.standard_normal(samples.size)
     roots = bass_roots(Waveform(0.3 * samples[None].astype(np.float32), RATE), BEATS, NUMBERS)
     np.testing.assert_array_equal(roots, [p % 12 for p in first])
-    assert root_form(roots) == (1.0, 0.0)
+    assert repeated_form(roots) == (1.0, 0.0)
 
 
 def test_silence_has_no_root():
     roots = bass_roots(Waveform(np.zeros((1, 16 * RATE), np.float32), RATE), BEATS, NUMBERS)
     assert (roots == -1).all()
-    assert np.isnan(root_form(roots)).all()
+    assert np.isnan(repeated_form(roots)).all()
 
 
 def test_the_form_of_roots():
-    again, sooner = root_form(np.array([0, 5, 7, 0, 0, 5, 7, 0]))
+    again, sooner = repeated_form(np.array([0, 5, 7, 0, 0, 5, 7, 0]))
     assert again == 1.0
     assert sooner == pytest.approx(np.mean([1 / 7, 0.0, 2 / 5]))
-    assert np.isnan(root_form(np.array([3, 3, 3]))[0])
-    assert root_form(np.array([3, 3, 3]))[1] == 1.0
+    assert np.isnan(repeated_form(np.array([3, 3, 3]))[0])
+    assert repeated_form(np.array([3, 3, 3]))[1] == 1.0

@@ -12,12 +12,7 @@ import pytest
 from dancetomusic.errors import DependencyError, InputError, OutputError, PoseError
 from dancetomusic.io.cache import cache_directory
 from dancetomusic.pose.extract import extract_poses
-from dancetomusic.pose.mediapipe import (
-    DETECTION_SIDE,
-    default_model,
-    detect_poses,
-    shrink,
-)
+from dancetomusic.pose.mediapipe import DETECTION_SIDE, default_model, detect_poses, shrink
 
 
 def test_the_model_that_comes_with_the_package_is_whole() -> None:

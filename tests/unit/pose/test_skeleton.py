@@ -3,13 +3,7 @@ import pytest
 import torch
 
 from dancetomusic.pose.landmarks import LIMBS, mirror
-from dancetomusic.pose.skeleton import (
-    Skeleton,
-    directions_of,
-    face_camera,
-    heading_of,
-    turn_by,
-)
+from dancetomusic.pose.skeleton import Skeleton, directions_of, face_camera, heading_of, turn_by
 from dancetomusic.synthesis.choreography import choreograph
 
 

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 
 from dancetomusic.errors import InputError
-from dancetomusic.rhythm.beats import (
-    extrapolate_beats,
-    fit_grid,
-    steady_grid,
-    track_from_beats,
-)
+from dancetomusic.rhythm.beats import extrapolate_beats, fit_grid, steady_grid, track_from_beats
 
 RATE = 75.0
 LEVEL = np.full(10, 0.5, np.float32)

@@ -10,14 +10,7 @@ from dancetomusic.errors import InputError
 from dancetomusic.io.audio import write_stems
 from dancetomusic.io.loudness import integrated_loudness, true_peak
 from dancetomusic.score.master import master
-from dancetomusic.score.mix import (
-    EQUALISERS,
-    Channel,
-    duck_under,
-    levelled,
-    mix_stems,
-    sum_stems,
-)
+from dancetomusic.score.mix import EQUALISERS, Channel, duck_under, levelled, mix_stems, sum_stems
 from dancetomusic.types import Waveform
 
 RATE = 44_100

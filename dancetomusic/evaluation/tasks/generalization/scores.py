@@ -55,9 +55,6 @@ class ClipScore:
     """How one reading of a clip did.
 
     Attributes:
-        dance: Of the clip.
-        name: Of the clip.
-        f: Beat F at ±70 ms.
         tempo: 1 if the tempo is within 4 %, else 0; a mean over draws in between.
         confidence: Of each estimated beat.
         right: Whether it lies at an annotated one.
@@ -116,11 +113,7 @@ def held_out_clips(
 ) -> list[MovementClip]:
     """Clips side by side from the start of every stretch of a block's figures, each once.
 
-    Args:
-        dances: All dances of the set, of every split.
-        block: ``figures-N``.
-        length_s: Length of a clip as it is read; an incomplete last one is left out.
-        speeds: Stretches are played this many times as fast; 1 is as danced.
+    An incomplete last clip is left out; stretches are played ``speeds`` times as fast.
 
     Raises:
         InputError: If there is no such block.
@@ -161,9 +154,7 @@ def score_baselines(
 ) -> dict[str, list[ClipScore]]:
     """Scores of the baselines; those of random phase are sampled ten times.
 
-    Args:
-        songs: Where a genre's mean tempo comes from; a clip's own song is left out.
-        clips: What to score them on.
+    A genre's mean tempo comes from ``songs``; a clip's own is left out.
     """
     scores: dict[str, list[ClipScore]] = {row: [] for row in baseline_estimators(songs)}
     estimators = {
@@ -204,9 +195,7 @@ def score_street(
 ) -> list[StreetRow]:
     """Rows of the street table.
 
-    Args:
-        street: The clips.
-        estimated: By reading, for each run, the beats of every clip.
+    ``estimated`` holds, by reading, for each run, the beats of every clip.
     """
     rows = []
     for name, chosen in {

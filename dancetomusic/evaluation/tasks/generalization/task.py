@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,6 @@ from dancetomusic.evaluation.tasks.generalization.scores import (
     WITH_DEPTH,
     ClipScore,
     Pooled,
-    Reader,
     Reading,
     StreetRow,
     dance_clips,
@@ -119,12 +119,9 @@ class Run:
     """One trained encoder.
 
     Attributes:
-        directory: Where it lies.
         causal: Whether it looks at the past only.
         hold_out: What it has not learned from besides ``val``; ``None``, a genre, a block, or
             ``captures``.
-        seed: Of its training.
-        trained_on: Names of its dances.
     """
 
     directory: str
@@ -151,7 +148,6 @@ class RunsTarget(Target):
     """A target that is asked of several training runs.
 
     Attributes:
-        runs: Which runs it was measured on.
         complete: Whether these are as many as it is asked of.
     """
 
@@ -172,18 +168,6 @@ class Group:
     complete: bool
     scores: dict[str, list[ClipScore]]
     baselines: dict[str, dict[str, list[ClipScore]]]
-
-
-def open_reader(directory: str) -> Reader:
-    """What estimates beats from poses with the encoder of a checkpoint.
-
-    Raises:
-        CheckpointError: If the directory holds no intact pose encoder.
-    """
-    from dancetomusic.models.pose_encoder.network import PoseEncoder
-
-    encoder = PoseEncoder.from_pretrained(directory)
-    return lambda poses: read_clip(encoder, poses)
 
 
 def read_clip(encoder: PoseEncoder, poses: PoseSequence) -> Reading:
@@ -243,6 +227,8 @@ def score_runs(
         InputError: If a run was trained on dances that it would be scored on, or holds out what
             there is not.
     """
+    from dancetomusic.models.pose_encoder.network import PoseEncoder
+
     songs = [
         Song(dance.dance_id, dance.genre, dance.bpm, dance.audio_path)
         for dance in dances
@@ -260,7 +246,7 @@ def score_runs(
         _check_unseen(run, clips[run.hold_out])
     for run in runs:
         began = time.monotonic()
-        reader = open_reader(run.directory)
+        reader = partial(read_clip, PoseEncoder.from_pretrained(run.directory))
         scores[run] = {kind: score_clips(reader, own) for kind, own in clips[run.hold_out].items()}
         if run.hold_out is None:
             estimated[run.reading].append([reader(clip.poses).beat_times for clip in street])

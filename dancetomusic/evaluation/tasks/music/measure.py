@@ -28,17 +28,8 @@ from dancetomusic.evaluation.tasks.music.real_grooves import (
     render_performance,
     score_performance,
 )
-from dancetomusic.evaluation.tasks.music.rows import (
-    TRUTH_CODEC,
-    baseline_sounds,
-    metronome_on,
-)
-from dancetomusic.evaluation.tasks.music.scores import (
-    Reference,
-    Scores,
-    score_sound,
-    tempo_kept,
-)
+from dancetomusic.evaluation.tasks.music.rows import TRUTH_CODEC, baseline_sounds, metronome_on
+from dancetomusic.evaluation.tasks.music.scores import Reference, Scores, score_sound, tempo_kept
 from dancetomusic.io.audio import fit_length, resample
 from dancetomusic.metrics.bar_similarity import bar_patterns, self_similarity
 from dancetomusic.metrics.beats import beat_f, track_beats
@@ -141,10 +132,7 @@ class Findings:
     """Everything that was measured, before means are taken.
 
     Attributes:
-        pieces: What it was measured on.
-        takes: Sounds.
         long: Each model's piece of three minutes.
-        grooves: Real performances.
     """
 
     pieces: list[Piece]
@@ -213,12 +201,8 @@ def measure(
 ) -> Findings:
     """Measure every row on every piece.
 
-    Args:
-        pieces: What to make music for.
-        songs: Where other songs and genre tempi come from; may include those of ``pieces``.
-        plan: What to put beside the baselines.
-        engine: Where the work is done, a job a piece and row group.
-        on_done: Called after each job with the number of all.
+    Other songs and genre tempi come from ``songs``. A job is a piece and a group of rows;
+    ``on_done`` is called after each with the number of all.
 
     Raises:
         InputError: If a sound is missing everywhere or cannot be read.

@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dancetomusic.evaluation import sound_scores
-from dancetomusic.evaluation.report import (
-    DASH,
-    Cell,
-    cell_text,
-    page_head,
-    table,
-    targets_table,
-)
-from dancetomusic.evaluation.tasks.music.scores import (
-    GROOVE_COLUMNS,
-    LEGACY_COLUMNS,
-    TIME_COLUMNS,
-)
-from dancetomusic.evaluation.tasks.music.summary import (
-    GROOVE_RANGE,
-    LEAD_COLUMNS,
-    Summary,
-)
+from dancetomusic.evaluation.report import DASH, Cell, cell_text, page_head, table, targets_table
+from dancetomusic.evaluation.tasks.music.scores import GROOVE_COLUMNS, LEGACY_COLUMNS, TIME_COLUMNS
+from dancetomusic.evaluation.tasks.music.summary import GROOVE_RANGE, LEAD_COLUMNS, Summary
 
 TIME_NOTE = """\
 Beats are tracked in the sound of the whole piece and scored against the annotated beats
@@ -57,13 +42,7 @@ beat; the split `figures` holds figures out."""
 
 
 def render_page(summary: Summary, facts: Mapping[str, str], plots: Sequence[str]) -> str:
-    """The whole report.
-
-    Args:
-        summary: Its content.
-        facts: Lines of its head: what was measured on what.
-        plots: Names of pictures beside the page.
-    """
+    """The whole report."""
     parts = [*page_head("Does the music fit the dance?", facts), HELD_OUT_NOTE, ""]
     if summary.targets:
         parts += ["## What a groove must hold", ""]

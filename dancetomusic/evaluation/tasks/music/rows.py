@@ -38,11 +38,7 @@ def baseline_sounds(
 ) -> Iterator[tuple[str, Waveform]]:
     """Row names and sounds that need no model; random ones come ``draws`` times.
 
-    Args:
-        piece: What to make sounds for.
-        truth: Its own music.
-        songs: Where other songs and genre tempi come from; its own is left out.
-        draws: Random choices a row.
+    Other songs and genre tempi come from ``songs``, without its own.
 
     Raises:
         InputError: If a song has no sound.

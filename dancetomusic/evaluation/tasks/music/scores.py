@@ -24,11 +24,7 @@ from dancetomusic.metrics.beats import (
 )
 from dancetomusic.metrics.downbeat_accent import BASS_LIMIT_HZ, downbeat_accent_db
 from dancetomusic.metrics.drum_balance import drum_balance, register_onset_times
-from dancetomusic.metrics.energy_fit import (
-    energy_correlation,
-    loudness_db,
-    quantity_of_motion,
-)
+from dancetomusic.metrics.energy_fit import energy_correlation, loudness_db, quantity_of_motion
 from dancetomusic.metrics.legacy import (
     beat_alignment,
     coverage_scores,
@@ -89,17 +85,10 @@ class Reference:
     """What a sound is scored against.
 
     Attributes:
-        beat_times: Annotated, in seconds.
-        beat_numbers: Position of each in its bar.
-        downbeat_known: Whether those are certain.
-        duration_s: Length of the dance.
         speeds: Mean joint speed from pose to pose, in metres a second; NaN where nobody is.
-        fps: Poses a second.
         motion_beats: Moments at which the dancer moves slowest, for legacy scores.
-        true_onsets: Of the music that was danced to.
         true_seconds: Its seconds with an onset (1) or without (0), for legacy scores.
         phase: Beat phase estimated from the movement; without rows where it was not.
-        phase_rate: Values of ``phase`` a second.
     """
 
     beat_times: Times
@@ -123,12 +112,8 @@ def score_sound(
 ) -> tuple[Scores, Measured]:
     """Score a sound in every column that one sound has.
 
-    Args:
-        sound: As delivered, as long as the dance.
-        reference: What it is scored against.
-        grid: What it was asked to play on; bars and accents then count on it. By default the
-            annotated beats.
-        musicnn: Wheel of musicnn, to embed the sound.
+    The sound is as long as the dance. ``grid`` is what it was asked to play on: bars and accents
+    then count on it, by default on the annotated beats. ``musicnn``, its wheel, embeds the sound.
 
     Returns:
         The scores, and what was measured to compare with another seed.

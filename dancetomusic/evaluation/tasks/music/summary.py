@@ -61,9 +61,7 @@ class Summary:
 def summarise(findings: Findings, models: Sequence[str]) -> Summary:
     """Take means over seeds, then pieces, then dances; intervals over dances.
 
-    Args:
-        findings: What was measured.
-        models: Names of the rows whose targets are wanted.
+    ``models`` are the rows whose targets are wanted.
     """
     dance_of = {piece.name: piece.dance for piece in findings.pieces}
     per_dance = _per_dance(findings.takes, dance_of)

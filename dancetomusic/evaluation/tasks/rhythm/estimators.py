@@ -51,7 +51,6 @@ class Estimate:
     """Estimated beats of one clip.
 
     Attributes:
-        beat_times: Within the clip.
         beat_places: Position of each in its bar; ``None`` where that is not estimated.
         certainty: Probability that they are right; 0 without beats, NaN where none is stated.
         source: ``"sound"`` or ``"movement"``.
@@ -103,9 +102,7 @@ def estimate_sound(
 def networks_without(data: Path, directories: Sequence[Path]) -> Networks:
     """For each real clip the network that did not learn from its group; none for none.
 
-    Args:
-        data: Folder of real clips.
-        directories: Checkpoints trained with folds of these clips held out.
+    The checkpoints in ``directories`` were trained with folds of these clips held out.
 
     Raises:
         CheckpointError: If one is missing or corrupted.
@@ -141,10 +138,7 @@ def learned_from_clips() -> bool:
 def movement_estimator(encoder: PoseEncoder, templates: Templates | None = None) -> Estimator:
     """Beats estimated from the clip's poses by ``encoder``.
 
-    Args:
-        encoder: In evaluation mode.
-        templates: For groups the tempo template that was fitted without them; the released one
-            is used for clips of other groups.
+    ``templates`` were fitted each without a group; clips of other groups have the released one.
     """
     template_of = templates or {}
 
@@ -195,11 +189,8 @@ def estimators_of(
 ) -> dict[str, Estimator]:
     """The package's own estimators by name.
 
-    Args:
-        beats_from: Which of ``BEATS_FROM``.
-        checkpoint: Whose pose encoder is used; ``pose2audio`` by default.
-        network_of: Gives the beat network for a clip; ``None`` for the released one.
-        templates: Tempo templates fitted without a group, by group; ``None`` for the released one.
+    ``network_of`` gives the beat network for a clip, ``templates`` by group those fitted without
+    it; ``None`` stands for the released ones. The pose encoder is that of ``checkpoint``.
 
     Raises:
         CheckpointError: If a checkpoint cannot be loaded.
@@ -264,12 +255,8 @@ def baseline_beats(
 ) -> Times:
     """Beats of a baseline.
 
-    Args:
-        row: One of ``BASELINES``.
-        clip: What they are for.
-        others: All clips of the set; those of other groups give the mean tempo, those of the same
-            style where there are any.
-        rng: Draws the phase.
+    Clips of other groups give the mean tempo, those of the same style where there are any; ``rng``
+    draws the phase.
     """
     if row == HALF_BEAT:
         beats = clip.beat_times

@@ -30,10 +30,6 @@ class GeneratedBeats:
     """How the beats of one video's music compare with those of its own sound.
 
     Attributes:
-        video: Its name.
-        source: Where the beats of the music come from.
-        verdict: ``sure``, ``fair`` or ``guess``.
-        bpm: Tempo of the music.
         pulse: Verdict of the package's tracker on the video's own sound; ``no sound`` without.
         scores: Tracker of the generated sound and tracker of the own sound to F and to F at the
             best metrical level; empty where the video has no sound.
@@ -63,13 +59,7 @@ def compare_generated(
     *,
     on_done: Callable[[int], None] = lambda total: None,
 ) -> list[GeneratedBeats]:
-    """Make music for each video and compare its beats; a video that cannot be used says why.
-
-    Args:
-        generate: Makes music for a video.
-        videos: What to make music for.
-        on_done: Called after every video with the number of videos in all.
-    """
+    """Make music for each video and compare its beats; a video that cannot be used says why."""
     rows = []
     for video in videos:
         try:

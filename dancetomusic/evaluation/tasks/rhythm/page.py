@@ -66,12 +66,7 @@ CLIPS_NOTE = "F / F at the best level, BPM, certainty where it is stated, source
 
 
 def render_rhythm_page(findings: RhythmFindings, facts: Mapping[str, str]) -> str:
-    """The whole report.
-
-    Args:
-        findings: Its content.
-        facts: Lines of its head: what was measured on what.
-    """
+    """The whole report."""
     parts = page_head(TITLE, facts)
     parts += [f"## {SCORED}", "", findings.note, "", f"## {SENTENCE}", "", _sentence(findings), ""]
     parts += [*_main_tables(findings), *_lengths(findings)]

@@ -28,11 +28,7 @@ from dancetomusic.evaluation.tasks.rhythm.estimators import (
 from dancetomusic.evaluation.tasks.rhythm.set import RhythmClip, RhythmSet
 from dancetomusic.metrics.beats import WINDOW_LENGTHS_S
 from dancetomusic.metrics.bootstrap import known_mean, mean_scores
-from dancetomusic.metrics.calibration import (
-    CalibrationBin,
-    calibration_curve,
-    calibration_error,
-)
+from dancetomusic.metrics.calibration import CalibrationBin, calibration_curve, calibration_error
 from dancetomusic.metrics.rhythm_scores import METRICS, RhythmScores, interval_bpm, score_rhythm
 from dancetomusic.rhythm.files import save_beats
 from dancetomusic.types import FAIR, SURE, RhythmTrack, Waveform
@@ -50,15 +46,9 @@ class ClipResult:
     """The result of one row on one clip.
 
     Attributes:
-        row: Name of the estimator or baseline.
-        clip: Name of the clip.
-        group: Its group.
-        style: Its style.
         scores: How it did; means over draws for baselines of random phase.
         bpm: Estimated tempo; NaN where it has none.
         certainty: Stated by the estimator; NaN where it states none.
-        source: Where the beats come from.
-        beats: How many were estimated.
     """
 
     row: str
@@ -80,7 +70,6 @@ class RowSummary:
         cells: Metric to its mean over groups.
         over_clips: Mean F over clips.
         certainty: Mean stated certainty; NaN where none is stated.
-        clips: Number of clips.
     """
 
     cells: dict[str, Cell]

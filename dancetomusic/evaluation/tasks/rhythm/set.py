@@ -24,11 +24,7 @@ from dancetomusic.data.street import StreetClip, load_street
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError, PoseError
 from dancetomusic.evaluation.clips import OFFSETS, nominal_grids
-from dancetomusic.evaluation.pieces import (
-    QUALITIES,
-    SAMPLE_RATE,
-    piece_of_dance,
-)
+from dancetomusic.evaluation.pieces import QUALITIES, SAMPLE_RATE, piece_of_dance
 from dancetomusic.generate.inputs import read_dancers
 from dancetomusic.io.audio import read_audio
 from dancetomusic.io.folder import find_videos
@@ -69,18 +65,13 @@ class RhythmClip:
     """One clip with the beats that an estimate is scored against.
 
     Attributes:
-        name: Its own name.
         group: Intervals are taken over groups: a dancer or a song.
-        style: What is danced; empty where unknown.
-        duration_s: Length in seconds.
         references: Annotated beats; several sets of them where they may be late by a constant,
             the same for all clips of a style. Empty where only the tempo is known.
-        bpm: Annotated tempo.
         bar_times: Annotated beats whose position in the bar is known.
         bar_places: Their positions; 1 is the downbeat.
         scored: Whether the reference can be trusted.
         has_pulse: Whether the music has a pulse at all.
-        sound_path: File with the sound; ``None`` without.
         video_path: Video to read poses from; ``None`` where they are given or absent.
         poses: The most prominent dancer; ``None`` where they are read from a video or absent.
         start_s: Where a stretch begins in the file with the sound; ``None`` for the whole file.
@@ -166,10 +157,7 @@ class RhythmSet:
 def load_rhythm_set(data: Path | str, *, split: str = "val", limit: int | None = None) -> RhythmSet:
     """Read the clips of a folder of any known layout.
 
-    Args:
-        data: The folder.
-        split: Of a ballroom folder; others have none.
-        limit: Clips at most, the first ones; ``None`` for no limit.
+    Only a ballroom folder has splits; ``limit`` takes the first clips.
 
     Raises:
         InputError: If the folder has no known layout, or a file is malformed.

@@ -14,12 +14,7 @@ import typer
 
 from dancetomusic import __version__
 from dancetomusic.evaluation.options import named_folders
-from dancetomusic.evaluation.report import (
-    make_folder,
-    page_head,
-    require_packages,
-    write_report,
-)
+from dancetomusic.evaluation.report import make_folder, page_head, require_packages, write_report
 from dancetomusic.evaluation.tasks.rhythm.estimators import (
     AUTO,
     MOVEMENT,

@@ -16,7 +16,7 @@ from dancetomusic.evaluation.tasks.codec import (
     quality_table,
     read_sounds,
 )
-from dancetomusic.io.audio import write_wav
+from dancetomusic.io.audio import write_audio
 from dancetomusic.stems.base import Mix
 from dancetomusic.stems.hpss import HpssSeparator
 from dancetomusic.types import CodeSequence, Waveform
@@ -120,7 +120,7 @@ def test_no_sound_is_refused():
 
 
 def test_folders_are_read(tmp_path):
-    write_wav(tmp_path / "a.wav", beat(3.0))
+    write_audio(tmp_path / "a.wav", beat(3.0))
     (tmp_path / "notes.txt").write_text("no sound")
     sounds = read_sounds([tmp_path], seconds=1.0)
     assert list(sounds) == ["a"]

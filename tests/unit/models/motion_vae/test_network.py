@@ -7,11 +7,7 @@ import torch
 from dancetomusic.checkpoint import load_checkpoint
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.models.motion_vae.motion_input import N_FEATURES
-from dancetomusic.models.motion_vae.network import (
-    MotionVae,
-    MotionVaeConfig,
-    beat_features,
-)
+from dancetomusic.models.motion_vae.network import MotionVae, MotionVaeConfig, beat_features
 from dancetomusic.rhythm.beats import steady_grid, track_from_beats
 
 TINY = MotionVaeConfig(

@@ -20,10 +20,7 @@ from dancetomusic.data.dance import Dance, fully_visible
 from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError
 from dancetomusic.models.pose_encoder.losses import rhythm_loss
-from dancetomusic.models.pose_encoder.network import (
-    PoseEncoder,
-    PoseEncoderConfig,
-)
+from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.models.pose_encoder.training import train_pose_encoder
 from dancetomusic.models.pose_encoder.training_data import (
     DanceCrops,

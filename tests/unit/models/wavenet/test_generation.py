@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.naive_wavenet import generate_naively
 from dancetomusic.codec.mulaw import SILENCE, decode_mulaw
 from dancetomusic.errors import InputError, PoseError
-from dancetomusic.models.wavenet.generation import SampleQueues, generate_naively, play, stream
+from dancetomusic.models.wavenet.generation import SampleQueues, play, stream
 from dancetomusic.models.wavenet.network import WaveNet, WaveNetConfig, pose_movement
 from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.types import PoseSequence

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.block_faults import find_block_faults
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.baselines import white_noise
-from dancetomusic.metrics.block_faults import find_block_faults
 from dancetomusic.types import Waveform
 
 RATE = 24_000

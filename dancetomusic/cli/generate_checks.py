@@ -1,14 +1,10 @@
-"""Options of ``dancetomusic generate``, and the checks that need no model."""
+"""Checks of the options of ``dancetomusic generate`` that need no model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from dancetomusic.cli.options import check_seed
 from dancetomusic.cli.outputs import check_distinct, check_output
 from dancetomusic.cli.streams import is_stream
 from dancetomusic.errors import InputError, OutputError, VideoError
@@ -19,170 +15,6 @@ CONDITIONED: dict[tuple[str | None, str | None], str] = {("wavenet", "frames"): 
 """Released checkpoint of an instrument where it is another one for what it is conditioned on."""
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"
-
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A dance video, poses as .npz, or a folder of videos; a link to a video, or - for "
-        "standard input.",
-    ),
-]
-OutputsArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="OUTPUT",
-        help="Where the music goes: .wav, .flac, .mp3, .m4a or .ogg for the sound alone, .mp4, "
-        ".mov, .mkv or .webm for the video with its new sound, .mid for the score. Several get "
-        "the same music; - is standard output, as WAV. For a folder, a folder.",
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option("--seed", callback=check_seed, help="The same seed gives the same file."),
-]
-BpmOption = Annotated[
-    float | None,
-    typer.Option("--bpm", help="Tempo to use instead of the estimated one, 40 to 240."),
-]
-BeatsFromOption = Annotated[
-    str,
-    typer.Option(
-        "--beats_from",
-        metavar="auto|sound|movement|FILE",
-        help="Where the beats come from: the video's own sound, the movement, or a file as for "
-        "--beats. auto takes the sound's where they are clear.",
-    ),
-]
-BeatsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--beats",
-        help="CSV of time_s,beat, the tempo map of a .mid, a grid of rekordbox (.xml) or Ableton "
-        "Live (.als): the same as --beats_from FILE.",
-    ),
-]
-TempoOption = Annotated[
-    str | None,
-    typer.Option("--tempo", metavar="half|double", help="Count half or twice as fast."),
-]
-OffsetMsOption = Annotated[
-    float,
-    typer.Option("--offset_ms", help="Play later (positive) or earlier, in milliseconds."),
-]
-SoundFileOption = Annotated[
-    Path | None,
-    typer.Option("--sound", help="Sound file to find the beats in, such as the song of poses."),
-]
-ClickOption = Annotated[
-    bool, typer.Option("--click", help="Mix a click on every beat in, to check the rhythm.")
-]
-StyleOption = Annotated[
-    str | None,
-    typer.Option(
-        "--style",
-        help="Style of music, chosen for the dance by default; dancetomusic styles lists them. "
-        "Or the .yaml file of your own.",
-    ),
-]
-InstrumentOption = Annotated[
-    str | None,
-    typer.Option(
-        "--instrument",
-        help="What plays: score (by default), pose2audio, wavenet, motion_vae. The same as "
-        "--checkpoint.",
-    ),
-]
-ConditionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--condition",
-        metavar="poses|frames|motiongram",
-        help="What the instrument reads of the dance: wavenet poses (by default) or frames, the "
-        "pictures themselves; motion_vae the motiongram of the video (by default) or poses.",
-    ),
-]
-KeyOption = Annotated[
-    str | None, typer.Option("--key", help='Key of the score, such as "A minor" or "F# major".')
-]
-ScoreOption = Annotated[
-    Path | None,
-    typer.Option("--score", help="MIDI file to play on the dance's beats, not a composed score."),
-]
-SoundFontOption = Annotated[
-    Path | None, typer.Option("--soundfont", help="SoundFont that plays the score, .sf2 or .sf3.")
-]
-ProgramOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--program",
-        metavar="TRACK=NUMBER",
-        help="General MIDI program of a track, such as bass=38; repeat for several.",
-    ),
-]
-EnergyOption = Annotated[
-    float | None,
-    typer.Option(
-        "--energy", help="Livelier (to 1) or calmer (to -1) than the dance; 0 follows it."
-    ),
-]
-LoudnessOption = Annotated[
-    str,
-    typer.Option("--loudness", help="Loudness in LUFS to master to, or none to leave it as it is."),
-]
-StemsOption = Annotated[
-    Path | None,
-    typer.Option("--stems", help="Folder for one .wav a track; they sum to the mix."),
-]
-SwingOption = Annotated[
-    float | None,
-    typer.Option("--swing", help="How late off-beats are played: 0 straight, 1 in triplets."),
-]
-NumDancersOption = Annotated[
-    int, typer.Option("--num_dancers", min=1, help="Follow up to this many people.")
-]
-FollowOption = Annotated[
-    str,
-    typer.Option(
-        "--follow",
-        metavar="auto|largest|all|NUMBER",
-        help="Whose beat is played: all dancers' together, the largest's, or a dancer's by number; "
-        "auto: all, but those whose tempo differs from the largest's.",
-    ),
-]
-SaveRhythmOption = Annotated[
-    Path | None, typer.Option("--save_rhythm", help="Write the beats, as .csv.")
-]
-SavePosesOption = Annotated[
-    Path | None, typer.Option("--save_poses", help="Write the poses read, as .npz.")
-]
-OverlaySkeletonOption = Annotated[
-    bool,
-    typer.Option("--overlay_skeleton", help="Draw the poses on the video (re-encodes it)."),
-]
-MixOriginalOption = Annotated[
-    float,
-    typer.Option(
-        "--mix_original", help="Duck the video's own sound under the music: 1 as loud, 0 none."
-    ),
-]
-TemperatureOption = Annotated[
-    float | None, typer.Option("--temperature", help="Above 1: bolder; below: safer.")
-]
-TopKOption = Annotated[
-    int | None, typer.Option("--top_k", help="Sample among this many likeliest codes.")
-]
-TopPOption = Annotated[
-    float | None, typer.Option("--top_p", help="Sample within this probability mass.")
-]
-CfgScaleOption = Annotated[
-    float | None,
-    typer.Option("--cfg_scale", help="Strength of classifier-free guidance; 1 is none."),
-]
-SuffixOption = Annotated[
-    list[str] | None,
-    typer.Option("--suffix", help="For a folder: what is made of each video; .wav by default."),
-]
 
 
 def conditioned(instrument: str | None, condition: str | None) -> str | None:
@@ -261,11 +93,7 @@ def check_files(
 ) -> None:
     """Refuse a source that is no file, and outputs that cannot be written or replace an input.
 
-    Args:
-        source: A video, or poses, or a stream of either.
-        outputs: Where the music goes.
-        extras: Further outputs by their suffix.
-        inputs: What else is read.
+    ``extras`` are further outputs by their suffix, ``inputs`` what else is read.
     """
     check_source(source)
     for output in outputs:
@@ -288,10 +116,7 @@ def check_folder(source: Path, outputs: Sequence[Path]) -> None:
 def check_scope(is_folder: bool, of_one: dict[str, object], of_folder: dict[str, object]) -> None:
     """Refuse options of one video for a folder, and the other way round.
 
-    Args:
-        is_folder: Whether the source is a folder.
-        of_one: Values of options for one video, ``None`` where not given.
-        of_folder: Likewise for a folder.
+    Values of options that were not given are ``None``.
     """
     for name, value in of_one.items():
         if value is not None and is_folder:
