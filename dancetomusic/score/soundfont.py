@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +25,8 @@ from dancetomusic.errors import InputError
 DRUM_BANK = 128
 MAX_BYTES = 2 * 1024**3
 MAX_REGIONS = 20_000
+MAX_KEPT_BYTES = 64 * 1024**2
+"""Of decoded samples; a piece plays a quarter of it."""
 VORBIS = 0x10
 """Flag in a sample's type: its data are Ogg Vorbis."""
 
@@ -205,7 +208,10 @@ class _Zone:
 
 
 class SoundFont:
-    """An opened SoundFont; presets and samples are decoded when first asked for, and kept.
+    """An opened SoundFont; presets and samples are decoded when first asked for.
+
+    Of samples those are kept that were last asked for, up to ``MAX_KEPT_BYTES``: a server that
+    plays everything would hold all, fifteen times the size of a compressed file.
 
     Args:
         path: An ``.sf2`` or ``.sf3`` file.
@@ -233,7 +239,8 @@ class SoundFont:
         self.names = {place: _text(headers["name"][row]) for place, row in self._rows.items()}
         self._presets: dict[tuple[int, int], Preset] = {}
         self._instruments: dict[int, list[_Zone]] = {}
-        self._samples: dict[int, Sample] = {}
+        self._samples: OrderedDict[int, Sample] = OrderedDict()  # the last asked for stands last
+        self._kept_bytes = 0
 
     def preset(self, program: int, *, drums: bool) -> Preset:
         """The preset of a General MIDI program, or a drum kit.
@@ -266,7 +273,13 @@ class SoundFont:
         """
         if index not in self._samples:
             self._samples[index] = self._decode(index)
-        return self._samples[index]
+            self._kept_bytes += self._samples[index].samples.nbytes
+        self._samples.move_to_end(index)
+        sample = self._samples[index]
+        while self._kept_bytes > MAX_KEPT_BYTES:
+            _, oldest = self._samples.popitem(last=False)
+            self._kept_bytes -= oldest.samples.nbytes
+        return sample
 
     def _regions(self, row: int) -> Iterator[Region]:
         """The regions of the preset in a row of the file's table."""

@@ -153,6 +153,18 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_of_decoded_samples_the_last_used_are_kept(tmp_path, monkeypatch):
+    font = SoundFont(font_file(tmp_path / "a.sf2"))
+    sizes = [font.sample(index).samples.nbytes for index in range(3)]
+    monkeypatch.setattr("dancetomusic.score.soundfont.MAX_KEPT_BYTES", sizes[1] + sizes[2])
+    font = SoundFont(tmp_path / "a.sf2")
+    first, second, _ = (font.sample(index) for index in range(3))
+    assert font.sample(1) is second
+    again = font.sample(0)
+    assert again is not first
+    np.testing.assert_array_equal(again.samples, first.samples)
+
+
 def test_programs_can_be_replaced_by_name(font):
     played = score(Track("lead", 81, False, Notes.of([(0, 1, 69, 90)])))
     assert stems_of(played, font, {"lead": 5})["lead"].samples.any()

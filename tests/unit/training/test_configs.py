@@ -32,7 +32,7 @@ def test_settings_of_released_checkpoints_still_load(name):
     assert config.max_steps == values["max_steps"]
 
 
-@pytest.mark.parametrize("name", ["pose2audio", "pose2audio_causal"])
+@pytest.mark.parametrize("name", ["pose2audio", "pose2audio_score", "pose2audio_causal"])
 def test_settings_of_pose2audio_are_those_that_were_measured(repository, name):
     """Each loss beyond the cross-entropy of codes is off until it is asked for."""
     values = load_config_values(repository / "configs" / f"{name}.yaml")
