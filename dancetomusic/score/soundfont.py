@@ -26,7 +26,7 @@ DRUM_BANK = 128
 MAX_BYTES = 2 * 1024**3
 MAX_REGIONS = 20_000
 MAX_KEPT_BYTES = 64 * 1024**2
-"""Of decoded samples; a piece plays a quarter of it."""
+"""Of decoded samples; a piece plays a fifth of it at most."""
 VORBIS = 0x10
 """Flag in a sample's type: its data are Ogg Vorbis."""
 
