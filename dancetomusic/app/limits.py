@@ -34,7 +34,7 @@ class Limits:
     waiting_jobs: int = 6
     live_sessions: int = 4
     keep_s: float = 3600.0
-    absent_s: float = 5.0
+    absent_s: float = 15.0
     idle_s: float = 20.0
 
     def __post_init__(self) -> None:

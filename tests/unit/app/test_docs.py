@@ -25,7 +25,7 @@ def test_the_page_of_limits_says_what_holds(repository: Path):
         f"20 to {MAX_BPM} BPM",
     ):
         assert said in text, said
-    assert limits.pixels == 4096 * 2304 and limits.keep_s == 3600 and limits.absent_s == 5
+    assert limits.pixels == 4096 * 2304 and limits.keep_s == 3600 and limits.absent_s == 15
 
 
 def test_people_and_programs_are_told_of_the_same_requests(repository: Path):
