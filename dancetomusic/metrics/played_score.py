@@ -7,25 +7,30 @@ soft notes: compare with it.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from scipy import signal
 
 from dancetomusic.metrics.audio_distance import PITCH_TOLERANCE_CENTS, low_pitch
+from dancetomusic.metrics.calibration import beats_right
 from dancetomusic.metrics.drum_balance import register_onset_times
 from dancetomusic.metrics.onsets import onset_f1
+from dancetomusic.metrics.score import TOGETHER_S
 from dancetomusic.score.notes import Score
 from dancetomusic.score.style import DRUM_KEYS
 from dancetomusic.types import Waveform
 
 ONSET_TOLERANCE_S = 0.03
-TOGETHER_S = 0.03
-"""Notes this near sound as one onset."""
 
 DRUM_CLASSES = {
-    "kick": ("kick", "kick2"),
-    "snare": ("snare", "snare2", "clap"),
-    "hat": ("hat", "pedal", "ohat", "ride", "ride2", "shaker"),
+    name: tuple(DRUM_KEYS[key] for key in keys.split())
+    for name, keys in {
+        "kick": "kick kick2",
+        "snare": "snare snare2 clap",
+        "hat": "hat pedal ohat ride ride2 shaker",
+    }.items()
 }
+"""General MIDI keys of drums that sound alike."""
+
 ALONE_S = 0.05
 FEWEST_STROKES = 8
 STROKE_S = 0.05
@@ -61,12 +66,9 @@ def drums_told_apart(score: Score, waveform: Waveform) -> tuple[float, float]:
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    strokes = [
-        np.sort(np.concatenate([_starts(score, "drums", DRUM_KEYS[name]) for name in names]))
-        for names in DRUM_CLASSES.values()
-    ]
+    strokes = [np.sort(_starts(score, "drums", keys)) for keys in DRUM_CLASSES.values()]
     alone = [
-        times[~_near(times, np.concatenate(strokes[:k] + strokes[k + 1 :]), ALONE_S)]
+        times[~beats_right(np.concatenate(strokes[:k] + strokes[k + 1 :]), times, ALONE_S)]
         for k, times in enumerate(strokes)
     ]
     sounds = [_stroke_bands(waveform, times) for times in alone if times.size >= FEWEST_STROKES]
@@ -104,8 +106,7 @@ def bass_heard(score: Score, waveform: Waveform, rng: np.random.Generator) -> tu
             for start, end, pitch in zip(starts, ends, notes.pitch, strict=True):
                 written[(times >= start) & (times < start + PITCH_AFTER_S)] = np.nan
                 written[(times >= start + PITCH_AFTER_S) & (times < end)] = pitch
-    kicks = [_starts(score, "drums", DRUM_KEYS[name]) for name in DRUM_CLASSES["kick"]]
-    for kick in np.concatenate(kicks):
+    for kick in _starts(score, "drums", DRUM_CLASSES["kick"]):
         written[(times >= kick) & (times < kick + KICK_S)] = np.nan
     clear = np.isfinite(written)
     if not clear.any():
@@ -116,12 +117,12 @@ def bass_heard(score: Score, waveform: Waveform, rng: np.random.Generator) -> tu
     return right, chance
 
 
-def _starts(score: Score, name: str, key: int | None = None) -> Float64[np.ndarray, " notes"]:
-    """When notes of the tracks of a name begin, in seconds; of drums, perhaps those of one key."""
+def _starts(score: Score, name: str, keys: tuple[int, ...] = ()) -> Float64[np.ndarray, " notes"]:
+    """When notes of the tracks of a name begin, in seconds; of drums, those of some keys or all."""
     found = [np.zeros(0)]
     for notes in (score.audible(track) for track in score.tracks if track.name == name):
-        chosen = notes.start if key is None else notes.start[notes.pitch == key]
-        found.append(score.clock.seconds(chosen))
+        chosen = np.isin(notes.pitch, keys) if keys else slice(None)
+        found.append(score.clock.seconds(notes.start[chosen]))
     return np.concatenate(found)
 
 
@@ -129,14 +130,6 @@ def _apart(times: Float64[np.ndarray, " times"]) -> Float64[np.ndarray, " _apart
     """In order, and of those within 30 ms of the one before, none."""
     ordered = np.sort(times)
     return ordered[np.diff(ordered, prepend=-np.inf) > TOGETHER_S]
-
-
-def _near(
-    times: Float64[np.ndarray, " times"], others: Float64[np.ndarray, " _others"], within_s: float
-) -> Bool[np.ndarray, " times"]:
-    """Which have one of the others within some seconds."""
-    near: Bool[np.ndarray, " times"] = (np.abs(times[:, None] - others) < within_s).any(axis=1)
-    return near
 
 
 def _stroke_bands(
