@@ -46,6 +46,7 @@ def hash_lists(draw):
     return values
 
 
+@pytest.mark.slow(1)
 @settings(max_examples=60, deadline=None)
 @given(hash_lists(), st.integers(-1, 80))
 def test_as_comparing_all_with_all(hashes, max_distance):

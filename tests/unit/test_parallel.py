@@ -180,6 +180,7 @@ def test_a_task_whose_worker_dies_is_tried_once_more(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.slow(1)
 def test_a_task_that_kills_every_worker_fails_and_the_others_go_on(tmp_path):
     with open_engine("processes", workers=2) as engine:
         deadly = engine.submit(die_until, str(tmp_path), 99)
@@ -231,6 +232,7 @@ def test_large_results_and_arguments_pass():
         assert len(engine.submit(operator.mul, b"x" * 5_000_000, 4).result()) == 20_000_000
 
 
+@pytest.mark.slow(1)
 def test_closing_forgets_what_has_not_begun_and_waits_for_the_rest():
     with pytest.raises(ZeroDivisionError), open_engine("processes", workers=1) as engine:
         first = engine.submit(slow_square, 3, 0.5)
@@ -337,6 +339,7 @@ with open_engine("processes", workers=2) as engine:
 """
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("how", ["a second interrupt", "a kill"])
 def test_a_task_that_is_broken_off_leaves_no_half_written_file(tmp_path, repository, how):
     code = WRITER.format(repository=str(repository), folder=tmp_path)

@@ -177,6 +177,7 @@ def test_a_job_that_takes_long_is_waited_for_longer(monkeypatch):
     in_line(test)
 
 
+@pytest.mark.slow(1)
 def test_a_job_that_is_over_holds_nothing():
     async def test(line, worker):
         takes = {"a take"}  # of a video

@@ -150,6 +150,7 @@ def test_an_upload_that_breaks_off_is_said_in_one_line(tmp_path, caplog):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow(1)
 def test_the_oldest_of_the_clients_own_makes_room(tmp_path):
     video = write_video(tmp_path / "v.mp4", n_frames=36).read_bytes()
     folder = tmp_path / "kept"

@@ -102,6 +102,7 @@ def test_a_local_video_is_probed_and_left_where_it_is(tmp_path: Path, video: byt
         fetch(Section("a.mp4", path=str(file)), tmp_path)
 
 
+@pytest.mark.slow(1)
 def test_sections_of_one_video_share_a_download(
     tmp_path: Path, server: FaultyServer, video: bytes
 ) -> None:
@@ -276,6 +277,7 @@ def test_what_is_no_video(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow(1)
 def test_a_wrong_content_type_is_no_hindrance(
     tmp_path: Path, server: FaultyServer, video: bytes
 ) -> None:
@@ -360,6 +362,7 @@ def test_limits(tmp_path: Path, server: FaultyServer, video: bytes, waits: list[
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow(1)
 def test_a_live_stream_and_a_page_of_several_videos(
     tmp_path: Path, server: FaultyServer, video: bytes, waits: list[float]
 ) -> None:

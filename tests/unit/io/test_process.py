@@ -39,6 +39,7 @@ def test_a_failure_is_one_line(code, problem):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+@pytest.mark.slow(2)
 def test_at_the_limit_it_ends_with_what_it_started(tmp_path):
     note = tmp_path / "pid"
     code = (

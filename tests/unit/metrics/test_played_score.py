@@ -53,6 +53,7 @@ def sound() -> Waveform:
     return played(piece())
 
 
+@pytest.mark.slow(2)
 def test_a_score_is_heard_in_its_own_sound(sound):
     found = heard(piece(), sound)
     assert found["onsets"][0] > 0.95

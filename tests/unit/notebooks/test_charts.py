@@ -130,6 +130,7 @@ def test_charts_of_a_dance_and_its_music_are_drawn(rhythm, poses, sound, tiny_rn
         dance.draw_pictures(frames[:3], poses)
 
 
+@pytest.mark.slow(1)
 def test_silence_and_absence_are_drawn_too(rhythm, poses):
     silence = Waveform(np.zeros((1, 24_000), np.float32), 24_000)
     nobody = PoseSequence(poses.world, np.zeros(len(poses), bool), poses.visibility, FPS)

@@ -115,6 +115,7 @@ def test_form_fills_density_and_tracks(style):
     assert density >= 0.5 and tracks >= 0.4
 
 
+@pytest.mark.slow(1)
 def test_hits_are_answered_on_the_grid_and_off_it():
     # On the beat, a little off a sixteenth, and at a slow tempo between two sixteenths.
     times = [4.0, 9.53, 14.0, 20.22, 25.0, 31.0, 36.28]
@@ -219,6 +220,7 @@ def test_a_tempo_that_drifts_is_followed():
     assert np.mean(np.abs(starts[:, None] - times[None]).min(axis=1) < 0.02) > 0.8
 
 
+@pytest.mark.slow(1)
 def test_the_same_seed_is_the_same_piece_and_another_is_another():
     for style in ("house", "rock", "salsa"):
         first, again, other = (piece(style, 32, seed)[0] for seed in (3, 3, 4))

@@ -82,6 +82,7 @@ def separations(log: Path) -> list[list[str]]:
     return [row for row in rows if row[0] == "separate"]
 
 
+@pytest.mark.slow(1)
 def test_drums_and_bass_are_summed_in_time_with_the_mix(double):
     mixes = [Mix(f"k{seed}", chord(1.0 + 0.3 * seed, seed=seed)) for seed in range(3)]
     for mix, stem in zip(mixes, SpleeterSeparator().drum_and_bass(mixes), strict=True):
@@ -109,6 +110,7 @@ def test_many_mixes_cost_one_start(double, log):
     assert separator.drum_and_bass([]) == []
 
 
+@pytest.mark.slow(1)
 def test_a_stem_does_not_depend_on_the_others_of_its_call(double):
     mixes = [Mix(f"k{seed}", chord(0.5, seed=seed)) for seed in range(3)]
     together = SpleeterSeparator().drum_and_bass(mixes)
@@ -132,6 +134,7 @@ def test_identity_names_version_and_weights(double, tmp_path):
     assert SpleeterSeparator().identity.weights != identity.weights
 
 
+@pytest.mark.slow(1)
 def test_weights_stay_in_the_cache(double, tmp_path, log):
     SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])
     assert (tmp_path / "cache" / "spleeter" / "4stems" / ".probe").is_file()
@@ -139,6 +142,7 @@ def test_weights_stay_in_the_cache(double, tmp_path, log):
     assert len(separations(log)) == 3  # the first fetches them
 
 
+@pytest.mark.slow(1)
 def test_offline_is_one_line_and_leaves_no_half_made_weights(double, monkeypatch, tmp_path):
     fails(monkeypatch, "offline")
     with pytest.raises(DependencyError, match="Name or service not known.*Go online") as caught:

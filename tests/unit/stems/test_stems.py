@@ -151,6 +151,7 @@ def test_auto_takes_hpss_where_nothing_is_installed(nothing_installed, caplog):
     assert caplog.messages[-1] == "hpss 1 separates the stems"
 
 
+@pytest.mark.slow(1)
 def test_auto_takes_spleeter_where_it_works(spleeter_is_there, caplog):
     caplog.set_level(logging.INFO, "dancetomusic")
     assert choose_separator("auto").identity.name == "spleeter"

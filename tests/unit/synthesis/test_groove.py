@@ -165,6 +165,7 @@ def write_groove_folder(folder):
     )
 
 
+@pytest.mark.slow(1)
 @needs_fluidsynth
 def test_a_corpus_is_rendered_once_and_has_its_beats(tmp_path):
     write_groove_folder(tmp_path)

@@ -92,6 +92,7 @@ def test_a_perfect_codec_has_perfect_columns():
     assert values["buzz"] == values["buzz_original"]
 
 
+@pytest.mark.slow(1)
 def test_table_ranks_a_fine_codec_above_a_coarse_one():
     waves = [beat(), beat(3.0)]
     codecs = {"coarse": CoarseCodec(1), "fine": CoarseCodec(2)}

@@ -40,6 +40,7 @@ def dances(**model):
     return rows
 
 
+@pytest.mark.slow(1)
 def test_what_is_like_real_motion_holds_every_target():
     report = summarise_dances(dances())
     assert report.rows[REAL]["frechet_kinetic"].mean == pytest.approx(0.0, abs=1e-6)
@@ -70,6 +71,7 @@ def test_what_is_not_like_it_fails_its_target(model, name):
     assert any(name in target for target in failed), failed
 
 
+@pytest.mark.slow(1)
 def test_the_report_is_written_whole(tmp_path):
     rows = dances()
     page = write_dance_report(summarise_dances(rows), rows, tmp_path / "out")

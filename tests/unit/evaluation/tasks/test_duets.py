@@ -64,6 +64,7 @@ def test_each_rule_reads_who_it_says(folder):
     assert scores[RANDOM[1]][1] == 0.0
 
 
+@pytest.mark.slow(2)
 @needs_weights
 def test_the_page_has_a_row_of_each_rule(folder, tmp_path):
     page = tmp_path / "duets.md"

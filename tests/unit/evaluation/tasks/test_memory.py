@@ -56,6 +56,7 @@ def memorise(decoder, items, steps=150):
         optimizer.step()
 
 
+@pytest.mark.slow(2)
 def test_a_memory_that_matters_is_told_from_one_that_does_not(decoder):
     """Codes that only the memory tells apart: constant, by the sign of the memory."""
     items = []

@@ -23,6 +23,7 @@ NOT_READ = PoseEncoding(
 )  # fmt: skip
 
 
+@pytest.mark.slow(2)
 def test_the_video_is_read_unless_poses_are_asked_for(tiny_sampler, tiny_codec, tmp_path):
     dance = choreograph("steps", 120, 2.0, seed=1)
     poses, rhythm = fully_visible(dance.world, dance.fps), steady_grid(120.0, 2.0)

@@ -49,6 +49,7 @@ def test_a_decoder_that_sees_ahead_is_refused() -> None:
         CodeStream(_decoder(causal=False))
 
 
+@pytest.mark.slow(1)
 def test_codes_of_the_first_window_are_those_of_generate() -> None:
     decoder = _decoder()
     stream = _guided(decoder)
@@ -74,6 +75,7 @@ def test_a_simple_stream_is_that_without_guidance() -> None:
     assert np.array_equal(streamed, plain[0, :, : streamed.shape[1]].numpy())
 
 
+@pytest.mark.slow(1)
 def test_guidance_returns_with_the_window_that_begins_next() -> None:
     def played(simple_until: int) -> np.ndarray:
         stream = _guided(decoder)
@@ -93,6 +95,7 @@ def test_guidance_returns_with_the_window_that_begins_next() -> None:
     assert not np.array_equal(always[:, 455:], early[:, 455:])
 
 
+@pytest.mark.slow(1)
 def test_the_next_window_continues_as_generate_does_from_a_prefix() -> None:
     decoder = _decoder()
     stream = _guided(decoder)

@@ -101,6 +101,7 @@ def test_sound_is_right_when_the_codes_are(codec):
     assert loss(sure.roll(1, -1), codes).item() > 0.1
 
 
+@pytest.mark.slow(1)
 def test_learning_by_sound_alone_finds_the_sound():
     codec = spectral_codec()
     codes = torch.randint(SIZE, (1, 1, 30))

@@ -41,6 +41,7 @@ def frame() -> Frame:
     return build_frame(clock, plan, style, choose_key(style, None, rng), rng)
 
 
+@pytest.mark.slow(1)
 def test_streamed_events_are_read_as_whole_pieces_are(model, frame):
     events = sample_events(model, frame, SamplingConfig(), np.random.default_rng(1))
     rows = conditions_of(frame, model.config.styles)[events.ticks]
@@ -60,6 +61,7 @@ def test_streamed_events_are_read_as_whole_pieces_are(model, frame):
             inner += reader.embedded[reader.first[k] + events.values[step, k]]
 
 
+@pytest.mark.slow(1)
 def test_pieces_are_scores_and_seeds_differ(model, frame):
     style = frame.style
     sampling = SamplingConfig(top_p=0.9, cfg_scale=1.5)
@@ -96,6 +98,7 @@ def test_every_hit_gets_an_accent(model, frame):
         assert (events.values[accented, 0] & 1).all()
 
 
+@pytest.mark.slow(2)
 def test_a_piece_longer_than_the_context_goes_on(frame):
     config = ComposerConfig(
         style_names(), d_model=16, n_layers=1, n_heads=2, field_width=16, context=8

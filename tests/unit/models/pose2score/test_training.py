@@ -39,6 +39,7 @@ TINY = ComposerTrainingConfig(
 )
 
 
+@pytest.mark.slow(2)
 def test_loss_falls_and_the_checkpoint_loads(tmp_path):
     train_composer(TINY, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -47,6 +48,7 @@ def test_loss_falls_and_the_checkpoint_loads(tmp_path):
     assert Composer.from_pretrained(tmp_path).config.styles == style_names()
 
 
+@pytest.mark.slow(1)
 def test_pieces_are_written_once_and_depend_on_their_number_alone(tmp_path):
     first, held_out = open_pieces(TINY, tmp_path)
     written = (tmp_path / "pieces.npz").stat().st_mtime_ns
@@ -57,6 +59,7 @@ def test_pieces_are_written_once_and_depend_on_their_number_alone(tmp_path):
     assert (alone.values == first.pieces[3].values).all()
 
 
+@pytest.mark.slow(1)
 def test_crops_know_the_event_before_them(tmp_path):
     data, _ = open_pieces(TINY, tmp_path)
     batch = data.batch(0, range(6))

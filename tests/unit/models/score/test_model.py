@@ -100,6 +100,7 @@ def test_a_choice_that_cannot_be_is_refused_before_any_work(model, choices, mess
         model.generate("absent.mp4", **choices)
 
 
+@pytest.mark.slow(1)
 def test_energy_decides_how_much_is_played(model, poses, music):
     asked = {"bpm": 120.0, "style": "house", "key": "A minor", "loudness_lufs": None}
 

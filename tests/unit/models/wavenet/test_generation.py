@@ -72,6 +72,7 @@ def test_queues_equal_the_naive_forward_pass_sample_by_sample(config, temperatur
     np.testing.assert_allclose(logits, expected, atol=2e-4)
 
 
+@pytest.mark.slow(1)
 def test_writing_in_parts_is_writing_at_once():
     model = lively(SMALL)
     gates = np.random.default_rng(0).normal(size=(5, 10, 24)).astype(np.float32)

@@ -148,6 +148,7 @@ def test_it_is_written_loaded_and_played(tmp_path):
         WaveNet.from_pretrained(tmp_path)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     "model",
     [

@@ -48,6 +48,7 @@ def sounds(monkeypatch):
     return [Path("clicks.mp4"), Path("mute.mp4"), Path("empty.mp4")]
 
 
+@pytest.mark.slow(4)
 def test_beats_on_the_videos_own_are_right_and_others_are_not(sounds):
     right, mute, empty = compare_generated(Drummer(120.0), sounds)
     assert right.scores[("librosa", "librosa")][0] > 0.95
