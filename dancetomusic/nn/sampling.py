@@ -56,19 +56,21 @@ def classifier_free_guidance(
     uncond: Float[Tensor, "batch codebooks classes"],
     cond: Float[Tensor, "batch codebooks classes"],
     scale: float,
+    n_guided: int = 1,
 ) -> Float[Tensor, "batch codebooks classes"]:
-    """Extrapolate the logits of codebook 0 from unconditional ones past conditional ones.
+    """Extrapolate logits from unconditional ones past conditional ones.
 
-    Codebook 0 says which onset it is, the others how it sounds. Guided, they settle on few codes
-    and hiss, so they keep their conditional logits.
+    Only the first ``n_guided`` codebooks are: the first says which onset it is, the others how it
+    sounds. Where the conditions say nothing of that (a rhythm alone), those settle on few codes and
+    hiss when guided.
 
     The result is ``uncond + scale * (cond - uncond)``; a scale of 1 is no guidance.
 
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
     """
-    first = torch.lerp(uncond[:, :1], cond[:, :1], scale)
-    return torch.cat([first, cond[:, 1:]], dim=1)
+    guided = torch.lerp(uncond[:, :n_guided], cond[:, :n_guided], scale)
+    return torch.cat([guided, cond[:, n_guided:]], dim=1)
 
 
 def sample(

@@ -21,7 +21,7 @@ from dancetomusic.models.base import (
     StageClock,
 )
 from dancetomusic.models.pose2audio.long_form import generate_codes
-from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING, Pose2Audio
+from dancetomusic.models.pose2audio.network import DEFAULT_SAMPLING, SCORE_SAMPLING, Pose2Audio
 from dancetomusic.models.pose2audio.onnx_decoder import OnnxTokenDecoder
 from dancetomusic.models.pose2audio.score_condition import roll_of_notes, timed_notes
 from dancetomusic.models.score.model import check_choice, write_score
@@ -74,7 +74,7 @@ class Pose2AudioModel(MusicModel):
         """All sampling settings; styles and swing, or the score of one that plays scores."""
         decoder = self.network.config.decoder
         if decoder.score:
-            return ModelOptions(DEFAULT_SAMPLING, SAMPLING_FIELDS, style_names(), score=True)
+            return ModelOptions(SCORE_SAMPLING, SAMPLING_FIELDS, style_names(), score=True)
         return ModelOptions(DEFAULT_SAMPLING, SAMPLING_FIELDS, decoder.styles, swing=True)
 
     def check(self, choice: ScoreChoice) -> None:

@@ -382,7 +382,9 @@ class TokenDecoder(nn.Module):
             score: Piano roll of all frames.
             prefix_codes: The first frames, to be continued; returned unchanged.
             sampling: How codes are sampled; from the plain distribution by default. Guidance
-                costs a second row per item.
+                costs a second row per item: it leads away from what is played without the score,
+                in all codebooks; without a score from what is played without any condition, in
+                the first one.
             generator: Source of the noise; the same one in the same state gives the same codes.
             stepper: Another implementation of ``stepper``.
 
@@ -399,6 +401,7 @@ class TokenDecoder(nn.Module):
             if not todo:
                 return self.pattern.revert(steps, rhythm.shape[1])
             guided = sampling.cfg_scale != 1.0
+            n_guided = 1 if score is None or self.score is None else self.config.n_codebooks
             state = self._start_guided(rhythm, memory, memory_mask, style, score, guided)
             step = (stepper or self.stepper)(state)
             prompt = F.pad(steps, (1, 0), value=self.config.empty)[:, :, : todo[0] + 1]
@@ -406,7 +409,7 @@ class TokenDecoder(nn.Module):
             for index in range(todo[0], steps.shape[2]):
                 if guided:
                     uncond, cond = logits.chunk(2)
-                    logits = classifier_free_guidance(uncond, cond, sampling.cfg_scale)
+                    logits = classifier_free_guidance(uncond, cond, sampling.cfg_scale, n_guided)
                 sampled = sample(logits, sampling, generator=generator)
                 column = torch.where(unknown[:, :, index], sampled, steps[:, :, index])
                 steps[:, :, index] = column
@@ -446,17 +449,22 @@ class TokenDecoder(nn.Module):
         score: ScoreRoll | None,
         guided: bool,
     ) -> DecodingState:
-        """``start``; guidance puts a copy of the batch that sees no conditions in front."""
+        """``start``; guidance puts a copy of the batch that sees no score in front.
+
+        Without a score the copy sees no conditions at all.
+        """
         if not guided:
             return self.start(rhythm, memory, memory_mask, style=style, score=score)
-        unconditional = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
+        unguided = torch.arange(2 * len(rhythm), device=rhythm.device) < len(rhythm)
+        played = score is not None and self.score is not None
+        twice = None if score is None else ScoreRoll(*(torch.cat([v, v]) for v in score))
         return self.start(
             torch.cat([rhythm, rhythm]),
             None if memory is None else torch.cat([memory, memory]),
             None if memory_mask is None else torch.cat([memory_mask, memory_mask]),
             style=None if style is None else torch.cat([style, style]),
-            unconditional=unconditional,
-            score=None if score is None else ScoreRoll(*(torch.cat([v, v]) for v in score)),
+            unconditional=None if played else unguided,
+            score=None if twice is None else twice.masked(unguided),
         )
 
     def _conditions(

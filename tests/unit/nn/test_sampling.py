@@ -73,9 +73,10 @@ def test_values_out_of_range_are_refused(
         SamplingConfig(temperature, top_k, top_p)
 
 
-def test_guidance_moves_the_first_book_alone() -> None:
+def test_guidance_moves_the_first_book_alone_or_as_many_as_asked() -> None:
     without, given = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
     logits = classifier_free_guidance(without, given, 2.5)
     torch.testing.assert_close(logits[:, 0], 2.5 * given[:, 0] - 1.5 * without[:, 0])
     assert torch.equal(logits[:, 1:], given[:, 1:])
     assert torch.equal(classifier_free_guidance(without, given, 0.0)[:, 0], without[:, 0])
+    assert torch.equal(classifier_free_guidance(without, given, 0.0, n_guided=3), without)

@@ -23,6 +23,7 @@ from dancetomusic.models.pose2audio.score_condition import (
     timed_notes,
 )
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder, TokenDecoderConfig
+from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
 
 RATE = 75.0
@@ -140,21 +141,24 @@ def test_the_decoder_plays_it_unless_it_is_unconditional(decoder):
 
 
 def test_what_is_generated_is_what_forward_predicts(decoder):
-    """Greedy codes, guided or in windows, are the likeliest of one forward pass over them."""
+    """Greedy codes are the likeliest of one forward pass over them."""
     rhythm, score = torch.randn(1, 20, 9), random_roll(1, 20)
-    from dancetomusic.nn.sampling import SamplingConfig
-
     codes = decoder.generate(rhythm, score=score, sampling=SamplingConfig(temperature=0.0))
     with torch.no_grad():
         likeliest = decoder(codes, rhythm, score=score).argmax(-1)
     assert torch.equal(codes, likeliest)
     other = decoder.generate(rhythm, sampling=SamplingConfig(temperature=0.0))
     assert not torch.equal(codes, other)
-    guided = SamplingConfig(temperature=0.0, cfg_scale=2.0)
-    assert not torch.equal(
-        decoder.generate(rhythm, score=score, sampling=guided),
-        decoder.generate(rhythm, sampling=guided),
-    )
+
+
+def test_guidance_leads_away_from_the_rhythm_without_the_score_in_all_books(decoder):
+    rhythm, score = torch.randn(1, 20, 9), random_roll(1, 20)
+    sampling = SamplingConfig(temperature=0.0, cfg_scale=2.5)
+    codes = decoder.generate(rhythm, score=score, sampling=sampling)
+    with torch.no_grad():
+        given, without = decoder(codes, rhythm, score=score), decoder(codes, rhythm)
+    assert torch.equal(codes, torch.lerp(without, given, 2.5).argmax(-1))
+    assert not torch.equal(codes, given.argmax(-1))
 
 
 def test_a_decoder_without_score_is_the_same_as_before(decoder):
