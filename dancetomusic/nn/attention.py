@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
@@ -35,6 +36,14 @@ class KVCache:
         self.keys[:, :, start : self.length] = keys
         self.values[:, :, start : self.length] = values
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
+class Memory(NamedTuple):
+    """Keys and values of what is attended to; of a ``mask``, the positions that may be seen."""
+
+    keys: Float[Tensor, "batch heads memory head_dim"]
+    values: Float[Tensor, "batch heads memory head_dim"]
+    mask: Bool[Tensor, "batch 1 #steps memory"] | None
 
 
 class SelfAttention(nn.Module):
@@ -106,11 +115,10 @@ class CrossAttention(nn.Module):
         self,
         x: Float[Tensor, "batch steps d_model"],
         rotation: Complex[Tensor, "steps half"],
-        keys: Float[Tensor, "batch heads memory head_dim"],
-        values: Float[Tensor, "batch heads memory head_dim"],
-        mask: Bool[Tensor, "batch 1 #steps memory"] | None,
+        memory: Memory,
     ) -> Float[Tensor, "batch steps d_model"]:
         """Attend from the normalised ``x`` to what ``remember`` gave."""
+        keys, values, mask = memory
         batch, steps, width = x.shape
         queries = self.query(x).view(batch, steps, self.n_heads, width // self.n_heads)
         queries = rotate(queries, rotation[:, None]).transpose(1, 2)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from dancetomusic.nn.attention import CrossAttention, KVCache, SelfAttention
+from dancetomusic.nn.attention import CrossAttention, KVCache, Memory, SelfAttention
 
 
 def norm(d_model: int) -> nn.LayerNorm:
@@ -49,13 +49,17 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Causal self-attention, attention to a memory, then a feed-forward layer."""
+    """Causal self-attention, attention to a memory if there is one, then a feed-forward layer."""
 
-    def __init__(self, d_model: int, n_heads: int, ff_dim: int, dropout: float) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, ff_dim: int, dropout: float, *, memory: bool = True
+    ) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = norm(d_model), norm(d_model), norm(d_model)
+        self.norm1, self.norm3 = norm(d_model), norm(d_model)
         self.self_attention = SelfAttention(d_model, n_heads, causal=True)
-        self.cross_attention = CrossAttention(d_model, n_heads)
+        if memory:
+            self.norm2 = norm(d_model)
+            self.cross_attention = CrossAttention(d_model, n_heads)
         self.feed_forward = FeedForward(d_model, ff_dim)
         self.dropout = nn.Dropout(dropout)
 
@@ -63,15 +67,11 @@ class DecoderBlock(nn.Module):
         self,
         x: Float[Tensor, "batch steps d_model"],
         rotation: Complex[Tensor, "steps half"],
-        memory_keys: Float[Tensor, "batch heads memory head_dim"],
-        memory_values: Float[Tensor, "batch heads memory head_dim"],
-        memory_mask: Bool[Tensor, "batch 1 #steps memory"] | None,
+        memory: Memory | None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "batch steps d_model"]:
         """Transform the next steps, after those in ``cache`` if there is one."""
         x = x + self.dropout(self.self_attention(self.norm1(x), rotation, cache=cache))
-        attended = self.cross_attention(
-            self.norm2(x), rotation, memory_keys, memory_values, memory_mask
-        )
-        x = x + self.dropout(attended)
+        if memory is not None:
+            x = x + self.dropout(self.cross_attention(self.norm2(x), rotation, memory))
         return x + self.dropout(self.feed_forward(self.norm3(x)))

@@ -78,7 +78,7 @@ def config(shared_data, tmp_path_factory):
         validation=CorpusConfig(n_pieces=2, seconds=10.0, seed=1),
         dance_versions=1, d_model=32, n_layers=1, n_heads=2, window_s=3, batch_size=2,
         max_steps=30, learning_rate=0.01, warmup_steps=2, threads=1, log_every=1, device="cpu",
-        tensorboard=False,
+        pose_memory=True, tensorboard=False,
     )  # fmt: skip
 
 
@@ -180,6 +180,10 @@ def test_a_causal_decoder_with_fewer_layers_and_styles_begins_with_what_there_is
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-2)
     assert task.decoder.styles is not None and not task.decoder.styles.weight.any()
+    plain = task_of(replace(config, start_from=str(run), n_layers=3, pose_memory=False), run)
+    for ours, theirs in zip(plain.decoder.blocks, start.blocks, strict=True):
+        assert torch.equal(ours.feed_forward.expand.weight, theirs.feed_forward.expand.weight)
+        assert not hasattr(ours, "cross_attention")
 
 
 @pytest.mark.slow

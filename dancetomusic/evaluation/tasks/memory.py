@@ -130,6 +130,8 @@ def evaluate(
     model = Pose2AudioModel.from_pretrained(locate_checkpoint(checkpoint), codec)
     network = model.network
     decoder = network.config.decoder
+    if not decoder.memory_dim:
+        raise InputError(f"{checkpoint} has no pose memory", "Name a checkpoint that has one.")
     config = Pose2AudioTrainingConfig(
         grooves=str(grooves),
         dances=str(dances),

@@ -44,11 +44,11 @@ class Pose2AudioConfig:
     """Where that codec was in training: a directory, a released name or a hub id."""
 
     def __post_init__(self) -> None:
-        if self.decoder.memory_dim != self.encoder.channels:
+        if self.decoder.memory_dim not in (0, self.encoder.channels):
             raise ConfigError(
                 f"memory_dim is {self.decoder.memory_dim}, the encoder's width "
                 f"{self.encoder.channels}",
-                "Make them equal.",
+                "Make them equal, or memory_dim 0.",
             )
         if self.decoder.frame_rate != self.encoder.frame_rate:
             raise ConfigError(

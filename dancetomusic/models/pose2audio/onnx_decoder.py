@@ -96,10 +96,7 @@ class OnnxTokenDecoder:
         past = torch.zeros(batch, dtype=torch.int32)
         total = torch.zeros(1, dtype=torch.int32)
         logits = torch.empty((batch, config.n_codebooks, config.codebook_size))
-        bias = torch.zeros((batch, 1, 1, conditions.keys[0].shape[2]))
         hidden = None if conditions.mask is None else ~conditions.mask
-        if hidden is not None and hidden.shape[2] == 1:
-            bias.masked_fill_(hidden, HIDDEN)
         inputs = {
             "tokens": tokens,
             "rhythm": rhythm,
@@ -108,11 +105,16 @@ class OnnxTokenDecoder:
             "total_length": total,
             "cos": conditions.rotation.real.contiguous(),
             "sin": conditions.rotation.imag.contiguous(),
-            "memory_bias": bias,
         }
+        bias = torch.zeros((batch, 1, 1, conditions.keys[0].shape[2] if conditions.keys else 0))
+        if conditions.keys:
+            inputs["memory_bias"] = bias
+        if hidden is not None and hidden.shape[2] == 1:
+            bias.masked_fill_(hidden, HIDDEN)
         for layer, cache in enumerate(state.caches):
-            inputs[f"memory_keys_{layer}"] = conditions.keys[layer].mT.contiguous()
-            inputs[f"memory_values_{layer}"] = conditions.values[layer].contiguous()
+            if conditions.keys:
+                inputs[f"memory_keys_{layer}"] = conditions.keys[layer].mT.contiguous()
+                inputs[f"memory_values_{layer}"] = conditions.values[layer].contiguous()
             for name, buffer in (("keys", cache.keys), ("values", cache.values)):
                 inputs[f"past_{name}_{layer}"] = buffer
                 _bind(binding.bind_output, f"present_{name}_{layer}", buffer)
@@ -240,8 +242,9 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
         declare("total_length", [1], TensorProto.INT32),
         declare("cos", ["steps", head_dim // 2]),
         declare("sin", ["steps", head_dim // 2]),
-        declare("memory_bias", ["batch", 1, 1, "memory"]),
     ]
+    if config.memory_dim:
+        inputs.append(declare("memory_bias", ["batch", 1, 1, "memory"]))
     outputs = [declare("logits", logits_shape)]
 
     offsets = np.arange(config.n_codebooks) * (config.codebook_size + 1)
@@ -273,8 +276,6 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
         inputs += [
             declare(f"past_keys_{layer}", past_shape),
             declare(f"past_values_{layer}", past_shape),
-            declare(f"memory_keys_{layer}", ["batch", heads, head_dim, "memory"]),
-            declare(f"memory_values_{layer}", ["batch", heads, "memory", head_dim]),
         ]
         outputs += [
             declare(f"present_keys_{layer}", past_shape),
@@ -299,17 +300,22 @@ def _build(decoder: TokenDecoder, weight_bits: int) -> Any:
         )
         branch = graph.linear(attended, weights[f"{at}.self_attention.out.weight"])
 
-        query = graph.linear(
-            normalise(branch, weights[f"{at}.norm2.weight"]),
-            weights[f"{at}.cross_attention.query.weight"] * head_dim**-0.5,
-        )
-        query = graph.add("RotaryEmbedding", query, "position", "cos", "sin", interleaved=1)
-        scores = graph.add("MatMul", graph.add("Reshape", query, split), f"memory_keys_{layer}")
-        shares = graph.add("Softmax", graph.add("Add", scores, "memory_bias"), axis=-1)
-        mixed = graph.add("MatMul", shares, f"memory_values_{layer}")
-        branch = graph.linear(
-            graph.add("Reshape", mixed, joined), weights[f"{at}.cross_attention.out.weight"]
-        )
+        if config.memory_dim:
+            inputs += [
+                declare(f"memory_keys_{layer}", ["batch", heads, head_dim, "memory"]),
+                declare(f"memory_values_{layer}", ["batch", heads, "memory", head_dim]),
+            ]
+            query = graph.linear(
+                normalise(branch, weights[f"{at}.norm2.weight"]),
+                weights[f"{at}.cross_attention.query.weight"] * head_dim**-0.5,
+            )
+            query = graph.add("RotaryEmbedding", query, "position", "cos", "sin", interleaved=1)
+            scores = graph.add("MatMul", graph.add("Reshape", query, split), f"memory_keys_{layer}")
+            shares = graph.add("Softmax", graph.add("Add", scores, "memory_bias"), axis=-1)
+            mixed = graph.add("MatMul", shares, f"memory_values_{layer}")
+            branch = graph.linear(
+                graph.add("Reshape", mixed, joined), weights[f"{at}.cross_attention.out.weight"]
+            )
 
         hidden = graph.linear(
             normalise(branch, weights[f"{at}.norm3.weight"]),

@@ -17,7 +17,7 @@ from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.pose2audio.score_condition import ScoreCondition, ScoreRoll
 from dancetomusic.models.styles import require_style
-from dancetomusic.nn.attention import KVCache
+from dancetomusic.nn.attention import KVCache, Memory
 from dancetomusic.nn.positional import rotation_table
 from dancetomusic.nn.sampling import SamplingConfig, classifier_free_guidance, sample
 from dancetomusic.nn.transformer import DecoderBlock, EncoderBlock, norm
@@ -41,8 +41,8 @@ class TokenDecoderConfig:
 
     rhythm_features: int
     """Columns of the rhythm features."""
-    memory_dim: int
-    """Width of the pose memory."""
+    memory_dim: int = 0
+    """Width of the pose memory; 0 for none: the movement is in rhythm and score alone."""
     n_codebooks: int = 2
     """Codebooks of the codec that are written."""
     codebook_size: int = 1024
@@ -79,16 +79,16 @@ class TokenDecoderConfig:
     def __post_init__(self) -> None:
         check_ranges(
             self,
-            counts="rhythm_features memory_dim n_codebooks codebook_size d_model n_layers n_heads "
-            "ff_mult window_s",
-            weights="memory_layers",
+            counts="rhythm_features n_codebooks codebook_size d_model n_layers n_heads ff_mult "
+            "window_s",
+            weights="memory_dim memory_layers",
         )
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(
                 f"d_model {self.d_model} does not split into {self.n_heads} heads of even width",
                 "Give a multiple of 2 · n_heads.",
             )
-        if self.causal and self.memory_layers:
+        if self.causal and self.memory_dim and self.memory_layers:
             raise ConfigError(
                 f"a causal decoder has {self.memory_layers} memory layers, which see ahead",
                 "Set memory_layers to 0.",
@@ -130,6 +130,7 @@ class Conditions:
 
     Attributes:
         rhythm: Embedding to be added at each step, that of the style included.
+        keys: Of the pose memory, one a layer; none without a memory.
         mask: Memory positions that may be seen, by each step where they differ; ``None`` for all.
     """
 
@@ -139,11 +140,14 @@ class Conditions:
     values: list[Tensor]
     mask: Bool[Tensor, "batch 1 #steps memory"] | None
 
-    def mask_of(self, span: slice) -> Bool[Tensor, "batch 1 #span memory"] | None:
-        """What the steps of ``span`` may see."""
-        if self.mask is None or self.mask.shape[2] == 1:
-            return self.mask
-        return self.mask[:, :, span]
+    def memory_of(self, layer: int, span: slice) -> Memory | None:
+        """What the steps of ``span`` may attend to in a layer."""
+        if not self.keys:
+            return None
+        mask = self.mask
+        if mask is not None and mask.shape[2] > 1:
+            mask = mask[:, :, span]
+        return Memory(self.keys[layer], self.values[layer], mask)
 
 
 @dataclass
@@ -231,15 +235,17 @@ class TokenDecoder(nn.Module):
             if config.styles
             else None
         )
-        self.memory_in = nn.Linear(config.memory_dim, width)
-        self.null_memory = nn.Parameter(torch.zeros(width))
-        self.memory_blocks = nn.ModuleList(
-            EncoderBlock(width, config.n_heads, ff_dim, config.dropout)
-            for _ in range(config.memory_layers)
-        )
-        self.memory_norm = norm(width)
+        has_memory = config.memory_dim > 0
+        if has_memory:
+            self.memory_in = nn.Linear(config.memory_dim, width)
+            self.null_memory = nn.Parameter(torch.zeros(width))
+            self.memory_blocks = nn.ModuleList(
+                EncoderBlock(width, config.n_heads, ff_dim, config.dropout)
+                for _ in range(config.memory_layers)
+            )
+            self.memory_norm = norm(width)
         self.blocks = nn.ModuleList(
-            DecoderBlock(width, config.n_heads, ff_dim, config.dropout)
+            DecoderBlock(width, config.n_heads, ff_dim, config.dropout, memory=has_memory)
             for _ in range(config.n_layers)
         )
         self.norm = norm(width)
@@ -322,11 +328,13 @@ class TokenDecoder(nn.Module):
         """Add a position of the pose memory to the conditional row of a live generation.
 
         It is seen from the step at which it has ended. Ignored if it began before the first
-        step, or if the memory is full.
+        step, if the memory is full, and by a decoder that has none.
 
         ``began`` is when it began, in code frames from the first step.
         """
         conditions, config, slot = state.conditions, self.config, state.remembered + 1
+        if not config.memory_dim:
+            return
         assert conditions.mask is not None
         if began < 0 or slot == conditions.mask.shape[3]:
             return
@@ -476,47 +484,61 @@ class TokenDecoder(nn.Module):
         unconditional: Tensor | None,
         score: ScoreRoll | None,
     ) -> Conditions:
-        config, (batch, frames, _) = self.config, rhythm.shape
-        if memory is None:
-            memory = rhythm.new_zeros((batch, 0, config.memory_dim))
-            memory_mask = None
-        visible = memory_mask
         if unconditional is not None:
             rhythm = rhythm.masked_fill(unconditional[:, None, None], 0.0)
+            style = None if style is None else style.masked_fill(unconditional, ANY_STYLE)
+            score = None if score is None else score.masked(unconditional)
+        config, n_steps = self.config, self.pattern.n_steps(rhythm.shape[1])
+        steps_at = self.pattern.frame_of(n_steps).to(rhythm.device)
+        conditions = Conditions(
+            rhythm=self._embed_steps(rhythm, style, score, steps_at),
+            rotation=rotation_table(steps_at, config.d_model // config.n_heads),
+            keys=[],
+            values=[],
+            mask=None,
+        )
+        if config.memory_dim:
+            if memory is None:
+                memory, memory_mask = rhythm.new_zeros((len(rhythm), 0, config.memory_dim)), None
+            self._read_memory(conditions, memory, memory_mask, unconditional, steps_at)
+        return conditions
+
+    def _read_memory(
+        self,
+        conditions: Conditions,
+        memory: Tensor,
+        visible: Tensor | None,
+        unconditional: Tensor | None,
+        steps_at: Tensor,
+    ) -> None:
+        """Add keys and values of a memory to the conditions, and what may be seen of it."""
+        config, batch = self.config, len(memory)
+        if unconditional is not None:
             if visible is None:
                 visible = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
             visible = visible & ~unconditional[:, None]
-            style = None if style is None else style.masked_fill(unconditional, ANY_STYLE)
-            score = None if score is None else score.masked(unconditional)
-        head_dim = config.d_model // config.n_heads
-        steps_at = self.pattern.frame_of(self.pattern.n_steps(frames)).to(rhythm.device)
         memory_at = torch.arange(memory.shape[1], device=memory.device) * (
             config.frame_rate / config.memory_rate
         )
         # The null position comes first, at time 0.
-        memory_rotation = rotation_table(F.pad(memory_at, (1, 0)), head_dim)
+        rotation = rotation_table(F.pad(memory_at, (1, 0)), config.d_model // config.n_heads)
         mask = None if visible is None else F.pad(visible, (1, 0), value=True)[:, None, None]
         null = self.null_memory.expand(batch, 1, -1)
         remembered = torch.cat([null, self.memory_in(memory)], 1)
         for block in self.memory_blocks:
-            remembered = block(remembered, memory_rotation, mask)
+            remembered = block(remembered, rotation, mask)
         remembered = self.memory_norm(remembered)
         if config.causal:
             ends_at = memory_at + config.frame_rate / config.memory_rate
             danced = F.pad(ends_at <= steps_at[:, None], (1, 0), value=True)
             mask = danced if mask is None else mask & danced
             mask = mask.expand(batch, 1, *danced.shape)
-        pairs = [
-            cast(DecoderBlock, block).cross_attention.remember(remembered, memory_rotation)
-            for block in self.blocks
-        ]
-        return Conditions(
-            rhythm=self._embed_steps(rhythm, style, score, steps_at),
-            rotation=rotation_table(steps_at, head_dim),
-            keys=[keys for keys, _ in pairs],
-            values=[values for _, values in pairs],
-            mask=mask,
-        )
+        for block in self.blocks:
+            attention = cast(DecoderBlock, block).cross_attention
+            keys, values = attention.remember(remembered, rotation)
+            conditions.keys.append(keys)
+            conditions.values.append(values)
+        conditions.mask = mask
 
     def _embed_steps(
         self, rhythm: Tensor, style: Tensor | None, score: ScoreRoll | None, steps_at: Tensor
@@ -551,16 +573,10 @@ class TokenDecoder(nn.Module):
         offsets = torch.arange(config.n_codebooks, device=tokens.device)
         rows = tokens + (offsets * (config.codebook_size + 1))[:, None]
         x = self.dropout(self.embedding(rows).sum(1) + conditions.rhythm[:, span])
-        rotation, mask = conditions.rotation[span], conditions.mask_of(span)
+        rotation = conditions.rotation[span]
         for layer, block in enumerate(self.blocks):
-            x = block(
-                x,
-                rotation,
-                conditions.keys[layer],
-                conditions.values[layer],
-                mask,
-                caches[layer] if caches is not None else None,
-            )
+            cache = None if caches is None else caches[layer]
+            x = block(x, rotation, conditions.memory_of(layer, span), cache)
         if caches is not None:
             x = x[:, -1:]
         return self.heads(self.norm(x)).unflatten(-1, (config.n_codebooks, config.codebook_size))
@@ -574,7 +590,8 @@ class TokenDecoder(nn.Module):
                 nn.init.normal_(module.weight, std=0.02 / math.sqrt(depth))
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.null_memory, std=0.02)
+        if self.config.memory_dim:
+            nn.init.normal_(self.null_memory, std=0.02)
         if self.styles is not None:
             nn.init.zeros_(self.styles.weight)
         if self.score is not None:

@@ -50,6 +50,7 @@ ON_SET = {
     "paired_share": 1.0,
     "window_s": None,
     "start_from": "pose2audio",
+    "pose_memory": True,
     "max_steps": 1000,
     "learning_rate": 3e-4,
     "warmup_steps": 50,
@@ -275,7 +276,7 @@ def make_decoder(
     decoder = TokenDecoder(
         TokenDecoderConfig(
             rhythm_features=len(RHYTHM_FEATURES),
-            memory_dim=memory_dim,
+            memory_dim=memory_dim if config.pose_memory else 0,
             n_codebooks=config.n_codebooks,
             codebook_size=codec.codebook_size,
             d_model=config.d_model,

@@ -53,6 +53,9 @@ class Pose2AudioTrainingConfig(LoopConfig):
     d_model: int = 256
     n_layers: int = 6
     n_heads: int = 4
+    pose_memory: bool = False
+    """Let the decoder attend to the pose encoder's memory of the movement, beside rhythm and score:
+    worth 0.002 nats a code where a score is given (``dancetomusic evaluate memory``)."""
     memory_layers: int = 1
     causal: bool = False
     """Show the decoder no memory of what is danced later; needs memory_layers: 0."""

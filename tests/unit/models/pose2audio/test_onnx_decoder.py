@@ -15,11 +15,15 @@ R, M, K, V, FRAMES = 5, 6, 2, 64, 40
 
 
 def decoder(
-    pattern: str = "delay", styles: tuple[str, ...] = (), *, causal: bool = False
+    pattern: str = "delay",
+    styles: tuple[str, ...] = (),
+    *,
+    causal: bool = False,
+    memory_dim: int = M,
 ) -> TokenDecoder:
     config = TokenDecoderConfig(
         rhythm_features=R,
-        memory_dim=M,
+        memory_dim=memory_dim,
         codebook_size=V,
         d_model=64,
         n_layers=3,
@@ -44,13 +48,13 @@ def conditions(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     )
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("causal", "memory_dim"), [(False, M), (True, M), (False, 0), (True, 0)])
 @pytest.mark.parametrize("pattern", ["delay", "flatten"])
 @pytest.mark.parametrize("cfg_scale", [1.0, 2.0])
 def test_greedy_codes_are_those_of_pytorch(
-    pattern: str, cfg_scale: float, causal: bool, tmp_path: Path
+    pattern: str, cfg_scale: float, causal: bool, memory_dim: int, tmp_path: Path
 ) -> None:
-    model = decoder(pattern, causal=causal)
+    model = decoder(pattern, causal=causal, memory_dim=memory_dim)
     given = conditions()
     ours = OnnxTokenDecoder(model, cache_dir=tmp_path)
     codes = ours.generate(*given, sampling=SamplingConfig(temperature=0.0, cfg_scale=cfg_scale))

@@ -52,6 +52,21 @@ def model(request: pytest.FixtureRequest) -> TokenDecoder:
 
 
 @torch.inference_mode()
+def test_a_decoder_without_memory_is_the_smaller_and_ignores_what_is_given() -> None:
+    plain = decoder(memory_dim=0, causal=True)
+    assert not [name for name in plain.state_dict() if "memory" in name or "cross" in name]
+    codes, rhythm, memory, mask = inputs()
+    one = torch.tensor([True, False])
+    given = plain(codes, rhythm, memory, mask, unconditional=one)
+    torch.testing.assert_close(plain(codes, rhythm, unconditional=one), given)
+    state = plain.start_live(FRAMES)
+    plain.remember(state, memory[0, 0], 0.0)
+    assert state.remembered == 0
+    made = plain.generate(rhythm, memory, mask, sampling=SamplingConfig(temperature=0.0))
+    assert torch.equal(made, plain(made, rhythm).argmax(-1))
+
+
+@torch.inference_mode()
 def test_cached_logits_equal_uncached(model: TokenDecoder) -> None:
     codes, *conditions = inputs()
     steps = model.pattern.build(codes, model.config.empty)
