@@ -333,7 +333,7 @@ def with_scores(config):
     return replace(
         config, grooves=None, scores=ScoreCorpusConfig(n_pieces=3, seconds=8.0),
         score_validation=ScoreCorpusConfig(n_pieces=2, seconds=8.0, seed=1), no_score_share=0.2,
-        max_steps=25, batch_size=4,
+        max_steps=25, batch_size=4, pose_memory=False,
     )  # fmt: skip
 
 

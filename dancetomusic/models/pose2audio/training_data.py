@@ -109,7 +109,8 @@ class MusicWindows(TrainingSet):
         first_pose, n_poses = start_s * POSES_PER_S, window_s * POSES_PER_S
         if not config.train_encoder:
             n_poses = 0
-        n_memory, channels = window_s * MEMORY_RATE, decoder.memory_dim
+        channels = decoder.memory_dim
+        n_memory = window_s * MEMORY_RATE if channels else 0
         codes = np.full((decoder.n_codebooks, frames), decoder.empty)  # also past the end
         taken = item.codes[:, start : start + frames]
         codes[:, : taken.shape[1]] = taken
