@@ -16,7 +16,7 @@ from dancetomusic.nn.sampling import SamplingConfig
 from dancetomusic.rhythm.features import RHYTHM_FEATURES
 
 DEFAULT_SAMPLING = SamplingConfig(temperature=1.1, top_p=0.95, cfg_scale=2.5)
-SCORE_SAMPLING = SamplingConfig(temperature=0.9, top_p=0.95, cfg_scale=4.0)
+SCORE_SAMPLING = SamplingConfig(temperature=0.8, top_p=0.95, cfg_scale=4.0)
 """Where a score is played."""
 SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tiny": ({"channels": 16, "dilations": (1, 2)}, {"d_model": 32, "n_layers": 2, "n_heads": 2}),
