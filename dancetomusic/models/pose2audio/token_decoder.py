@@ -205,7 +205,7 @@ of the next."""
 
 
 class TokenDecoder(nn.Module):
-    """Writes codes one step after another, given rhythm features and a memory of poses.
+    """Writes codes one step after another, given rhythm features and maybe a memory of poses.
 
     Rhythm is known in advance: a convolution gathers it over ``rhythm_span`` frames, half of
     them in the future, and the result is added frame by frame. The memory is reached by
