@@ -99,10 +99,10 @@ def generate(
         str | None,
         typer.Option(
             "--condition",
-            metavar="poses|frames|motiongram",
+            metavar="poses|frames|motiongram|rhythm|score",
             help="What the instrument reads of the dance: wavenet poses (by default) or frames, "
             "the pictures themselves; motion_vae the motiongram of the video (by default) or "
-            "poses.",
+            "poses; pose2audio its rhythm (by default) or the score that is composed for it.",
         ),
     ] = None,
     style: Annotated[
@@ -228,7 +228,8 @@ def generate(
         family = _family(checkpoint)
         if family != instrument:
             raise InputError(f"{checkpoint} holds {family}, not {instrument}", "Give one of them.")
-    checkpoint = checkpoint or checks.conditioned(instrument, condition)
+    asked = condition or ("score" if score else None)
+    checkpoint = checkpoint or checks.conditioned(instrument, asked)
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
         **checks.read_style(style),

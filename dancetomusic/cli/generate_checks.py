@@ -11,7 +11,10 @@ from dancetomusic.errors import InputError, OutputError, VideoError
 
 BEAT_SOURCES = ("auto", "sound", "movement")
 BPM_RANGE = (40.0, 240.0)
-CONDITIONED: dict[tuple[str | None, str | None], str] = {("wavenet", "frames"): "wavenet_frames"}
+CONDITIONED: dict[tuple[str | None, str | None], str] = {
+    ("wavenet", "frames"): "wavenet_frames",
+    ("pose2audio", "score"): "pose2audio_score",
+}
 """Released checkpoint of an instrument where it is another one for what it is conditioned on."""
 SOUND_SUFFIX = ".wav"
 POSE_SUFFIX = ".npz"

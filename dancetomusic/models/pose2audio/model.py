@@ -74,8 +74,12 @@ class Pose2AudioModel(MusicModel):
         """All sampling settings; styles and swing, or the score of one that plays scores."""
         decoder = self.network.config.decoder
         if decoder.score:
-            return ModelOptions(SCORE_SAMPLING, SAMPLING_FIELDS, style_names(), score=True)
-        return ModelOptions(DEFAULT_SAMPLING, SAMPLING_FIELDS, decoder.styles, swing=True)
+            return ModelOptions(
+                SCORE_SAMPLING, SAMPLING_FIELDS, style_names(), score=True, conditions=("score",)
+            )
+        return ModelOptions(
+            DEFAULT_SAMPLING, SAMPLING_FIELDS, decoder.styles, swing=True, conditions=("rhythm",)
+        )
 
     def check(self, choice: ScoreChoice) -> None:
         """As the score's own; there is no SoundFont, and programs are what is to be imitated."""

@@ -70,6 +70,8 @@ def test_what_an_instrument_is_conditioned_on_decides_the_checkpoint(poses):
     assert conditioned("wavenet", "frames") == "wavenet_frames"
     assert conditioned("wavenet", "poses") == conditioned("wavenet", None) == "wavenet"
     assert conditioned("motion_vae", "poses") == "motion_vae"
+    assert conditioned("pose2audio", "score") == "pose2audio_score"
+    assert conditioned("pose2audio", None) == "pose2audio"
     with pytest.raises(InputError, match="--condition is frames. Give poses"):
         DanceToMusic.from_pretrained("wavenet").generate(poses, condition="frames")
     with pytest.raises(InputError, match="no choice of condition"):
@@ -82,8 +84,8 @@ def test_what_is_read_of_a_dance_is_a_choice_of_the_sampler():
     model.check({"condition": "poses"})
     with pytest.raises(InputError, match="--condition is sound. Give motiongram or poses"):
         model.check({"condition": "sound"})
-    with pytest.raises(InputError, match="no choice of condition"):
-        DanceToMusic.from_pretrained("pose2audio").check({"condition": "poses"})
+    with pytest.raises(InputError, match="--condition is score. Give rhythm"):
+        DanceToMusic.from_pretrained("pose2audio").check({"condition": "score"})
 
 
 def test_the_family_decides_what_is_opened():
