@@ -68,11 +68,13 @@ def dance(
         Path | None, typer.Option("--beats", help="CSV of beats to dance on: time_s,beat.")
     ] = None,
     variety: Annotated[
-        float, typer.Option("--variety", min=0.0, help="Above 1 bolder, below 1 safer.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--variety", min=0.0, help="More is bolder. [0.85 to music, without it 1]"),
+    ] = None,
 ) -> None:
     """Make a dance for a piece of music, as long as it is; or on beats alone; or still poses."""
     from dancetomusic.io.mux import VIDEO_SUFFIXES
+    from dancetomusic.models.dance_gan.generation import VARIETY
     from dancetomusic.models.dance_gan.network import load_dance_gan
     from dancetomusic.released import locate_checkpoint
 
@@ -95,6 +97,8 @@ def dance(
         check_output(target, (PICTURE_SUFFIX, POSES_SUFFIX) if stage == "poses" else suffixes)
     check_distinct(targets, [song, beats])
     model = load_dance_gan(locate_checkpoint(checkpoint or STAGES[stage]), stage=None)
+    if variety is None:
+        variety = VARIETY if song is not None else 1.0
     music, rhythm = _beats_to_dance_on(song, seconds, bpm, style, beats)
     for number, target in zip(seed or [0], targets, strict=True):
         if pose is not None:

@@ -48,6 +48,7 @@ from dancetomusic.models.dance_gan.generation import dance_to
 from dancetomusic.models.dance_gan.mel import N_BANDS, mel_levels
 from dancetomusic.models.dance_gan.network import DanceGenerator, load_dance_gan
 from dancetomusic.models.pose_encoder.network import read_rhythm
+from dancetomusic.models.registry import READER
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.pose.skeleton import Skeleton, directions_of, facing_camera
 from dancetomusic.released import locate_checkpoint
@@ -185,7 +186,7 @@ def measure_dances(
     """
     songs = load_dances(data, split="val", qualities=QUALITIES)
     beside = Baselines(load_dances(data, split="train", qualities=QUALITIES))
-    back = DanceToMusic.from_pretrained()
+    back = DanceToMusic.from_pretrained(READER)
     made = []
     for song in songs:
         music, real = read_sound(song.audio_path), resample_poses(song.poses, POSE_FPS)

@@ -32,6 +32,8 @@ from dancetomusic.synthesis.scene import render_frames, side_by_side, stand_on_f
 from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack, Waveform
 
 WINDOW_S = 20.0
+VARIETY = 0.85
+"""Of the noise of a dance to music: at 1 the released model is livelier than real dances."""
 LISTEN_GRAIN = 8
 """Poses: where the audio encoder may be cut, so that its levels stay in step."""
 
@@ -42,7 +44,7 @@ def dance_to(
     *,
     seed: int = 0,
     rhythm: RhythmTrack | None = None,
-    variety: float = 1.0,
+    variety: float = VARIETY,
 ) -> PoseSequence:
     """Dance to a piece of music of any length from one second on.
 
@@ -107,7 +109,7 @@ def dance_windows(
     *,
     seed: int = 0,
     rhythm: RhythmTrack | None = None,
-    variety: float = 1.0,
+    variety: float = VARIETY,
     window_s: float = WINDOW_S,
 ) -> Iterator[Float32[np.ndarray, "_ 33 3"]]:
     """As :func:`dance_to`, landmarks window by window; the cut changes nothing.

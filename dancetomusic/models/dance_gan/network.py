@@ -61,7 +61,7 @@ class DanceGanConfig:
     """
 
     stage: Literal["poses", "sequences", "music"] = "music"
-    windows: Literal["plain", "wavegan", "unet"] = "unet"
+    windows: Literal["plain", "wavegan", "unet"] = "plain"
     latent: int = 40
     noise: int = 40
     width: int = 128
