@@ -11,7 +11,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder
-from dancetomusic.nn.attention import CrossAttention, SelfAttention
+from dancetomusic.nn.attention import CrossAttention, Memory, SelfAttention
 from dancetomusic.nn.positional import rotate
 from dancetomusic.nn.transformer import DecoderBlock
 
@@ -44,7 +44,7 @@ def attention_maps(
     *,
     style: Int[Tensor, " 1"] | None = None,
 ) -> AttentionMaps:
-    """Let a decoder read codes as if it wrote them, and note where each head looks.
+    """Let a decoder with a memory read codes as if it wrote them, and note where each head looks.
 
     The maps grow with the square of the frames; a decoder sees ``config.window_s`` seconds at
     once. The arguments are those of ``TokenDecoder.forward``.
@@ -59,9 +59,7 @@ def attention_maps(
                 lambda module, given: to_past.append(_shares_of_past(module, given[0], given[1]))
             ),
             own.cross_attention.register_forward_pre_hook(
-                lambda module, given: to_memory.append(
-                    _shares_of_memory(module, given[0], given[1], given[2], given[4])
-                )
+                lambda module, given: to_memory.append(_shares_of_memory(module, *given))
             ),
         ]
     was_training = decoder.training
@@ -99,12 +97,11 @@ def _shares_of_memory(
     attention: CrossAttention,
     x: Float[Tensor, "1 steps d_model"],
     rotation: Complex[Tensor, "steps half"],
-    keys: Float[Tensor, "1 heads memory head_dim"],
-    mask: Bool[Tensor, "1 1 #steps memory"] | None,
+    memory: Memory,
 ) -> Float[Tensor, "1 heads steps memory"]:
     batch, steps, width = x.shape
     queries = attention.query(x).view(batch, steps, attention.n_heads, width // attention.n_heads)
-    return _shares(rotate(queries, rotation[:, None]).transpose(1, 2), keys, mask)
+    return _shares(rotate(queries, rotation[:, None]).transpose(1, 2), memory.keys, memory.mask)
 
 
 def _shares(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:

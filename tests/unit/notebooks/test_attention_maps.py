@@ -48,7 +48,7 @@ def test_mixing_by_the_maps_gives_what_the_layers_give(given):
 
     def keep(module, inputs, output):
         made.append(output)
-        mixed.append(inputs[3])
+        mixed.append(inputs[2].values)
 
     hooks = [block.cross_attention.register_forward_hook(keep) for block in decoder.blocks]
     maps = attention_maps(decoder, *given)
