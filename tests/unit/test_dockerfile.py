@@ -113,6 +113,7 @@ def test_copies_are_made_as_an_engine_makes_them(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow(1)
 def test_packages_of_debian_exist():
     named = [
         word

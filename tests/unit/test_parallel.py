@@ -134,6 +134,7 @@ def test_it_is_an_engine(engine):
     assert engine.workers in (1, 2)
 
 
+@pytest.mark.slow(1)
 def test_results_belong_to_their_tasks_in_whatever_order_they_come(engine):
     futures = {
         engine.submit(slow_square, n, 0.02 * (n % 3)): n for n in range(20)
@@ -172,6 +173,7 @@ def test_workers_compute_in_one_thread(monkeypatch):
         assert engine.submit(thread_counts).result() == (1, 1)
 
 
+@pytest.mark.slow(1)
 def test_a_task_whose_worker_dies_is_tried_once_more(tmp_path):
     with open_engine("processes", workers=2) as engine:
         others = [engine.submit(slow_square, n, 0.01) for n in range(20)]
@@ -193,6 +195,7 @@ def test_a_task_that_kills_every_worker_fails_and_the_others_go_on(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.slow(1)
 def test_an_idle_worker_that_is_killed_costs_no_try():
     with open_engine("processes", workers=1) as engine:
         for _ in range(3):
@@ -287,6 +290,7 @@ def noted(folder):
     return [int(pid) for note in sorted(folder.iterdir()) for pid in note.read_text().split()]
 
 
+@pytest.mark.slow(1)
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path, repository):
     with script(tmp_path, repository, 60) as process:
         pids = noted(tmp_path)
@@ -360,6 +364,7 @@ def test_a_task_that_is_broken_off_leaves_no_half_written_file(tmp_path, reposit
         process.communicate()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupts_do_not_reach_workers(number):
     with open_engine("processes", workers=1) as engine:

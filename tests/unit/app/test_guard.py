@@ -53,6 +53,7 @@ def test_other_names_are_refused_against_dns_rebinding(name):
     assert answer.json()["remedy"]
 
 
+@pytest.mark.slow(1)
 def test_every_answer_has_the_security_headers():
     for path in ("/", "/static/app.js", "/api/facts", "/nothing"):
         answer = client().get(path)

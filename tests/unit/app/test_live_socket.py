@@ -157,6 +157,7 @@ def test_one_camera_more_is_told_to_come_later(served):
             assert code == 1013 and told["remedy"]
 
 
+@pytest.mark.slow(1)
 def test_a_camera_that_says_nothing_is_let_go(served):
     with served[0].websocket_connect("/live") as socket:
         socket.receive_json()

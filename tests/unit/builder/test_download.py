@@ -179,6 +179,7 @@ def test_a_server_that_asks_for_time_gets_it(
     assert len(waits) == 2 and not caught.value.permanent
 
 
+@pytest.mark.slow(1)
 def test_a_fault_that_stays_is_given_up(
     tmp_path: Path, server: FaultyServer, waits: list[float]
 ) -> None:
@@ -424,6 +425,7 @@ def test_where_sections_cannot_be_had_the_whole_video_is_taken(
     assert_tidy(tmp_path)
 
 
+@pytest.mark.slow(1)
 def test_without_ffmpeg_the_whole_video_is_taken(
     tmp_path: Path, server: FaultyServer, video: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +440,7 @@ def test_without_ffmpeg_the_whole_video_is_taken(
         find_ffmpeg.cache_clear()
 
 
+@pytest.mark.slow(1)
 def test_threads_and_processes_that_want_one_video(
     tmp_path: Path, server: FaultyServer, video: bytes
 ) -> None:

@@ -68,6 +68,7 @@ def test_kit_sounds_on_every_percussion_key(font, kit):
     assert loudest(bar) == pytest.approx(TARGET_LUFS["drums"], abs=3.0)
 
 
+@pytest.mark.slow(1)
 def test_every_general_midi_program_answers(font):
     for program in range(128):
         assert font.preset(program, drums=False).regions

@@ -233,6 +233,7 @@ def test_pickled_code_is_not_executed(tmp_path, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
+@pytest.mark.slow(1)
 def test_directory_round_trip(model, codec, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = EncodecCodec.from_pretrained(tmp_path, n_codebooks=4)
@@ -254,6 +255,7 @@ def test_foreign_directory_is_refused(tmp_path, content):
         EncodecCodec.from_pretrained(tmp_path)
 
 
+@pytest.mark.slow(1)
 def test_identity_depends_on_the_weights(codec):
     other = EncodecCodec(random_model(seed=1))
     assert other.identity != codec.identity

@@ -66,6 +66,7 @@ def test_neither_kind_of_folder(tmp_path):
         load_pieces(tmp_path, "val")
 
 
+@pytest.mark.slow(1)
 def test_figures_held_out(shared_data):
     pytest.importorskip("dancetomusic.data.figures")
     pieces = load_pieces(shared_data / "tang2018", "figures-1")

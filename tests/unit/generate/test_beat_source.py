@@ -170,6 +170,7 @@ def long_dance(dancers):
     ]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("bpm", [97, 117, 133])
 def test_beats_keep_their_tempo_where_the_sound_ends(encoder, long_dance, bpm):
     sound, _ = drums(bpm, 16.0)
@@ -180,6 +181,7 @@ def test_beats_keep_their_tempo_where_the_sound_ends(encoder, long_dance, bpm):
     assert readings[0].bpm == pytest.approx(bpm, rel=0.003)
 
 
+@pytest.mark.slow(1)
 def test_beats_beyond_the_sound_are_less_certain(encoder, long_dance, dancers):
     sound, _ = drums(120, SECONDS)
     whole, part = (
@@ -189,6 +191,7 @@ def test_beats_beyond_the_sound_are_less_certain(encoder, long_dance, dancers):
     assert part.certainty == pytest.approx(whole.certainty / 6, rel=0.01)
 
 
+@pytest.mark.slow(1)
 def test_what_follows_the_dance_is_not_analysed(encoder, dancers):
     sound, beats = drums(96, SECONDS + AFTER_S)
     after, _ = drums(132, 60.0)

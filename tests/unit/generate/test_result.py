@@ -64,6 +64,7 @@ def comment(path: Path) -> str:
     return next(text for name, text in tags.items() if name.lower() == "comment")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("suffix", OUTPUT_SUFFIXES)
 def test_every_kind_of_file_says_whose_the_music_is(
     video: Path, tmp_path: Path, suffix: str

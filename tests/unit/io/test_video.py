@@ -366,6 +366,7 @@ def test_prefetch_runs_ahead_by_its_depth_only_and_stops_when_closed() -> None:
     assert not closed[0].is_alive()
 
 
+@pytest.mark.slow(1)
 def test_prefetch_never_started_leaves_no_thread() -> None:
     before = threading.active_count()
     prefetch(iter(range(3)))

@@ -134,6 +134,7 @@ def test_the_beat_of_a_dance_is_predicted(repository) -> None:  # type: ignore[n
     assert observed.present and observed.dancers == 1
 
 
+@pytest.mark.slow(1)
 def test_who_leaves_is_gone_and_who_returns_is_played_for_sooner() -> None:
     watcher = Watcher(_encoder(), num_dancers=1, follow="largest")
     present = {}

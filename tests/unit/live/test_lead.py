@@ -93,6 +93,7 @@ def test_noise_does_not_lead() -> None:
     assert beat.estimate() is None
 
 
+@pytest.mark.slow(1)
 def test_a_real_song_is_read_at_its_tempo(shared_data) -> None:  # type: ignore[no-untyped-def]
     sound = read_audio(shared_data / "videos" / "trio_portrait_360x640.mp4", RATE)
     assert sound is not None

@@ -63,6 +63,7 @@ def test_a_score_is_heard_in_its_own_sound(sound):
     assert found["drums"][1] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow(1)
 def test_another_score_is_not_heard(sound):
     assert heard(piece(shift=0.12), sound)["onsets"][0] < 0.5
     assert heard(piece(up=3), sound)["bass"][0] < 0.3

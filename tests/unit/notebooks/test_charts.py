@@ -139,6 +139,7 @@ def test_silence_and_absence_are_drawn_too(rhythm, poses):
     assert is_drawn(dance.draw_dancer(nobody))
 
 
+@pytest.mark.slow(1)
 def test_charts_of_attention_are_drawn(rhythm):
     even = np.tril(np.ones((450, 450)))
     maps = make_maps(np.full((450, 73), 1 / 73), even / even.sum(axis=1, keepdims=True))

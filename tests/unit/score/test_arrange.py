@@ -164,6 +164,7 @@ def test_all_stop_where_the_dancers_freeze():
             assert drums.velocity[np.abs(drums.start - beat) < 1e-6].max() >= ACCENT
 
 
+@pytest.mark.slow(1)
 def test_only_answers_are_louder_than_all_else():
     clock, plan = planned(dance(24), [])
     for style in SAMPLE:

@@ -214,6 +214,7 @@ def test_damaged_soundfonts_never_escape(tmp_path):
             assert all(np.isfinite(stem.samples).all() for stem in stems.values())
 
 
+@pytest.mark.slow(1)
 def test_a_whole_band_renders_fifty_times_as_fast_as_it_plays():
     random = np.random.default_rng(0)
     clock = BeatClock(np.arange(48) * 0.5, (np.arange(48) % 4 + 1).astype(np.int64))

@@ -91,6 +91,7 @@ def test_drums_and_bass_are_summed_in_time_with_the_mix(double):
         assert_drums_and_bass(stem, mix.waveform)
 
 
+@pytest.mark.slow(1)
 def test_two_channels_and_another_rate(double):
     mono = chord(rate=48_000)
     stereo = Waveform(np.concatenate([mono.samples, 0.5 * mono.samples]), 48_000)
@@ -118,12 +119,14 @@ def test_a_stem_does_not_depend_on_the_others_of_its_call(double):
     np.testing.assert_array_equal(alone.samples, together[2].samples)
 
 
+@pytest.mark.slow(1)
 def test_the_longest_mix_is_separated_whole(double, log):
     SpleeterSeparator().drum_and_bass([Mix("short", chord(0.2)), Mix("long", chord(2.5))])
     arguments = separations(log)[-1]
     assert float(arguments[arguments.index("-d") + 1]) > 2.5  # without, ten minutes of each
 
 
+@pytest.mark.slow(1)
 def test_identity_names_version_and_weights(double, tmp_path):
     identity = SpleeterSeparator().identity
     assert (identity.name, identity.version) == ("spleeter", spleeter_double.VERSION)
@@ -153,6 +156,7 @@ def test_offline_is_one_line_and_leaves_no_half_made_weights(double, monkeypatch
     SpleeterSeparator().drum_and_bass([Mix("a", chord(0.2))])
 
 
+@pytest.mark.slow(1)
 def test_half_made_weights_of_a_killed_run_are_fetched_again(double, tmp_path):
     mix = Mix("a", chord(0.2))
     (tmp_path / "cache" / "spleeter" / "4stems").mkdir(parents=True)

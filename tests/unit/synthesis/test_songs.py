@@ -57,6 +57,7 @@ def test_colour_keeps_length_and_range():
         assert np.abs(coloured.samples).max() <= 1.0
 
 
+@pytest.mark.slow(1)
 @can_render
 def test_a_song_sounds_and_is_the_same_for_the_same_seed():
     grooves = [program_groove(PATTERNS["pop"], np.random.default_rng(3))[0]]

@@ -259,6 +259,7 @@ class CountedSet(PointSet):
         self.given = state["given"]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_stream_resumes_after_the_batches_that_were_used_not_those_made_ahead(tmp_path, workers):
     def start(output, stop_at=None, **changes):

@@ -42,6 +42,7 @@ def test_what_follows_the_end_of_a_short_sound_is_no_silence(song, tmp_path):
     assert after.beat_times.size == 0
 
 
+@pytest.mark.slow(1)
 def test_a_long_section_is_analysed_in_stretches(song, tmp_path, monkeypatch):
     write_flac(tmp_path / "song.flac", song)
     monkeypatch.setattr(beats, "STRETCH_S", 12.0)

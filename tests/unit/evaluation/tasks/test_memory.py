@@ -75,6 +75,7 @@ def test_a_memory_that_matters_is_told_from_one_that_does_not(decoder):
     assert later == pytest.approx(own, abs=1e-4)  # it is the same all along
 
 
+@pytest.mark.slow(1)
 def test_each_row_has_the_memory_that_it_names(decoder):
     """Beside equal memories all rows but that without are equal; a short dance has no last row."""
     memory = np.tile(np.random.default_rng(5).normal(size=(12, 8)), (24, 1)).astype(np.float32)

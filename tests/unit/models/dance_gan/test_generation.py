@@ -38,6 +38,7 @@ def test_a_dance_is_as_long_as_its_music(model, music):
     assert lengths.std(axis=0).max() < 1e-5
 
 
+@pytest.mark.slow(1)
 def test_a_seed_is_a_dance_and_windows_change_nothing(model, music):
     poses = dance_to(model, music, seed=3)
     assert np.array_equal(dance_to(model, music, seed=3).world, poses.world)

@@ -33,6 +33,7 @@ def poses():
     )
 
 
+@pytest.mark.slow(1)
 def test_the_same_movement_plays_the_same_whenever_it_comes(model, codec, poses):
     def perform(ahead):
         """Poses are pushed as they come, or some blocks later but before they count."""

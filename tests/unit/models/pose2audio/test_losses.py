@@ -179,6 +179,7 @@ def test_shares_are_drawn_as_often_as_they_are_likely():
     )
 
 
+@pytest.mark.slow(1)
 def test_a_critic_learns_to_tell_two_kinds_apart_with_gradients_near_one():
     torch.manual_seed(0)
     critic = CodeCritic(4, 2, channels=16)

@@ -79,6 +79,7 @@ def test_pieces_are_scores_and_seeds_differ(model, frame):
     assert starts(first) != starts(other)
 
 
+@pytest.mark.slow(1)
 def test_the_likeliest_classes_are_taken_at_temperature_0(model, frame):
     greedy = SamplingConfig(temperature=0.0)
     first, second = (
@@ -87,6 +88,7 @@ def test_the_likeliest_classes_are_taken_at_temperature_0(model, frame):
     assert (first.values == second.values).all()
 
 
+@pytest.mark.slow(1)
 def test_every_hit_gets_an_accent(model, frame):
     answers = place_answers(frame)
     hits = {tick for a in answers if (tick := round(a.beat * TICKS_PER_BEAT)) >= 0}

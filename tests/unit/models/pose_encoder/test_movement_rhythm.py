@@ -103,6 +103,7 @@ def test_all_who_dance_are_listened_to(encoder: PoseEncoder) -> None:
     assert not np.allclose(together[0].energy, alone[0].energy)
 
 
+@pytest.mark.slow(1)
 def test_the_leader_gives_the_beat_and_all_give_energy_and_memory(encoder: PoseEncoder) -> None:
     (slow, beats), (fast, _) = _dance(bpm=92.0), _dance(bpm=124.0, seed=5)
     of_both, _ = movement_rhythms(encoder, [fast, slow])

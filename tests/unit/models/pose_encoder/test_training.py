@@ -103,6 +103,7 @@ def test_each_term_can_be_switched_off():
     torch.testing.assert_close(without["total"], kept)
 
 
+@pytest.mark.slow(1)
 def test_what_is_written_can_be_loaded_and_says_where_it_is_from(tmp_path):
     trained = train_pose_encoder(SETTINGS, tmp_path)
     loaded = PoseEncoder.from_pretrained(tmp_path)

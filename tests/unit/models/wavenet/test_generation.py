@@ -83,6 +83,7 @@ def test_writing_in_parts_is_writing_at_once():
     assert np.array_equal(whole, np.concatenate(parts))
 
 
+@pytest.mark.slow(1)
 def test_what_comes_first_does_not_depend_on_what_follows():
     model = lively(SMALL)
     long, short = pose_movement(dancer(4.0)), pose_movement(dancer(4.0))[:50]
@@ -93,6 +94,7 @@ def test_what_comes_first_does_not_depend_on_what_follows():
     assert np.array_equal(first[:same], again[:same])
 
 
+@pytest.mark.slow(1)
 def test_play_is_as_long_as_the_dance_and_repeats_by_seed():
     model = lively(SMALL)
     poses = dancer(1.3)

@@ -210,6 +210,7 @@ def test_what_is_estimated_of_pictures_is_learned_first(tmp_path):
     assert after["signals"] < 0.7 * before["signals"]
 
 
+@pytest.mark.slow(1)
 def test_pictures_of_one_who_stands_still_are_all_alike_to_the_front():
     torch.manual_seed(0)
     front = PictureFront(8)
@@ -222,6 +223,7 @@ def test_pictures_of_one_who_stands_still_are_all_alike_to_the_front():
     torch.testing.assert_close(front(still), front(found))
 
 
+@pytest.mark.slow(1)
 def test_the_bottleneck_hears_another_stretch_of_the_piece(tmp_path):
     model = replace(TINY, latent_dim=4)
     task = WaveNetTask(replace(SETTINGS, model=model), tmp_path, CPU, SOUNDS)

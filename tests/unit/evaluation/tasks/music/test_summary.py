@@ -104,6 +104,7 @@ def test_page_and_json_know_no_nan(findings):
     assert json.loads(values)["rows"][TRUTH]["tempo_error"]["mean"] is None
 
 
+@pytest.mark.slow(1)
 def test_without_models_only_baselines_are_reported(findings):
     findings.takes = [take for take in findings.takes if "m" not in take.row.strip("*").split()]
     findings.long, findings.grooves = [], []

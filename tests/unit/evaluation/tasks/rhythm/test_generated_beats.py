@@ -59,6 +59,7 @@ def test_beats_on_the_videos_own_are_right_and_others_are_not(sounds):
     assert wrong.scores[("librosa", "librosa")][1] < 0.6
 
 
+@pytest.mark.slow(4)
 def test_the_table_names_trackers_and_what_has_no_pulse(sounds):
     page = "\n".join(render_generated(compare_generated(Drummer(120.0), sounds)))
     assert "librosa against own tracker" in page
