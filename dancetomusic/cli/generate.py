@@ -228,8 +228,8 @@ def generate(
         family = _family(checkpoint)
         if family != instrument:
             raise InputError(f"{checkpoint} holds {family}, not {instrument}", "Give one of them.")
-    asked = condition or ("score" if score else None)
-    checkpoint = checkpoint or checks.conditioned(instrument, asked)
+    reads = condition or ("score" if score else None)  # a given score is there to be read
+    checkpoint = checkpoint or checks.conditioned(instrument, reads)
     # Of the model itself; what is not given is left to its defaults.
     of_model = {
         **checks.read_style(style),

@@ -118,3 +118,10 @@ def test_the_command_measures_on_a_set(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["evaluate", "memory", "--checkpoint", str(tmp_path / "model"), "--output", str(page)])
     assert end.value.code == 2
+    plain = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, memory_dim=0))
+    Pose2Audio(plain).save_pretrained(tmp_path / "plain", {})
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "memory", "--checkpoint", str(tmp_path / "plain"), "--data",
+              str(tmp_path / "set"), "--output", str(page)])  # fmt: skip
+    assert end.value.code == 2 and "has no pose memory" in capsys.readouterr().err
