@@ -25,7 +25,7 @@ from dancetomusic.models.wavenet.network import FRAME_RATE, WaveNet, WaveNetConf
 FAST_S = 2
 NAIVE_FRAMES = 1
 GROWTHS = (1, 10)
-"""Of the dilations from stack to stack: of ``checkpoints/wavenet`` and ``wavenet_frames``."""
+"""Of the dilations from stack to stack: without, and as the released models have it."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Silence, clipping and drones: what spoils a sound whatever its rhythm."""
+"""Silence, pauses, clipping and drones: what spoils a sound whatever its rhythm."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from dancetomusic.types import Waveform
 SILENCE_DBFS = -50.0
 FULL_SCALE = 0.999
 WINDOW_S = 0.1
+PAUSE_WINDOW_S = 0.05
+PAUSE_DB = -26.0
+"""Of the level that the loudest twentieth of a sound exceeds; what is below is a pause."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,23 @@ def find_faults(waveform: Waveform, onset_times: Float[np.ndarray, " onsets"]) -
         longest_drone_s=drone_s,
         drift_db=float(loud[1] - loud[0]),
     )
+
+
+def find_pauses(waveform: Waveform) -> tuple[float, float]:
+    """Longest pause of a sound in seconds, and the share of its time that is pause.
+
+    A pause is 26 dB and more below the loud level, so that noise does not hide it. Half a second at
+    either end does not count.
+    """
+    mono = waveform.to_mono().samples[0].astype(np.float64)
+    length = max(1, round(PAUSE_WINDOW_S * waveform.sample_rate))
+    power = (mono[: mono.size // length * length].reshape(-1, length) ** 2).mean(axis=1)
+    ends = round(0.5 / PAUSE_WINDOW_S)
+    inner = power[ends:-ends]
+    if not inner.size:
+        return 0.0, 0.0
+    quiet = inner < 10 ** (PAUSE_DB / 10) * np.percentile(power, 95)
+    return _longest_run(quiet) * PAUSE_WINDOW_S, float(quiet.mean())
 
 
 def _longest_run(flags: np.ndarray) -> int:

@@ -34,7 +34,9 @@ from dancetomusic.errors import InputError
 from dancetomusic.evaluation.pieces import QUALITIES
 from dancetomusic.evaluation.report import DASH, cell_text, mean_cell, table
 from dancetomusic.metrics.audio_distance import log_mel_distance_db
+from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.metrics.drum_balance import register_onset_times
+from dancetomusic.metrics.sound_faults import find_pauses
 from dancetomusic.models.wavenet.generation import play
 from dancetomusic.models.wavenet.network import (
     ANY_GENRE,
@@ -61,6 +63,7 @@ LEAST_SHIFT_S = 3.0
 BEFORE_ONSET_S, AFTER_ONSET_S = 0.01, 0.04
 """Samples so close to an onset of the true sound are near it."""
 
+PLAYED_S = 30.0
 HELD_OUT_SEED = 1
 """Of the grooves; another than in training."""
 
@@ -269,6 +272,38 @@ def latent_distances(
     return between.mean(1), within.mean(1)
 
 
+def played_scores(
+    sounds: Sequence[Waveform], dances: Sequence[DanceSound]
+) -> Float[np.ndarray, "dances 3"]:
+    """Beat F by librosa, longest pause in seconds and share of pauses of what is played to each."""
+    rows = []
+    for sound, dance in zip(sounds, dances, strict=True):
+        beats = dance.beat_times[dance.beat_times < sound.duration_s]
+        rows.append((beat_f(beats, track_beats(sound)), *find_pauses(sound)))
+    return np.array(rows)
+
+
+def played_table(model: WaveNet, dances: Sequence[DanceSound], *, seconds: float = PLAYED_S) -> str:
+    """Markdown of how the first ``seconds`` of each dance sound when played, seed 0."""
+    played = [
+        play(model, movement_of(model.config, dance), duration_s=min(seconds, dance.duration_s))
+        for dance in dances
+    ]
+    grooves = [
+        Waveform(
+            dance.samples[None, : round(seconds * dance.sample_rate)] / np.float32(32768),
+            dance.sample_rate,
+        )
+        for dance in dances
+    ]
+    rows = [
+        [name, *(_text(column, ".2f") for column in played_scores(sounds, dances).T)]
+        for name, sounds in (("as played", played), ("the held-out sound", grooves))
+    ]
+    head = [f"first {seconds:g} s", "beat F, librosa", "longest pause, s", "share of pauses"]
+    return "\n".join(table(head, rows))
+
+
 def _text(values: Float[np.ndarray, " dances"], spec: str = ".3f") -> str:
     return cell_text(mean_cell(values), spec)
 
@@ -309,6 +344,7 @@ def evaluate(
                 )  # fmt: skip
             print(f"\n{name}, on {model.config.movement}\n")
             _print_likelihood(score_likelihood(model, sounds[rate], crops=crops), rate)
+            print(f"\n{played_table(model, sounds[rate])}\n")
             if model.posterior is not None:
                 between, within = latent_distances(model, sounds[rate])
                 print(

@@ -36,9 +36,9 @@ from dancetomusic.types import PoseSequence, Waveform
 
 BLOCK_FRAMES = round(FRAME_RATE)
 """Frames of the condition for which gates are computed at once: a second."""
-DEFAULT_SAMPLING = SamplingConfig(cfg_scale=3.0)
-"""At a guidance of 1 the released network follows its own samples alone: it loses the beat and
-falls silent for seconds. At 3 it is as loud as its training data, and on the beat."""
+DEFAULT_SAMPLING = SamplingConfig(cfg_scale=5.0)
+"""At a guidance of 1 the released networks follow their own samples alone: they lose the beat and
+fall silent for seconds."""
 
 
 class SampleQueues:

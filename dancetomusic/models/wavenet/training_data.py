@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from dancetomusic.codec.mulaw import SILENCE
 from dancetomusic.config import check_ranges
 from dancetomusic.data.augment import PoseAugmentConfig, log_uniform, vary_pose
 from dancetomusic.data.clip import Clip
@@ -90,6 +91,9 @@ class WaveNetTrainingConfig(LoopConfig):
     """Share of unconditional crops, without movement."""
     unnamed_share: float = 0.5
     """Share of crops without a genre."""
+    silenced_share: float = 0.0
+    """Share of crops with silence for their history. What has only heard music go on stays silent
+    for long once it is, as after a pause there was more of it."""
     kl_weight: float = 1.0
     """Of what the bottleneck knows beyond the prior, in nats a sample."""
     sounded: int = 0
@@ -116,7 +120,7 @@ class WaveNetTrainingConfig(LoopConfig):
         super().__post_init__()
         check_ranges(
             self,
-            shares="withheld_share unnamed_share",
+            shares="withheld_share unnamed_share silenced_share",
             weights="phase_weight kl_weight procedural sounded front_steps",
             counts="versions validation_crops cycle_steps",
         )
@@ -215,10 +219,14 @@ class DanceSoundCrops(TrainingSet):
         shown = rng.random() >= config.withheld_share if varied else True
         named = varied and rng.random() >= config.unnamed_share
         movement, signals = self._movement(crop, rng, varied)
+        classes = crop.classes
+        if varied and rng.random() < config.silenced_share:
+            classes = classes.copy()
+            classes[: model.receptive_field] = SILENCE
         return (
             movement,
             np.array(shown),
-            crop.classes,
+            classes,
             np.array(crop_step),
             crop.phase,
             crop.phase_known,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dancetomusic.metrics.sound_faults import find_faults
+from dancetomusic.metrics.sound_faults import find_faults, find_pauses
 from dancetomusic.types import Waveform
 
 RATE = 24_000
@@ -34,3 +34,13 @@ def test_nothing_at_all():
     silent = find_faults(Waveform(np.zeros((1, 2 * RATE), np.float32), RATE), np.zeros(0))
     assert silent.longest_silence_s == pytest.approx(2.0)
     assert silent.longest_drone_s == 0.0
+
+
+def test_pauses_are_relative_to_the_loud_parts_and_not_to_silence():
+    hiss = 0.001 * np.random.default_rng(0).standard_normal(10 * RATE)
+    played = np.concatenate([tone(2, 0.5), np.zeros(3 * RATE), tone(5, 0.5)]) + hiss
+    for gain in (1.0, 0.01):
+        longest, share = find_pauses(Waveform((gain * played)[None].astype(np.float32), RATE))
+        assert longest == pytest.approx(3.0)
+        assert share == pytest.approx(3 / 9, abs=0.01)
+    assert find_pauses(Waveform(np.zeros((1, 0), np.float32), RATE)) == (0.0, 0.0)

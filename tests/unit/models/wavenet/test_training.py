@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dancetomusic.codec.mulaw import SILENCE
 from dancetomusic.config import config_from_dict, config_to_dict, load_config_values
 from dancetomusic.data.augment import turn
 from dancetomusic.data.dance_sound import DanceSound
@@ -21,6 +22,8 @@ from dancetomusic.evaluation.tasks.wavenet import (
     TRUE,
     latent_distances,
     likelihood_table,
+    played_scores,
+    played_table,
     score_likelihood,
 )
 from dancetomusic.models.wavenet.generation import play
@@ -37,6 +40,7 @@ from dancetomusic.models.wavenet.network import (
 )
 from dancetomusic.models.wavenet.training import WaveNetTask, crop_losses, train_wavenet
 from dancetomusic.models.wavenet.training_data import (
+    DanceSoundCrops,
     WaveNetTrainingConfig,
     procedural_dances,
     reference_of,
@@ -52,7 +56,7 @@ from dancetomusic.training.schedules import (
     step_rate,
 )
 from dancetomusic.training.task import ScheduledOptimizer
-from dancetomusic.types import PoseSequence
+from dancetomusic.types import PoseSequence, Waveform
 
 TINY = WaveNetConfig(
     channels=8, skip_channels=16, stacks=1, layers_per_stack=6, movement_channels=16,
@@ -210,6 +214,19 @@ def test_what_is_estimated_of_pictures_is_learned_first(tmp_path):
     assert after["signals"] < 0.7 * before["signals"]
 
 
+def test_silenced_crops_have_no_past_and_the_same_sound():
+    model = replace(TINY, layers_per_stack=11)
+    past = model.receptive_field
+    usual, silenced = (
+        DanceSoundCrops(replace(SETTINGS, model=model, silenced_share=share), SOUNDS)
+        .batch(0, range(16))
+        .classes
+        for share in (0.0, 1.0)
+    )
+    assert (silenced[:, :past] == SILENCE).all() and not (usual[:, :past] == SILENCE).all()
+    assert silenced[:, past:].equal(usual[:, past:])
+
+
 @pytest.mark.slow(1)
 def test_pictures_of_one_who_stands_still_are_all_alike_to_the_front():
     torch.manual_seed(0)
@@ -266,6 +283,21 @@ def test_made_up_dances_have_beats_and_are_the_same_again():
         np.testing.assert_array_equal(one.poses.world, two.poses.world)
         assert np.allclose(np.diff(one.beat_times), 60 / one.bpm)
     assert wild_dances(None) == [] == procedural_dances(0, 0)
+
+
+@pytest.mark.slow
+def test_what_is_played_is_scored_beside_the_held_out_sound():
+    clicks = SOUNDS[0].samples[None] / np.float32(32768)
+    clicks += 0.05 * np.random.default_rng(0).standard_normal(clicks.shape).astype(np.float32)
+    halved = clicks.copy()
+    halved[:, 64_000:] = 0
+    full, half = played_scores(
+        [Waveform(each, 16_000) for each in (clicks, halved)], SOUNDS[:1] * 2
+    )
+    assert full[0] > half[0]
+    assert full[1:].tolist() == [0, 0] and half[1] == pytest.approx(3.5) and half[2] > 0.4
+    rows = played_table(WaveNet(TINY).eval(), SOUNDS[:1], seconds=3.0).splitlines()
+    assert rows[0].startswith("| first 3 s |") and len(rows) == 4
 
 
 @pytest.mark.slow
