@@ -604,10 +604,10 @@ def test_a_job_can_be_cancelled_from_a_page_that_was_loaded_again(dances, tmp_pa
         page.wait_for_selector("#busy", state="hidden", timeout=30_000)
         assert page.is_visible("#welcome") and page.is_hidden("#failure")
 
-        start()
-        second = page.context.new_page()
+        second = page.context.new_page()  # loaded before the job begins, which may end meanwhile
         second.goto(server)
         second.wait_for_selector("html[data-ready]")
+        start()
         second.set_input_files("#file", dances / "bounce_104bpm.mp4")
         second.wait_for_selector("#cancel-other:not([hidden])", timeout=MADE_MS)
         assert "Another job of yours" in second.inner_text("#busy-note")

@@ -323,7 +323,7 @@ def evaluate(
         int, typer.Option("--crops", min=1, help="Half-second crops of each dance.")
     ] = 40,
 ) -> None:
-    """Measure the likelihood of held-out sound under the true movement and under others."""
+    """Measure how likely held-out sound is under the true movement, and what is played to it."""
     names = checkpoint or ["wavenet", "wavenet_frames"]
     models = {name: WaveNet.from_pretrained(locate_checkpoint(name)) for name in names}
     dances = load_dances(data, split=split, qualities=QUALITIES)
