@@ -40,16 +40,14 @@ def find_faults(waveform: Waveform, onset_times: Float[np.ndarray, " onsets"]) -
 
     Onsets are of any register, quiet ones among them.
     """
-    mono = waveform.to_mono().samples[0].astype(np.float64)
-    length = max(1, round(WINDOW_S * waveform.sample_rate))
-    windows = mono[: mono.size // length * length].reshape(-1, length)
-    power = (windows**2).mean(axis=1)
+    power = _window_power(waveform, WINDOW_S)
     silent = power < 10 ** (SILENCE_DBFS / 10)
     ends = np.concatenate([[0.0], onset_times, [waveform.duration_s]])
     drone_s = 0.0
     for start, end in pairwise(ends):
         between = ~silent[round(start / WINDOW_S) : round(end / WINDOW_S)]
         drone_s = max(drone_s, float(_longest_run(between)) * WINDOW_S)
+    clipped = np.abs(waveform.samples) >= FULL_SCALE
     quarter = max(1, power.size // 4)
     loud = [
         10.0 * np.log10(np.maximum(part.mean(), 1e-12)) if part.size else -120.0
@@ -57,7 +55,7 @@ def find_faults(waveform: Waveform, onset_times: Float[np.ndarray, " onsets"]) -
     ]
     return SoundFaults(
         longest_silence_s=_longest_run(silent) * WINDOW_S,
-        clipped_share=float((np.abs(waveform.samples) >= FULL_SCALE).mean()) if mono.size else 0.0,
+        clipped_share=float(clipped.mean()) if clipped.size else 0.0,
         longest_drone_s=drone_s,
         drift_db=float(loud[1] - loud[0]),
     )
@@ -69,15 +67,20 @@ def find_pauses(waveform: Waveform) -> tuple[float, float]:
     A pause is 26 dB and more below the loud level, so that noise does not hide it. Half a second at
     either end does not count.
     """
-    mono = waveform.to_mono().samples[0].astype(np.float64)
-    length = max(1, round(PAUSE_WINDOW_S * waveform.sample_rate))
-    power = (mono[: mono.size // length * length].reshape(-1, length) ** 2).mean(axis=1)
+    power = _window_power(waveform, PAUSE_WINDOW_S)
     ends = round(0.5 / PAUSE_WINDOW_S)
     inner = power[ends:-ends]
     if not inner.size:
         return 0.0, 0.0
     quiet = inner < 10 ** (PAUSE_DB / 10) * np.percentile(power, 95)
     return _longest_run(quiet) * PAUSE_WINDOW_S, float(quiet.mean())
+
+
+def _window_power(waveform: Waveform, window_s: float) -> Float[np.ndarray, " windows"]:
+    """Mean square of each whole window of a sound, its channels mixed."""
+    mono = waveform.to_mono().samples[0].astype(np.float64)
+    length = max(1, round(window_s * waveform.sample_rate))
+    return (mono[: mono.size // length * length].reshape(-1, length) ** 2).mean(axis=1)
 
 
 def _longest_run(flags: np.ndarray) -> int:
