@@ -13,8 +13,8 @@ one of them.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dancetomusic.codec.mulaw import encode_mulaw
+from dancetomusic.data.dance import Dance
 from dancetomusic.data.dance_sound import DanceSound, cut, songs_of_dances
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
@@ -49,8 +50,10 @@ from dancetomusic.models.wavenet.network import (
     read_movement,
 )
 from dancetomusic.models.wavenet.training_data import movement_of, reference_of
+from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.released import locate_checkpoint
 from dancetomusic.synthesis.danced_grooves import danced_grooves
+from dancetomusic.synthesis.filmed import film
 from dancetomusic.types import Waveform
 
 TRUE = "the movement at its time"
@@ -283,25 +286,56 @@ def played_scores(
     return np.array(rows)
 
 
-def played_table(model: WaveNet, dances: Sequence[DanceSound], *, seconds: float = PLAYED_S) -> str:
-    """Markdown of how the first ``seconds`` of each dance sound when played, seed 0."""
-    played = [
-        play(model, movement_of(model.config, dance), duration_s=min(seconds, dance.duration_s))
-        for dance in dances
-    ]
-    grooves = [
+def played_table(
+    model: WaveNet, shown: Mapping[str, Sequence[DanceSound]], *, seconds: float = PLAYED_S
+) -> str:
+    """Markdown of how the first ``seconds`` of dances sound when played, seed 0.
+
+    They are played on the beats that the model reads, and once more on the annotated ones.
+
+    Args:
+        model: Reads their movement.
+        shown: What a row is called, to the dances as they are shown to the model; the sound
+            beside those of the first is measured, too.
+        seconds: At most so much of each.
+    """
+    rows = []
+    for name, dances in shown.items():
+        moves = [movement_of(model.config, dance) for dance in dances]
+        errors = [
+            _beat_error(model, dance, read_movement(model, move))
+            for dance, move in zip(dances, moves, strict=True)
+        ]
+        for row, read, on_beats in (
+            (name, _text(np.array(errors)), False),
+            (f"{name}, on given beats", DASH, True),
+        ):
+            played = [
+                play(
+                    model, move, beat_times=dance.beat_times if on_beats else None,
+                    duration_s=min(seconds, dance.duration_s),
+                )
+                for dance, move in zip(dances, moves, strict=True)
+            ]  # fmt: skip
+            rows.append([row, read, *_score_cells(played, dances)])
+    dances = next(iter(shown.values()))
+    sounds = [
         Waveform(
             dance.samples[None, : round(seconds * dance.sample_rate)] / np.float32(32768),
             dance.sample_rate,
         )
         for dance in dances
     ]
-    rows = [
-        [name, *(_text(column, ".2f") for column in played_scores(sounds, dances).T)]
-        for name, sounds in (("as played", played), ("the held-out sound", grooves))
-    ]
-    head = [f"first {seconds:g} s", "beat F, librosa", "longest pause, s", "share of pauses"]
+    rows.append(["the held-out sound", DASH, *_score_cells(sounds, dances)])
+    head = [
+        f"first {seconds:g} s", "beat read, beats off", "beat F, librosa", "longest pause, s",
+        "share of pauses",
+    ]  # fmt: skip
     return "\n".join(table(head, rows))
+
+
+def _score_cells(sounds: Sequence[Waveform], dances: Sequence[DanceSound]) -> list[str]:
+    return [_text(column, ".2f") for column in played_scores(sounds, dances).T]
 
 
 def _text(values: Float[np.ndarray, " dances"], spec: str = ".3f") -> str:
@@ -322,6 +356,13 @@ def evaluate(
     crops: Annotated[
         int, typer.Option("--crops", min=1, help="Half-second crops of each dance.")
     ] = 40,
+    filmed: Annotated[
+        Path | None,
+        typer.Option(
+            "--filmed",
+            help="Play to what MediaPipe reads from renderings, too; it is kept in this folder.",
+        ),
+    ] = None,
 ) -> None:
     """Measure how likely held-out sound is under the true movement, and what is played to it."""
     names = checkpoint or ["wavenet", "wavenet_frames"]
@@ -344,7 +385,12 @@ def evaluate(
                 )  # fmt: skip
             print(f"\n{name}, on {model.config.movement}\n")
             _print_likelihood(score_likelihood(model, sounds[rate], crops=crops), rate)
-            print(f"\n{played_table(model, sounds[rate])}\n")
+            shown = {
+                "exact poses" if model.config.movement == "pose" else "drawn pictures": sounds[rate]
+            }
+            if filmed is not None and model.config.movement == "pose":
+                shown["poses by MediaPipe"] = _filmed(sounds[rate], dances, filmed)
+            print(f"\n{played_table(model, shown)}\n")
             if model.posterior is not None:
                 between, within = latent_distances(model, sounds[rate])
                 print(
@@ -352,6 +398,17 @@ def evaluate(
                     f" with two latent vectors, {_text(within, '.2f')} dB with one,"
                     f" {_text(between - within, '+.2f')} dB beyond"
                 )
+
+
+def _filmed(
+    sounds: Sequence[DanceSound], dances: Sequence[Dance], folder: Path
+) -> list[DanceSound]:
+    """The sounds beside what MediaPipe reads from renderings of the dances' beginnings."""
+    seen = [film(dance, folder, seconds=PLAYED_S).poses for dance in dances]
+    return [
+        replace(sound, poses=resample_poses(poses, sound.fps))
+        for sound, poses in zip(sounds, seen, strict=True)
+    ]
 
 
 def _print_likelihood(found: Likelihood, rate: int) -> None:

@@ -25,6 +25,7 @@ from dancetomusic.models.wavenet.network import (
     Movement,
     WaveNet,
     draw_latent,
+    follow_beats,
     history_frames,
     hold_frames,
     pose_movement,
@@ -112,6 +113,7 @@ def play(
     model: WaveNet,
     poses: PoseSequence | Movement,
     *,
+    beat_times: Float[np.ndarray, " beats"] | None = None,
     seed: int = 0,
     sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
@@ -124,6 +126,8 @@ def play(
     Args:
         model: Reads movement of this kind, or nothing.
         poses: One dancer at any frame rate, or movement at ``MOVEMENT_FPS``.
+        beat_times: Beats to play on, in seconds, at least two; by default those that the model
+            reads of the movement.
         seed: The same seed gives the same sound.
         sampling: Temperature and guidance. Guidance extrapolates the conditioning from that of
             no movement, which costs nothing.
@@ -134,7 +138,7 @@ def play(
 
     Raises:
         InputError: If the movement is shorter than the receptive field, the genre is unknown,
-            or the model reads another kind of movement.
+            the model reads another kind of movement, or none while there are beats to play on.
         PoseError: If there are no poses.
         DependencyError: If Numba is not installed.
     """
@@ -144,7 +148,7 @@ def play(
         movement, length_s = poses, len(poses) / MOVEMENT_FPS
     n_samples = round((duration_s or length_s) * model.config.sample_rate)
     blocks = stream(
-        model, movement, n_samples,
+        model, movement, n_samples, beat_times=beat_times,
         seed=seed, sampling=sampling, genre=genre, latent_seed=latent_seed,
     )  # fmt: skip
     parts, done = [], 0
@@ -161,6 +165,7 @@ def stream(
     movement: Movement,
     n_samples: int | None = None,
     *,
+    beat_times: Float[np.ndarray, " beats"] | None = None,
     seed: int = 0,
     sampling: SamplingConfig = DEFAULT_SAMPLING,
     genre: str | None = None,
@@ -185,7 +190,12 @@ def stream(
         known = ", ".join(config.genres) or "none at all"
         raise InputError(f"the model knows no genre {genre!r}", f"It knows {known}.")
     index = torch.tensor([config.genre_index(genre or "")], device=model.unseen.device)
-    read = torch.lerp(model.unseen, read_movement(model, movement), sampling.cfg_scale)
+    read = read_movement(model, movement)
+    if beat_times is not None:
+        if config.movement == "none":
+            raise InputError("the model knows no beats", "Name one that reads movement.")
+        read = follow_beats(model, read, beat_times)
+    read = torch.lerp(model.unseen, read, sampling.cfg_scale)
     return _blocks(model, read, index, latent, n_samples, rng, sampling.temperature)
 
 

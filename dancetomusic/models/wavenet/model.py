@@ -41,8 +41,8 @@ class WaveNetModel(MusicModel):
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
     ) -> Sound:
-        """Write the samples one by one; the rhythm is not among the conditions."""
-        dancer = conditions.dancers[0]
+        """Write the samples one by one, on the beats of the rhythm where it has any."""
+        dancer, beats = conditions.dancers[0], conditions.rhythm.beat_times
         movement: PoseSequence | UInt8[np.ndarray, "frames side side"] = dancer
         if self.network.config.movement == "pictures":
             if conditions.video is None:
@@ -53,6 +53,7 @@ class WaveNetModel(MusicModel):
             waveform = play(
                 self.network,
                 movement,
+                beat_times=beats if beats.size > 1 else None,
                 seed=conditions.seed,
                 sampling=sampling,
                 genre=conditions.style,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +20,7 @@ from dancetomusic.models.pose_encoder.tempo import rhythm_signals
 from dancetomusic.models.wavenet.dilated import FrameUpsampler, GatedStack, TimeConvolutions
 from dancetomusic.nn.pretrained import PretrainedModule
 from dancetomusic.pose.landmarks import resample_poses
+from dancetomusic.rhythm.features import beat_position
 from dancetomusic.types import PoseSequence
 
 MOVEMENT_FPS = 25.0
@@ -432,6 +433,26 @@ def read_movement(
         wanted = (start - first) * STEPS_PER_FRAME
         parts.append(read[:, wanted : wanted + block * STEPS_PER_FRAME])
     return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def follow_beats(
+    model: WaveNet,
+    read: Float32[Tensor, "1 frames channels"],
+    beat_times: Float[np.ndarray, " beats"],
+) -> Float32[Tensor, "1 frames channels"]:
+    """What was read of a movement, changed as little as makes its beat a known one.
+
+    Least squares: ``model.phase`` is linear, and its pseudoinverse leads from the beat that it
+    finds to the one that is known. ``read`` are frames at ``FRAME_RATE``.
+
+    Raises:
+        InputError: If there are fewer than two beats.
+    """
+    angle = 2 * np.pi * beat_position(beat_times, np.arange(read.shape[1]) / FRAME_RATE)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+    known = beat_harmonics(torch.from_numpy(circle)[None].to(read.device))
+    return read + (known - model.phase(read)) @ torch.linalg.pinv(model.phase.weight).T
 
 
 def hold_frames(

@@ -45,6 +45,7 @@ from dancetomusic.models.wavenet.network import (
 )
 from dancetomusic.synthesis.choreography import MAX_BPM, MIN_BPM, STYLES, choreograph
 from dancetomusic.synthesis.danced_grooves import danced_grooves
+from dancetomusic.synthesis.filmed import film
 from dancetomusic.synthesis.thumbnails import draw_thumbnails
 from dancetomusic.training.clips import EndlessClips
 from dancetomusic.training.config import LoopConfig
@@ -57,6 +58,10 @@ WILD_FOLDS = 5
 """The first of as many folds of wild clips is left for tests."""
 PROCEDURAL_S = 30.0
 """Length of a made-up dance."""
+FILMED_S = 16.0
+"""Length of a dance that is read from a rendering."""
+FILMED_VERSIONS = 4
+"""Grooves for each of these, which take longer to make than to play to."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class WaveNetTrainingConfig(LoopConfig):
     """With ``grooves``: folder of clips of many people, whose poses are danced to grooves, too."""
     procedural: int = 0
     """With ``grooves``: further dances, made up."""
+    filmed: int = 0
+    """With ``grooves``: of this many recorded and made-up dances, the beginning once more, with the
+    poses that MediaPipe reads from a rendering."""
     start_from: str | None = None
     """Checkpoint, a folder or a released name, whose weights are taken as far as they fit."""
     augment: PoseAugmentConfig = field(default_factory=PoseAugmentConfig)
@@ -121,7 +129,7 @@ class WaveNetTrainingConfig(LoopConfig):
         check_ranges(
             self,
             shares="withheld_share unnamed_share silenced_share",
-            weights="phase_weight kl_weight procedural sounded front_steps",
+            weights="phase_weight kl_weight procedural filmed sounded front_steps",
             counts="versions validation_crops cycle_steps",
         )
         if not 1 <= self.crop_steps < self.window_frames * STEPS_PER_FRAME:
@@ -310,14 +318,17 @@ def open_crops(
         )
     else:
         load = partial(load_dances, config.data, qualities=("A", "B"))
-        others = [*wild_dances(config.wild), *procedural_dances(config.procedural, config.seed)]
+        train = load(split="train")
+        made_up = procedural_dances(config.procedural, config.seed)
+        filmed = film_dances([*train, *made_up], config.filmed, output / "filmed", config.seed)
         render = partial(
             danced_grooves, grooves=config.grooves, cache=output / "sounds", sample_rate=rate,
             fps=MOVEMENT_FPS,
         )  # fmt: skip
         sounds = [
-            *render(load(split="train"), versions=config.versions, seed=config.seed),
-            *render(others, seed=config.seed),
+            *render(train, versions=config.versions, seed=config.seed),
+            *render([*wild_dances(config.wild), *made_up], seed=config.seed),
+            *render(filmed, versions=FILMED_VERSIONS, seed=config.seed),
         ]
         held_out = render(load(split="val"), held_out=True, seed=config.seed + 1)
     return DanceSoundCrops(config, sounds), [require_length(each, config) for each in held_out]
@@ -344,6 +355,12 @@ def wild_dances(folder: str | None) -> list[Dance]:
         for clip in clips
         if folds[clip.group] and clip.poses is not None
     ]
+
+
+def film_dances(dances: Sequence[Dance], count: int, cache: Path, seed: int) -> list[Dance]:
+    """So many of these dances, at most all, as MediaPipe reads them from a rendering."""
+    chosen = np.random.default_rng([seed, 3]).permutation(len(dances))[:count]
+    return [film(dances[number], cache, seconds=FILMED_S, seed=seed) for number in chosen]
 
 
 def procedural_dances(count: int, seed: int) -> list[Dance]:

@@ -40,6 +40,15 @@ def test_an_instrument_plays_as_long_as_the_dance(instrument, poses):
     assert not np.array_equal(music.waveform.samples, other)
 
 
+@pytest.mark.slow
+def test_an_instrument_plays_on_the_beats_that_are_asked_for(instrument, poses):
+    first, faster, later = (
+        instrument.generate(poses, seed=1, **choice).waveform.samples
+        for choice in ({}, {"bpm": 150.0}, {"offset_ms": 120.0})
+    )
+    assert not np.array_equal(first, faster) and not np.array_equal(first, later)
+
+
 def test_a_choice_that_is_not_the_models_is_refused(instrument, poses):
     with pytest.raises(InputError, match="no choice of swing. Leave --swing out"):
         instrument.generate(poses, swing=0.5)

@@ -11,9 +11,16 @@ import torch
 from benchmarks.naive_wavenet import generate_naively
 from dancetomusic.codec.mulaw import SILENCE, decode_mulaw
 from dancetomusic.errors import InputError, PoseError
+from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.models.wavenet.generation import SampleQueues, play, stream
-from dancetomusic.models.wavenet.network import WaveNet, WaveNetConfig, pose_movement
+from dancetomusic.models.wavenet.network import (
+    WaveNet,
+    WaveNetConfig,
+    follow_beats,
+    pose_movement,
+)
 from dancetomusic.nn.sampling import SamplingConfig
+from dancetomusic.released import released_checkpoint
 from dancetomusic.types import PoseSequence
 
 SMALL = WaveNetConfig(
@@ -138,8 +145,40 @@ def test_the_latent_vector_changes_the_sound():
     assert not np.array_equal(first, second)
 
 
+def test_what_was_read_moves_to_known_beats_and_no_further():
+    model = lively(replace(SMALL, condition_channels=12))
+    beats = np.array([0.3, 0.8, 1.2, 1.7])
+    with torch.no_grad():
+        read = torch.randn(1, 200, 12)
+        moved = follow_beats(model, read, beats)
+        phase = model.phase(moved)[0].numpy()
+        change = moved - read
+        # What the phase does not depend on stays.
+        blind = torch.linalg.svd(model.phase.weight)[2][6:]
+    at = np.round(beats * 100).astype(int)
+    np.testing.assert_allclose(phase[at], np.tile([1, 0], (4, 3)), atol=1e-4)
+    np.testing.assert_allclose(phase[55, :4], [-1, 0, 1, 0], atol=1e-4)
+    assert (change @ blind.T).abs().max() < 1e-4 < change.abs().max()
+    assert torch.allclose(follow_beats(model, moved, beats), moved, atol=1e-4)
+    with pytest.raises(InputError, match="1 beats are no rhythm"):
+        follow_beats(model, read, beats[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.44, 0.6])
+def test_the_released_wavenet_plays_on_beats_that_it_cannot_read(period_s):
+    model = WaveNet.from_pretrained(released_checkpoint("wavenet"))
+    beats = np.arange(0.25, 12.0, period_s)
+    sound = play(model, dancer(12.0), beat_times=beats)
+    assert beat_f(beats, track_beats(sound)) > 0.8
+    assert beat_f(beats, track_beats(play(model, dancer(12.0)))) < 0.6
+
+
 def test_bad_requests_are_refused():
     model = lively(SMALL)
+    with pytest.raises(InputError, match="knows no beats"):
+        play(lively(replace(SMALL, movement="none")), np.zeros((50, 1), np.float32),
+             beat_times=np.arange(3.0))  # fmt: skip
     with pytest.raises(InputError, match=r"receptive field of 3\.9 ms \(63 samples\)"):
         list(stream(model, pose_movement(dancer(1.0)), 20))
     with pytest.raises(InputError, match="temperature"):

@@ -296,8 +296,11 @@ def test_what_is_played_is_scored_beside_the_held_out_sound():
     )
     assert full[0] > half[0]
     assert full[1:].tolist() == [0, 0] and half[1] == pytest.approx(3.5) and half[2] > 0.4
-    rows = played_table(WaveNet(TINY).eval(), SOUNDS[:1], seconds=3.0).splitlines()
-    assert rows[0].startswith("| first 3 s |") and len(rows) == 4
+    shown = {"once": SOUNDS[:1], "again": SOUNDS[:1]}
+    rows = played_table(WaveNet(TINY).eval(), shown, seconds=3.0).splitlines()
+    assert rows[0].startswith("| first 3 s |") and len(rows) == 7
+    assert rows[2].removeprefix("| once") == rows[4].removeprefix("| again")
+    assert rows[3].startswith("| once, on given beats | – |")
 
 
 @pytest.mark.slow
