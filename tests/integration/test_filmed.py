@@ -17,7 +17,7 @@ def speeds(world):
     return np.linalg.norm(np.diff(world[:, (27, 28, 31, 32)], axis=0), axis=-1).mean(axis=1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(13)
 def test_a_filmed_dance_moves_as_the_dance_does(tmp_path, monkeypatch):
     dance = procedural_dances(1, 0)[0]
     seen = film(dance, tmp_path / "filmed", seconds=3.0)
@@ -36,7 +36,6 @@ def test_a_filmed_dance_moves_as_the_dance_does(tmp_path, monkeypatch):
         film(dance, tmp_path / "filmed", seconds=3.0, seed=1)
 
 
-@pytest.mark.slow
 def test_as_many_are_filmed_as_are_asked_for(tmp_path, monkeypatch):
     filmed = []
 

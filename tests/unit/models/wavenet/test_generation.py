@@ -165,7 +165,7 @@ def test_what_was_read_moves_to_known_beats_and_no_further():
         follow_beats(model, read, beats[:1])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 @pytest.mark.parametrize("period_s", [0.44, 0.6])
 def test_the_released_wavenet_plays_on_beats_that_it_cannot_read(period_s):
     model = WaveNet.from_pretrained(released_checkpoint("wavenet"))
