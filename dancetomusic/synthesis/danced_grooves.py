@@ -12,7 +12,7 @@ from jaxtyping import Int16
 
 from dancetomusic.data.dance import Dance
 from dancetomusic.data.dance_sound import DanceSound
-from dancetomusic.io.atomic import atomic_output
+from dancetomusic.io.atomic import atomic_output, make_directory
 from dancetomusic.pose.landmarks import resample_poses
 from dancetomusic.rhythm.energy import danced_rhythm
 from dancetomusic.synthesis.ballroom import ballroom_groove
@@ -49,9 +49,9 @@ def danced_grooves(
     Raises:
         InputError: If there is no Groove MIDI directory.
         DependencyError: If FluidSynth or its sound font is missing.
+        OutputError: If ``cache`` cannot be made or written.
     """
-    folder = Path(cache)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_directory(cache)
     pool = select_grooves(load_grooves(grooves), held_out=held_out)
     return [
         _play(dance, version, pool, folder, sample_rate, fps, held_out, seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dancetomusic.data.dance import Dance
+from dancetomusic.io.atomic import make_directory
 from dancetomusic.pose.extract import extract_poses
 from dancetomusic.pose.files import load_poses, save_poses
 from dancetomusic.pose.landmarks import cut_poses, resample_poses
@@ -34,13 +35,12 @@ def film(dance: Dance, cache: Path | str, *, seconds: float, seed: int = 0) -> D
     Raises:
         PoseError: If MediaPipe finds nobody, or the dance is shorter than a second.
         DependencyError: If PyVista is not installed or MediaPipe cannot be loaded.
+        OutputError: If ``cache`` cannot be made or written.
     """
     at_rate = resample_poses(dance.poses, POSE_FPS)
     shown = cut_poses(at_rate, slice(round(seconds * POSE_FPS)))
     digest = hashlib.sha256(shown.world.tobytes() + str(seed).encode())
-    folder = Path(cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{digest.hexdigest()[:20]}.npz"
+    file = make_directory(cache) / f"{digest.hexdigest()[:20]}.npz"
     if not file.is_file():
         save_poses(file, _seen(shown, np.random.default_rng([seed, *dance.dance_id.encode()])))
     return replace(

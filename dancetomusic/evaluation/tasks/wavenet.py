@@ -34,6 +34,7 @@ from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.pieces import QUALITIES
 from dancetomusic.evaluation.report import DASH, cell_text, mean_cell, table
+from dancetomusic.io.atomic import make_directory
 from dancetomusic.metrics.audio_distance import log_mel_distance_db
 from dancetomusic.metrics.beats import beat_f, track_beats
 from dancetomusic.metrics.drum_balance import register_onset_times
@@ -365,6 +366,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure how likely held-out sound is under the true movement, and what is played to it."""
+    if filmed is not None:
+        make_directory(filmed)
     names = checkpoint or ["wavenet", "wavenet_frames"]
     models = {name: WaveNet.from_pretrained(locate_checkpoint(name)) for name in names}
     dances = load_dances(data, split=split, qualities=QUALITIES)

@@ -41,8 +41,9 @@ class WaveNetModel(MusicModel):
     def generate(
         self, conditions: Conditions, sampling: SamplingConfig, stages: StageClock
     ) -> Sound:
-        """Write the samples one by one, on the beats of the rhythm where it has any."""
+        """Write the samples one by one, on the beats of the rhythm if it reads movement."""
         dancer, beats = conditions.dancers[0], conditions.rhythm.beat_times
+        follows = beats.size > 1 and self.network.config.movement != "none"
         movement: PoseSequence | UInt8[np.ndarray, "frames side side"] = dancer
         if self.network.config.movement == "pictures":
             if conditions.video is None:
@@ -53,7 +54,7 @@ class WaveNetModel(MusicModel):
             waveform = play(
                 self.network,
                 movement,
-                beat_times=beats if beats.size > 1 else None,
+                beat_times=beats if follows else None,
                 seed=conditions.seed,
                 sampling=sampling,
                 genre=conditions.style,

@@ -75,6 +75,14 @@ def test_a_wavenet_conditioned_on_frames_needs_a_video(repository, poses):
     assert {"pictures", "sound"} <= music.timings.keys()
 
 
+@pytest.mark.slow
+def test_a_wavenet_of_sound_alone_plays_without_beats(poses):
+    torch.manual_seed(0)
+    shape = WaveNetConfig(channels=4, skip_channels=8, movement="none")
+    music = DanceToMusic(WaveNetModel(WaveNet(shape))).generate(poses)
+    assert music.waveform.duration_s == pytest.approx(poses.duration_s, abs=1e-3)
+
+
 def test_what_an_instrument_is_conditioned_on_decides_the_checkpoint(poses):
     assert conditioned("wavenet", "frames") == "wavenet_frames"
     assert conditioned("wavenet", "poses") == conditioned("wavenet", None) == "wavenet"
