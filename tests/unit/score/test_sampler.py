@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
 from building_tools.soundfont.write import write_soundfont
 from dancetomusic.errors import InputError
 from dancetomusic.score.notes import BeatClock, Notes, Score, Track
-from dancetomusic.score.sampler import SAMPLE_RATE, render_stems, shipped_soundfont
+from dancetomusic.score.sampler import SAMPLE_RATE, render_stems
 from dancetomusic.score.soundfont import DRUM_BANK, Gen, Preset, Region, Sample, SoundFont
 
 ALL = (0, 127)
@@ -212,36 +210,3 @@ def test_damaged_soundfonts_never_escape(tmp_path):
             assert error.remedy
         else:
             assert all(np.isfinite(stem.samples).all() for stem in stems.values())
-
-
-@pytest.mark.slow(1)
-def test_a_whole_band_renders_fifty_times_as_fast_as_it_plays():
-    random = np.random.default_rng(0)
-    clock = BeatClock(np.arange(48) * 0.5, (np.arange(48) % 4 + 1).astype(np.int64))
-    beats = np.arange(0, 48, 0.25)
-    band = Score(
-        clock,
-        (
-            Track(
-                "drums", 24, True, Notes.of((b, 0.2, 36 if b % 1 == 0 else 42, 80) for b in beats)
-            ),
-            Track("bass", 38, False, Notes.of((b, 0.4, 33 + b % 7, 90) for b in beats[::2])),
-            Track(
-                "chords",
-                90,
-                False,
-                Notes.of((b, 3.8, 57 + n, 70) for b in beats[::16] for n in (0, 3, 7)),
-            ),
-            Track(
-                "lead",
-                65,
-                False,
-                Notes.of((b, 0.5, random.integers(60, 80), 90) for b in beats[::3]),
-            ),
-        ),
-    )
-    font = shipped_soundfont()
-    stems_of(band, font)  # decodes the samples
-    started = time.process_time()
-    stems_of(band, font)
-    assert band.duration_s / (time.process_time() - started) > 50
