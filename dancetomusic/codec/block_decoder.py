@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from dancetomusic.codec.spectral import LEAST_OVERLAP, SpectralCodecModel
+from dancetomusic.codec.spectral import LEAST_OVERLAP, MOST_LOG_GAIN, SpectralCodecModel
 from dancetomusic.nn.arrays import ArrayLayerNorm, ArrayLinear, Frames, array, gelu
 from dancetomusic.nn.convnext import ConvNeXtBlock
 
@@ -49,7 +49,8 @@ class BlockDecoder:
         self._windows = [array(getattr(model, f"window_{number}")) for number in numbers]
         self._noise = [array(getattr(model, f"noise_{number}")) for number in numbers]
         self._edges = np.cumsum(model.head_sizes)[:-1]
-        self._gate_shares = array(model.gate_shares)
+        self._gate_shares, self._gain_shares = array(model.gate_shares), array(model.gain_shares)
+        self._ends = [np.cumsum(model.outputs_of(band))[:-1] for band in self._bands]
 
     def initial_state(self) -> BlockState:
         """The state before a sound."""
@@ -92,8 +93,7 @@ class BlockDecoder:
         outputs = np.split(self._head(self._norm(hidden)), self._edges, axis=1)
         for number, (band, window) in enumerate(zip(self._bands, self._windows, strict=True)):
             first = state.frame * band.per_code
-            spectra = self._spectrum(number, outputs[number], first)
-            pieces = np.fft.irfft(spectra, band.n_fft) * window
+            pieces = self._frames(number, outputs[number], first) * window
             for place, piece in enumerate(pieces):
                 start = self.fade_in - band.lead + place * band.hop_length
                 overlap[number, start : start + band.n_fft] += piece
@@ -101,11 +101,11 @@ class BlockDecoder:
         samples = (overlap[:, :done] / np.maximum(envelope[:, :done], LEAST_OVERLAP)).sum(0)
         return samples.astype(np.float32), overlap[:, done:], envelope[:, done:]
 
-    def _spectrum(self, number: int, output: Frames, first_frame: int) -> np.ndarray:
-        """The spectra of a band, as ``SpectralCodecModel`` reads them; 0 outside the band."""
+    def _frames(self, number: int, output: Frames, first_frame: int) -> np.ndarray:
+        """The frames of a band, as ``SpectralCodecModel`` makes them."""
         band = self._bands[number]
         output = output.reshape(len(output) * band.per_code, -1)
-        log_magnitude, phase, gates = np.split(output, (band.bins, 2 * band.bins), axis=1)
+        log_magnitude, phase, gates, log_gains = np.split(output, self._ends[number], axis=1)
         noise = self._noise[number]
         noise = noise[(first_frame + np.arange(len(output))) % len(noise)]
         if gates.shape[1]:
@@ -113,7 +113,10 @@ class BlockDecoder:
         spectra = np.zeros((len(output), band.n_fft // 2 + 1), np.complex64)
         magnitude = np.exp(np.minimum(log_magnitude, np.float32(7.0)))
         spectra[:, band.low : band.high] = magnitude * np.exp(1j * (phase + noise))
-        return spectra
+        pieces = np.fft.irfft(spectra, band.n_fft)
+        if band.n_gains:
+            pieces *= np.exp(np.minimum(log_gains, np.float32(MOST_LOG_GAIN)) @ self._gain_shares)
+        return pieces
 
 
 class _ConvNeXt:

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float32, Int, Int64
+from jaxtyping import Float32, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,6 +28,9 @@ from dancetomusic.types import CodeSequence, Waveform
 
 LEAST_OVERLAP = 0.5
 """Sum of squared synthesis windows below which the beginning of a sound fades in."""
+
+MOST_LOG_GAIN = 3.0
+"""Of a gain within a frame, natural logarithm."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class SpectralCodecConfig:
     fine_from_bin: int = 0
     """From this bin of the spectrum on, two frames a code are synthesised, each half as long, for
     attacks; their share of random phase is then the decoder's to choose. 0 for one frame a code."""
+    n_gains: int = 0
+    """Gains over the time of each frame of the fine band, evenly spaced, that its samples are
+    multiplied by: an attack within a frame. 0 for none."""
 
     def __post_init__(self) -> None:
         if self.n_fft % self.hop_length or (self.n_fft - self.hop_length) % 2:
@@ -78,7 +84,7 @@ class SpectralCodecConfig:
             return (SynthesisBand(n_fft, hop, 0, n_fft // 2 + 1, 1),)
         return (
             SynthesisBand(n_fft, hop, 0, cut, 1),
-            SynthesisBand(n_fft // 2, hop // 2, cut // 2, n_fft // 4 + 1, 2),
+            SynthesisBand(n_fft // 2, hop // 2, cut // 2, n_fft // 4 + 1, 2, self.n_gains),
         )
 
 
@@ -90,6 +96,7 @@ class SynthesisBand:
         low: Its first bin.
         high: The bin after its last.
         per_code: Frames a code.
+        n_gains: Gains over the time of a frame.
     """
 
     n_fft: int
@@ -97,6 +104,7 @@ class SynthesisBand:
     low: int
     high: int
     per_code: int
+    n_gains: int = 0
 
     @property
     def bins(self) -> int:
@@ -145,6 +153,7 @@ class SpectralCodecModel(PretrainedModule):
     window_0: Tensor
     mel: Tensor
     gate_shares: Tensor
+    gain_shares: Tensor
 
     MODEL, CONFIG = "codec", SpectralCodecConfig
 
@@ -162,6 +171,10 @@ class SpectralCodecModel(PretrainedModule):
         octaves = torch.linspace(1, 16, gates.shape[1]).log2() / 4 * (self.NOISE_GATES - 1)
         gates.scatter_(0, octaves.round().long()[None], 1.0)
         self.register_buffer("gate_shares", gates, persistent=False)
+        fine = config.bands[-1]
+        self.register_buffer(
+            "gain_shares", interpolation(fine.n_gains, fine.n_fft), persistent=False
+        )
         width = config.encoder_channels
         self.analyse = nn.Conv1d(config.n_mels + 2 * config.n_low_bins, width, 5, padding=2)
         self.encoder = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(config.encoder_blocks)))
@@ -186,12 +199,12 @@ class SpectralCodecModel(PretrainedModule):
 
     @property
     def head_sizes(self) -> list[int]:
-        """Outputs of the last layer for each band: magnitudes, phases and, if fine, gates."""
-        bands = self.config.bands
-        return [
-            band.per_code * (2 * band.bins + (self.NOISE_GATES if band.per_code > 1 else 0))
-            for band in bands
-        ]
+        """Outputs of the last layer for each band."""
+        return [band.per_code * sum(self.outputs_of(band)) for band in self.config.bands]
+
+    def outputs_of(self, band: SynthesisBand) -> list[int]:
+        """Outputs for each frame: magnitudes, phases and, if fine, gates and logarithmic gains."""
+        return [band.bins, band.bins, self.NOISE_GATES * (band.per_code > 1), band.n_gains]
 
     def _make_noise(self, band: SynthesisBand) -> Float32[Tensor, "frames bins"]:
         """Random phase of each frame: what is added, or of a fine band the most that can be."""
@@ -255,7 +268,7 @@ class SpectralCodecModel(PretrainedModule):
         overlaps, envelopes = [], []
         for number, (band, output) in enumerate(zip(self.config.bands, outputs, strict=True)):
             window = cast(Tensor, getattr(self, f"window_{number}"))
-            pieces = torch.fft.irfft(self._spectrum(number, output, state.frame), band.n_fft)
+            pieces = self._frames(number, output, state.frame)
             squares = window.square().expand(1, pieces.shape[1], -1)
             overlaps.append(self._overlap_add(band, pieces * window, state.overlap[number]))
             envelopes.append(self._overlap_add(band, squares, state.envelope[number]))
@@ -266,26 +279,30 @@ class SpectralCodecModel(PretrainedModule):
             frame, past, tuple(pasts), overlap[..., done:], envelope[..., done:]
         )
 
-    def _spectrum(
+    def _frames(
         self,
         number: int,
         output: Float32[Tensor, "batch codes outputs"],
         first_frame: Int64[Tensor, "#batch 1"],
-    ) -> Complex64[Tensor, "batch frames bins"]:
-        """The spectra of a band from what the last layer says of it; 0 outside the band."""
+    ) -> Float32[Tensor, "batch frames n_fft"]:
+        """The frames of a band from what the last layer says of it, not windowed."""
         band = self.config.bands[number]
         frames = output.shape[1] * band.per_code
-        split = [band.bins, band.bins, *([self.NOISE_GATES] if band.per_code > 1 else [])]
-        log_magnitude, phase, *gates = (
-            output.unflatten(2, (band.per_code, -1)).flatten(1, 2).split(split, dim=-1)
+        log_magnitude, phase, gates, log_gains = (
+            output.unflatten(2, (band.per_code, -1))
+            .flatten(1, 2)
+            .split(self.outputs_of(band), dim=-1)
         )
         numbers = first_frame * band.per_code + torch.arange(frames, device=output.device)
         noise = cast(Tensor, getattr(self, f"noise_{number}"))[numbers % self.NOISE_FRAMES]
-        if gates:
-            noise = noise * (gates[0].sigmoid() @ self.gate_shares)
+        if gates.shape[-1]:
+            noise = noise * (gates.sigmoid() @ self.gate_shares)
         spectrum = torch.polar(log_magnitude.clamp(max=7.0).exp(), phase + noise)
         above = band.n_fft // 2 + 1 - band.high
-        return functional.pad(spectrum, (band.low, above)) if band.low or above else spectrum
+        pieces = torch.fft.irfft(functional.pad(spectrum, (band.low, above)), band.n_fft)
+        if band.n_gains:
+            pieces = pieces * (log_gains.clamp(max=MOST_LOG_GAIN) @ self.gain_shares).exp()
+        return pieces
 
     def _overlap_add(
         self,
@@ -428,6 +445,13 @@ class SpectralDecoderStream:
         skipped = min(self._fade_in, samples.shape[1])
         self._fade_in -= skipped
         return samples[0, skipped:].numpy()
+
+
+def interpolation(n_values: int, length: int) -> Float32[Tensor, "values length"]:
+    """Shares of evenly spaced values in a line from each to the next; level before and after."""
+    place = (torch.arange(length) + 0.5) / length * n_values - 0.5
+    place = place.clamp(0, max(n_values - 1, 0))
+    return (1 - (place - torch.arange(n_values)[:, None]).abs()).clamp(min=0)
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Float32[Tensor, "mels bins"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -79,26 +79,49 @@ class Corpus:
 
 def load_or_render(config: CorpusConfig, grooves: Path | str, cache: Path | str) -> Corpus:
     """Read the corpus from ``cache``, or render it with every core and keep it there."""
-    directory = Path(cache)
+
+    def prepare() -> Callable[[int], tuple[np.ndarray, Any]]:
+        pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
+        return partial(_render_piece, config, pool)
+
+    shape = (config.n_pieces, round(config.seconds * SAMPLE_RATE))
+    samples, pieces = load_or_render_sounds(
+        Path(cache), vars(config), vars(CorpusConfig()), prepare, shape
+    )
+    return Corpus(
+        samples=samples,
+        beat_times=[np.array(p["beat_times"]) for p in pieces],
+        beat_numbers=[np.array(p["beat_numbers"]) for p in pieces],
+        styles=[style_of_label(p["style"]) for p in pieces],
+        swings=[p.get("swing", 0.0) for p in pieces],
+    )
+
+
+def load_or_render_sounds(
+    directory: Path,
+    settings: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    prepare: Callable[[], Callable[[int], tuple[np.ndarray, Any]]],
+    shape: tuple[int, ...],
+) -> tuple[Int16[np.ndarray, "pieces samples"], list[Any]]:
+    """Read sounds and what is known of each from a directory, or render them and keep them there.
+
+    Args:
+        directory: Made if it is absent.
+        settings: Plain values that decide the sounds; those of other settings are replaced.
+        defaults: Of settings that a directory from before them does not name.
+        prepare: Gives what ``render_rows`` renders with; called if there is something to render.
+        shape: How many sounds of how many samples.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     sound_file, index_file = directory / "samples.npy", directory / "index.json"
-    wanted = json.loads(json.dumps(vars(config)))
+    wanted = json.loads(json.dumps(settings))
     index = json.loads(index_file.read_text()) if index_file.is_file() else {}
-    made_by = {**vars(CorpusConfig()), **index["config"]} if index else None
-    if made_by != wanted:
-        pool = select_grooves(load_grooves(grooves), held_out=config.held_out)
-        shape = (config.n_pieces, round(config.seconds * SAMPLE_RATE))
-        entries = render_rows(sound_file, partial(_render_piece, config, pool), shape, np.int16)
-        index = {"config": wanted, "pieces": entries}
+    if not index or {**defaults, **index["config"]} != wanted:
+        index = {"config": wanted, "pieces": render_rows(sound_file, prepare(), shape, np.int16)}
         with atomic_output(index_file) as temporary:
             temporary.write_text(json.dumps(index))
-    return Corpus(
-        samples=np.load(sound_file, mmap_mode="r"),
-        beat_times=[np.array(p["beat_times"]) for p in index["pieces"]],
-        beat_numbers=[np.array(p["beat_numbers"]) for p in index["pieces"]],
-        styles=[style_of_label(p["style"]) for p in index["pieces"]],
-        swings=[p.get("swing", 0.0) for p in index["pieces"]],
-    )
+    return np.load(sound_file, mmap_mode="r"), index["pieces"]
 
 
 def render_rows(

@@ -22,13 +22,13 @@ from dancetomusic.data.manifest import write_manifest
 from dancetomusic.errors import CheckpointError, ConfigError, InputError, OutputError
 from dancetomusic.generate.one import DanceToMusic
 from dancetomusic.models.pose2audio.network import Pose2Audio
-from dancetomusic.models.pose2audio.score_data import ScoreCorpusConfig
 from dancetomusic.models.pose2audio.training import Pose2AudioTask, train_pose2audio
 from dancetomusic.models.pose2audio.training_config import Pose2AudioTrainingConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.pose.files import load_poses
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig
 from dancetomusic.training.distributed import distributed_context
 from tests.clip_factory import add_clip
 from tests.unit.synthesis.test_groove import write_groove_folder

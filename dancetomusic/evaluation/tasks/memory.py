@@ -29,10 +29,10 @@ from dancetomusic.models.pose2audio.losses import codebook_losses
 from dancetomusic.models.pose2audio.model import Pose2AudioModel
 from dancetomusic.models.pose2audio.preparation import Item, Preparation, require_clips
 from dancetomusic.models.pose2audio.score_condition import roll_of_notes
-from dancetomusic.models.pose2audio.score_data import ScoreCorpusConfig
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoder
 from dancetomusic.models.pose2audio.training_config import Pose2AudioTrainingConfig
 from dancetomusic.released import locate_checkpoint
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig
 
 LATER_S = 17
 """How far the movement of the last row is from its music, in seconds: no multiple of a phrase."""

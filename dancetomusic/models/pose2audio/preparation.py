@@ -22,14 +22,8 @@ from dancetomusic.data.dance import Dance
 from dancetomusic.data.manifest import open_manifest
 from dancetomusic.data.tang2018 import load_dances
 from dancetomusic.errors import InputError
-from dancetomusic.models.pose2audio.score_condition import TimedNotes
-from dancetomusic.models.pose2audio.score_data import (
-    ScoreCorpusConfig,
-    load_or_play,
-    pack_notes,
-    play_score,
-    unpack_notes,
-)
+from dancetomusic.models.pose2audio.score_condition import TimedNotes, timed_notes
+from dancetomusic.models.pose2audio.score_data import load_or_play, pack_notes, unpack_notes
 from dancetomusic.models.pose2audio.token_decoder import TokenDecoderConfig
 from dancetomusic.models.pose2audio.training_config import Pose2AudioTrainingConfig
 from dancetomusic.models.pose_encoder.network import PoseEncoder, encode_poses
@@ -40,6 +34,7 @@ from dancetomusic.synthesis.ballroom import ballroom_groove
 from dancetomusic.synthesis.corpus import Corpus, CorpusConfig, load_or_render, waveform_of_piece
 from dancetomusic.synthesis.dance_music import play_for_dance
 from dancetomusic.synthesis.groove import BALLROOM_STYLES, Groove, load_grooves, select_grooves
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig, play_score
 from dancetomusic.training.prepared import hash_arrays, load_or_make
 from dancetomusic.types import POSE_FPS, PoseSequence, RhythmTrack, Waveform
 
@@ -309,8 +304,8 @@ class ArrangedMusic:
         self, dance: Dance, poses: PoseSequence, track: RhythmTrack, rng: np.random.Generator
     ) -> tuple[Waveform, str, TimedNotes]:
         """The sound for a dance, the name of its style, and its notes where they are known."""
-        sound, notes = play_score(track, (poses,), None, rng, self.config)
-        return sound, "", notes
+        sound, score = play_score(track, (poses,), None, rng, self.config)
+        return sound, "", timed_notes(score)
 
 
 def _render_dance(

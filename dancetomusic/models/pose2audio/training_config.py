@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from dancetomusic.config import check_ranges
 from dancetomusic.errors import ConfigError
-from dancetomusic.models.pose2audio.score_data import ScoreCorpusConfig
 from dancetomusic.synthesis.corpus import CorpusConfig
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig
 from dancetomusic.training.config import LoopConfig
 
 

@@ -33,7 +33,7 @@ from dancetomusic.models.spectral_codec.training_data import (
     SoundBatch,
     require_length,
 )
-from dancetomusic.synthesis.corpus import load_or_render
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig
 from dancetomusic.training.distributed import DistributedContext
 from dancetomusic.training.logger import Logger
 from dancetomusic.training.loop import run_training
@@ -70,10 +70,9 @@ class CodecTask(TrainingTask):
         self.config, self.model = config, model
         self.device = next(model.parameters()).device
         require_length(config)
-        self.data, self.held_out = (
-            CorpusCrops(config, load_or_render(corpus, config.grooves, output / name))
-            for corpus, name in ((config.corpus, "corpus"), (config.validation, "validation"))
-        )
+        self.data = CorpusCrops(config, config.corpus, config.scores, output / "corpus")
+        none = ScoreCorpusConfig()
+        self.held_out = CorpusCrops(config, config.validation, none, output / "validation")
         self.spectral = MelLoss(config.codec.sample_rate).to(self.device)
 
     def n_codebooks(self, most: int) -> int:
@@ -166,7 +165,8 @@ class CodecDecoderTask(CodecTask):
         self, config: CodecTrainingConfig, first: Path, output: Path, context: DistributedContext
     ) -> None:
         model = SpectralCodec.from_pretrained(first).model
-        model = with_fine_band(model, config.fine_from_bin).to(context.device)
+        model = with_fine_band(model, config.fine_from_bin)
+        model = with_gains(model, config.n_gains).to(context.device)
         super().__init__(replace(config, codec=model.config), model, output)
         self.critics = nn.ModuleList(SpectrumDiscriminator(n) for n in (512, 2048))
         # At the codec's own hop, the last sees the buzz at its rate.
@@ -204,7 +204,7 @@ class CodecDecoderTask(CodecTask):
 
     def _estimate(self, batch: SoundBatch, step: int) -> Float32[Tensor, "batch samples"]:
         """The sounds through two or four codebooks; the gradient reaches the decoder alone."""
-        count = self.n_codebooks(int(self.data.rng(step, STEP_INDEX).choice([2, 2, 2, 4])))
+        count = self.n_codebooks(int(self.data.rng(step, STEP_INDEX).choice([2, 4])))
         with torch.no_grad():
             latent = self.model.quantizer.decode(self.model.encode(batch.samples, count))
         return self.model.decode_latent(latent, batch.first_frame)[:, : batch.samples.shape[1]]
@@ -245,6 +245,30 @@ def with_fine_band(model: SpectralCodecModel, fine_from_bin: int) -> SpectralCod
     held = model.state_dict() | {"head.weight": torch.cat(rows), "head.bias": torch.cat(biases)}
     finer.load_state_dict(held)
     return finer
+
+
+def with_gains(model: SpectralCodecModel, n_gains: int) -> SpectralCodecModel:
+    """The codec with gains within its fine frames, as it sounds without; itself if it has them.
+
+    Raises:
+        ConfigError: If the codec has others, or no fine band.
+    """
+    config = replace(model.config, n_gains=n_gains)
+    if config == model.config:
+        return model
+    if model.config.n_gains or not model.config.fine_from_bin:
+        raise ConfigError(
+            f"the codec's n_gains is {model.config.n_gains}", "Give the same, and a fine band."
+        )
+    coarse, fine = model.config.bands
+    held = model.state_dict()
+    for name in ("head.weight", "head.bias"):
+        rows = held[name].split([2 * coarse.bins, *[sum(model.outputs_of(fine))] * fine.per_code])
+        none = rows[0].new_zeros(n_gains, *rows[0].shape[1:])
+        held[name] = torch.cat([rows[0], *(part for row in rows[1:] for part in (row, none))])
+    richer = SpectralCodecModel(config)
+    richer.load_state_dict(held)
+    return richer
 
 
 def train_codec(config: CodecTrainingConfig, output: Path | str) -> SpectralCodec:

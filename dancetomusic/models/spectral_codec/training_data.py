@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch.nn import functional
 from dancetomusic.codec.spectral import SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.config import check_ranges
 from dancetomusic.errors import InputError
-from dancetomusic.synthesis.corpus import Corpus, CorpusConfig
+from dancetomusic.synthesis.corpus import CorpusConfig, load_or_render
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig, load_or_play_sounds
 from dancetomusic.training.config import LoopConfig
 from dancetomusic.training.dataset import Sample, TrainingSet
 from dancetomusic.training.prepared import hash_arrays
@@ -35,6 +37,8 @@ class CodecTrainingConfig(LoopConfig):
             n_pieces=8, seconds=10.0, harmony_share=0.4, seed=2, held_out=True
         )
     )
+    scores: ScoreCorpusConfig = field(default_factory=ScoreCorpusConfig)
+    """Pieces of the arranger beside ``corpus``; a piece of either is as likely."""
     first_stage: str | None = None
     """Checkpoint of a finished first stage, in place of training one."""
     max_steps: int = 6000
@@ -52,6 +56,8 @@ class CodecTrainingConfig(LoopConfig):
     fine_from_bin: int = 24
     """Of the decoder of the second stage, see ``SpectralCodecConfig``: it starts as the one of the
     first stage sounds."""
+    n_gains: int = 0
+    """Likewise; it starts without effect."""
     adversarial_weight: float = 0.1
     """Of the scores of discriminators in the second stage."""
     matching_weight: float = 0.5
@@ -73,7 +79,7 @@ class CodecTrainingConfig(LoopConfig):
             counts="decoder_steps",
             positive="crop_s decoder_learning_rate",
             weights="codebook_start perceptual_weight adversarial_weight matching_weight "
-            "buzz_weight fine_from_bin",
+            "buzz_weight fine_from_bin n_gains",
         )
 
 
@@ -90,25 +96,41 @@ class SoundBatch:
 
 
 class CorpusCrops(TrainingSet):
-    """Random crops of a corpus, each with its own gain and tone.
+    """Random crops of rendered pieces, each with its own gain and tone.
+
+    The pieces are rendered into ``folder``, or read from it.
 
     Raises:
-        InputError: If the pieces are no longer than a crop.
+        InputError: If there are no grooves.
+        DependencyError: If FluidSynth is missing.
     """
 
     batch_type = SoundBatch
 
-    def __init__(self, config: CodecTrainingConfig, corpus: Corpus) -> None:
-        self.config, self.corpus, self.seed = config, corpus, config.seed
+    def __init__(
+        self,
+        config: CodecTrainingConfig,
+        corpus: CorpusConfig,
+        scores: ScoreCorpusConfig,
+        folder: Path,
+    ) -> None:
+        self.config, self.seed = config, config.seed
         self.length = round(config.crop_s * config.codec.sample_rate)
-        pieces = corpus.samples
-        self.content_hash = hash_arrays([*corpus.beat_times, pieces[0], pieces[-1]])
-        seconds = config.corpus.n_pieces * config.corpus.seconds
+        self.corpus = load_or_render(corpus, config.grooves, folder)
+        pieces = self.corpus.samples
+        hashed = [*self.corpus.beat_times, pieces[0], pieces[-1]]
+        self.pieces = list(pieces)
+        if scores.n_pieces:
+            played = load_or_play_sounds(scores, folder / "scores")
+            hashed += [played[0], played[-1]]
+            self.pieces += list(played)
+        self.content_hash = hash_arrays(hashed)
+        seconds = sum(piece.size for piece in self.pieces) / config.codec.sample_rate
         self.epoch_size = max(1, round(seconds / config.crop_s))
 
     def sample(self, rng: np.random.Generator, step: int = 0) -> Sample:
         """A crop, its gain, the gains of its equaliser and the number of its first frame."""
-        piece = self.corpus.samples[rng.integers(len(self.corpus.samples))]
+        piece = self.pieces[rng.integers(len(self.pieces))]
         start = int(rng.integers(piece.size - self.length))
         crop = piece[start : start + self.length].astype(np.float32) / 32768
         gain = np.array(10 ** (rng.uniform(-12, 4) / 20), np.float32)
@@ -129,7 +151,10 @@ def require_length(config: CodecTrainingConfig) -> None:
     Raises:
         InputError: If they are.
     """
-    if config.crop_s >= min(config.corpus.seconds, config.validation.seconds):
+    lengths = [config.corpus.seconds, config.validation.seconds]
+    if config.scores.n_pieces:
+        lengths.append(config.scores.seconds)
+    if config.crop_s >= min(lengths):
         raise InputError(
             f"crops of {config.crop_s:g} s are longer than the pieces",
             "Shorten crop_s or lengthen the pieces.",

@@ -10,18 +10,19 @@ from dancetomusic.codec.spectral import (
     SpectralCodec,
     SpectralCodecConfig,
     SpectralCodecModel,
+    interpolation,
     mel_filters,
 )
 from dancetomusic.errors import CheckpointError, ConfigError
 from dancetomusic.types import CodeSequence, Waveform
 
 
-@pytest.fixture(scope="module", params=[0, 24])
+@pytest.fixture(scope="module", params=[(0, 0), (24, 0), (24, 8)], ids=["one", "fine", "gains"])
 def codec(request):
     torch.manual_seed(0)
     config = SpectralCodecConfig(
         encoder_channels=16, encoder_blocks=2, decoder_channels=16, decoder_blocks=2,
-        codebook_size=64, fine_from_bin=request.param,
+        codebook_size=64, fine_from_bin=request.param[0], n_gains=request.param[1],
     )  # fmt: skip
     model = SpectralCodecModel(config)
     latent = model.encode_latent(torch.randn(4, 48_000) * 0.1).detach()
@@ -32,6 +33,30 @@ def codec(request):
 def noise(seconds, seed=0, rate=24_000):
     samples = np.random.default_rng(seed).normal(0, 0.1, (1, int(seconds * rate)))
     return Waveform(samples.astype(np.float32), rate)
+
+
+def test_gains_shape_a_frame():
+    torch.manual_seed(0)
+    config = SpectralCodecConfig(
+        encoder_channels=16, decoder_channels=16, codebook_size=64, fine_from_bin=24, n_gains=8
+    )
+    model = SpectralCodecModel(config)
+    with torch.no_grad():
+        model.head.bias[-8:] = torch.tensor([-20.0] * 4 + [1.0] * 4)  # of a code's second frame
+    output = model.head.bias.expand(1, 1, -1).split(model.head_sizes, dim=-1)[1]
+    first, second = model._frames(1, output.detach(), torch.zeros(1, 1, dtype=torch.int64))[0]
+    early, late = (second[part].square().mean() for part in (slice(0, 240), slice(400, 640)))
+    assert early < 1e-9 * late
+    assert first[:240].square().mean() > 0.1 * first[400:].square().mean()
+
+
+def test_interpolation_joins_values_by_lines():
+    shares = interpolation(4, 40)
+    assert torch.allclose(shares.sum(0), torch.ones(40))
+    line = torch.arange(4.0) @ shares
+    assert torch.allclose(line[5:35].diff(), torch.full((29,), 0.1), atol=1e-6)
+    assert line[:5].abs().max() == 0 and (line[35:] == 3).all()
+    assert interpolation(0, 40).shape == (0, 40)
 
 
 def test_frames_follow_from_the_hop(codec):

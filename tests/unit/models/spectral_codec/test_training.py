@@ -9,10 +9,11 @@ import torch
 from dancetomusic.codec.spectral import SpectralCodec, SpectralCodecConfig, SpectralCodecModel
 from dancetomusic.errors import ConfigError, InputError
 from dancetomusic.models.spectral_codec import training
-from dancetomusic.models.spectral_codec.training import train_codec, with_fine_band
-from dancetomusic.models.spectral_codec.training_data import CodecTrainingConfig
+from dancetomusic.models.spectral_codec.training import train_codec, with_fine_band, with_gains
+from dancetomusic.models.spectral_codec.training_data import CodecTrainingConfig, CorpusCrops
 from dancetomusic.synthesis.corpus import CorpusConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
+from dancetomusic.synthesis.score_pieces import ScoreCorpusConfig
 from dancetomusic.training.losses import MelLoss
 from tests.unit.synthesis.test_groove import write_groove_folder
 
@@ -145,6 +146,41 @@ def test_a_fine_band_begins_as_the_codec_sounds():
     assert with_fine_band(finer, 24) is finer
     with pytest.raises(ConfigError, match="fine_from_bin is 24"):
         with_fine_band(finer, 32)
+
+
+def test_gains_begin_without_effect():
+    model = SpectralCodec.from_pretrained("codec").model
+    plain = SpectralCodecModel(replace(model.config, n_gains=0))
+    started = with_gains(plain, 8)
+    codes = torch.randint(0, 1024, (1, 2, 60))
+    assert torch.equal(started.decode(codes), plain.decode(codes))
+    assert started.head.bias.numel() == plain.head.bias.numel() + 2 * 8
+    assert with_gains(started, 8) is started
+    with pytest.raises(ConfigError, match="n_gains is 8"):
+        with_gains(started, 4)
+    coarse = SpectralCodecModel(replace(model.config, n_gains=0, fine_from_bin=0))
+    with pytest.raises(ConfigError, match="a fine band"):
+        with_gains(coarse, 8)
+
+
+@needs_fluidsynth
+def test_pieces_of_the_arranger_are_learned_from_too(config, tmp_path):
+    scores = ScoreCorpusConfig(n_pieces=3, seconds=5.0)
+    mixed = replace(config, scores=scores, n_gains=4, max_steps=2, decoder_steps=2)
+    crops = CorpusCrops(mixed, mixed.corpus, scores, tmp_path / "corpus")
+    assert [piece.size for piece in crops.pieces] == [6 * 24_000] * 2 + [5 * 24_000] * 3
+    played = np.stack(crops.pieces[2:])
+    assert (np.abs(played).max(axis=1) > 16_000).all()
+    written = (tmp_path / "corpus" / "scores" / "samples.npy").stat().st_mtime_ns
+    again = CorpusCrops(mixed, mixed.corpus, scores, tmp_path / "corpus")
+    assert again.content_hash == crops.content_hash
+    assert (tmp_path / "corpus" / "scores" / "samples.npy").stat().st_mtime_ns == written
+    other = CorpusCrops(mixed, mixed.corpus, replace(scores, seed=5), tmp_path / "corpus")
+    assert other.content_hash != crops.content_hash
+    codec = train_codec(mixed, tmp_path / "run")
+    assert codec.model.config.n_gains == 4
+    with pytest.raises(InputError, match="longer than the pieces"):
+        train_codec(replace(mixed, crop_s=5.5), tmp_path / "run")
 
 
 def test_bad_settings_are_refused(config, tmp_path):
