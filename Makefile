@@ -64,10 +64,10 @@ runs/takes_set/manifest.parquet: | $(VENV)/dev.stamp
 	    --max_seq_len 10 --separator none
 
 train-default: $(VENV)/dev.stamp takes
-	for run in codec pose_encoder pose2audio_base pose2audio pose2audio_score_base pose2audio_score pose_encoder_causal pose2audio_causal \
+	for run in codec_base codec_decoder codec pose_encoder pose2audio_base pose2audio pose2audio_score_base pose2audio_score pose_encoder_causal pose2audio_causal \
 	    pose2score wavenet_base wavenet_wild wavenet wavenet_frames_front wavenet_frames_base wavenet_frames motion_vae_base motion_vae motion_vae_500ms dance_gan \
 	    beat_network beat_network_real; do \
-	    model=$$(echo $$run | sed -E 's/(_(base|score|real|wild|frames|front|500ms|causal))+$$//'); \
+	    model=$$(echo $$run | sed -E 's/(_(base|decoder|score|real|wild|frames|front|500ms|causal))+$$//'); \
 	    $(BIN)/dancetomusic train --model $$model \
 	        --config configs/$$run.yaml --output runs/$$run || exit; \
 	done

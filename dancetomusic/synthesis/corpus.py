@@ -118,6 +118,7 @@ def load_or_render_sounds(
     wanted = json.loads(json.dumps(settings))
     index = json.loads(index_file.read_text()) if index_file.is_file() else {}
     if not index or {**defaults, **index["config"]} != wanted:
+        index_file.unlink(missing_ok=True)  # it would be that of other sounds
         index = {"config": wanted, "pieces": render_rows(sound_file, prepare(), shape, np.int16)}
         with atomic_output(index_file) as temporary:
             temporary.write_text(json.dumps(index))

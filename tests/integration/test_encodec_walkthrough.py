@@ -17,7 +17,8 @@ from dancetomusic.codec.encodec import HUB_ID
 from dancetomusic.config import config_to_dict
 from dancetomusic.data.clip_stream import ClipStream
 from dancetomusic.data.manifest import open_manifest
-from dancetomusic.io.audio import read_audio
+from dancetomusic.evaluation.baselines import white_noise
+from dancetomusic.io.audio import read_audio, write_audio
 from dancetomusic.models.pose_encoder.network import PoseEncoder, PoseEncoderConfig
 from dancetomusic.synthesis.groove import SOUND_FONT
 from tests.dance_factory import small_copy
@@ -115,6 +116,18 @@ def test_a_set_is_built_trained_on_and_played(weights, videos, tmp_path):
     sound = read_audio(out)
     assert sound is not None and sound.duration_s == pytest.approx(4.1, abs=0.2)
     assert np.abs(sound.samples).max() > 0.01
+
+
+def test_it_is_measured_beside_the_embedded_codec(weights, tmp_path, capfd):
+    write_audio(tmp_path / "noise.wav", white_noise(1.5, 0))
+    assert not run("evaluate", "codec", "--audio", tmp_path, "--codec", "codec", "--codec", weights,
+                   "--codebooks", 2, "--codebooks", 4)  # fmt: skip
+    lines = capfd.readouterr().out.splitlines()
+    rows = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
+    ours = [f"codec, {n} codebooks" for n in (2, 4)]
+    theirs = [f"{weights}, {n} codebooks" for n in (2, 4)]
+    assert rows[2:] == ["the original", *(f"Opus {n} kbit/s" for n in (6, 12, 24)), *ours, *theirs]
+    assert sum(line.startswith("Perplexity") for line in lines) == 4
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry_run",)])

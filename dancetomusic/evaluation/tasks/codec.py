@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from dancetomusic.codec.base import Codec
-from dancetomusic.codec.spectral import SpectralCodec
+from dancetomusic.codec.registry import load_codec
 from dancetomusic.errors import InputError
 from dancetomusic.evaluation.pieces import read_sound
 from dancetomusic.evaluation.report import Cell, cell_text, mean_cell, table
@@ -165,8 +165,12 @@ def evaluate(
         list[Path], typer.Option("--audio", help="Audio file or folder; repeat for more.")
     ],
     codec: Annotated[
-        str, typer.Option("--codec", help="Codec directory, or none: Opus only.")
-    ] = "none",
+        list[str] | None,
+        typer.Option(
+            "--codec",
+            help="Directory, released name or EnCodec's hub id; repeat. None: Opus alone.",
+        ),
+    ] = None,
     codebooks: Annotated[
         list[int] | None,
         typer.Option("--codebooks", help="Codebooks to use, 2 by default; repeat."),
@@ -178,15 +182,14 @@ def evaluate(
         bool, typer.Option("--stem", help="Measure the drum-and-bass part only.")
     ] = False,
 ) -> None:
-    """Print the quality of a codec beside Opus as a Markdown table."""
+    """Print the quality of codecs beside Opus as a Markdown table."""
+    codecs: dict[str, Codec] = {}
+    for place in codec or []:
+        for count in codebooks or [2]:
+            codecs[f"{place}, {count} codebook{'s' * (count > 1)}"] = load_codec(place, count)
     sounds = list(read_sounds(audio, seconds).values())
     if stem:
         sounds = HpssSeparator().drum_and_bass([Mix("sound", sound) for sound in sounds])
-    codecs: dict[str, Codec] = {}
-    if codec != "none":
-        for count in codebooks or [2]:
-            name = f"{Path(codec).name}, {count} codebooks"
-            codecs[name] = SpectralCodec.from_pretrained(codec, n_codebooks=count)
     print(quality_table(codec_table(codecs, sounds)))
     for name, made in codecs.items():
         values = ", ".join(f"{value:.0f}" for value in codebook_perplexity(made, sounds))
