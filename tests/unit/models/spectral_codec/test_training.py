@@ -131,7 +131,9 @@ def test_a_finished_first_stage_can_be_given(config, tmp_path):
 
 def test_a_fine_band_begins_as_the_codec_sounds():
     codec = SpectralCodec.from_pretrained("codec")
-    model = SpectralCodecModel(replace(codec.model.config, phase_noise=0.0, fine_from_bin=0))
+    model = SpectralCodecModel(
+        replace(codec.model.config, phase_noise=0.0, fine_from_bin=0, n_gains=0)
+    )
     model.load_state_dict(
         {k: v for k, v in codec.model.state_dict().items() if "head" not in k}, strict=False
     )
