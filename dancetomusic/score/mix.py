@@ -184,8 +184,11 @@ def duck_under(
     ducked = with_gain_db(original, level_db + duck_db * (1 - playing))
     mixed = sounding = Waveform(music.samples + ducked.samples, music.sample_rate)
     gain_db = 0.0
-    for _ in range(3):  # limiting takes of the loudness a little, which the next turn gives back
-        gain_db += ours - integrated_loudness(sounding)
+    for _ in range(10):  # limiting takes of the loudness a little, which the next turn gives back
+        missing_db = ours - integrated_loudness(sounding)
+        if abs(missing_db) < 0.1:
+            break
+        gain_db += missing_db
         factor = np.float32(10 ** (gain_db / 20))
         sounding = limited(Waveform(mixed.samples * factor, mixed.sample_rate))
     return sounding
