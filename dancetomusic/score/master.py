@@ -32,7 +32,7 @@ FADE_IN_S, FADE_OUT_S = 0.002, 0.03
 
 _DRIFT_HZ = 10.0  # below is no sound
 _MOST_RAISED_LU = 40.0  # what is below -54 LUFS is mostly noise
-_MOST_LIMITED_DB = 24.0  # of single peaks
+_MOST_LIMITED_DB = 30.0  # of single peaks
 _TOLERANCE_LU = 0.5
 
 # Glue: a compressor on the sum that holds loud passages back by about 2 dB.
@@ -53,7 +53,7 @@ def master(
     Inaudible low frequencies are removed (a constant offset, too), a compressor holds loud passages
     back by about 2 dB, and a limiter that looks ahead catches the peaks. Silence stays silence, a
     sound below -54 LUFS is raised by 40 LU at most, and one whose peaks would have to be limited
-    by more than 24 dB ends up quieter than asked, with a warning. Rate, channels and length stay.
+    by more than 30 dB ends up quieter than asked, with a warning. Rate, channels and length stay.
 
     Args:
         waveform: Any rate, any number of channels.
